@@ -1,0 +1,274 @@
+"""A stack of shells in one terminal: the first is spawned, the others are pushed over it and popped again.
+
+It knows the `Shell` interface and the channels that the first shell needs, and nothing of what a shell says. It
+promises that after each push and pop the shell on top answered, or that the error says so and the parent is marked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shlex
+from collections.abc import Callable
+from typing import IO, Any, Final
+
+import pexpect
+
+from crl.channels import LocalPtyChannel
+from crl.deadlines import Deadline
+from crl.interactivesessions._spawn import ChannelSpawn
+from crl.interactivesessions.interactivesessionexceptions import (
+    InteractiveSessionError,
+    ShellStateError,
+    UnexpectedPrompt,
+    UnknownShellState,
+)
+from crl.interactivesessions.shells._lines import COLUMNS, ROWS
+from crl.interactivesessions.shells.bashshell import BashShell
+from crl.interactivesessions.shells.namespaceshell import NamespaceShell
+from crl.interactivesessions.shells.pythonshell import PythonShell
+from crl.interactivesessions.shells.shell import Shell
+from crl.interactivesessions.shells.shell import TimeoutError as ShellTimeout
+from crl.interactivesessions.shells.sshshell import SshShell
+
+__all__ = [
+    "BashShell",
+    "InteractiveSession",
+    "NamespaceShell",
+    "PythonShell",
+    "Shell",
+    "SshShell",
+    "UnexpectedPrompt",
+    "UnknownShellState",
+]
+
+_BANNER: Final = b"*" * 30 + b"NEW TERMINAL" + b"*" * 30 + b"\n"
+_POLITE_SECONDS: Final = 1.5
+# sudo and su take about two seconds to end after a refused password, also when interrupted.
+_RECOVERY_SECONDS: Final = 8.0
+_NOT_INHERITED: Final = frozenset({"PS1", "PS2", "PROMPT_COMMAND", "COLUMNS", "LINES"})
+_log = logging.getLogger("crl.interactivesessions")
+
+
+def child_environment() -> dict[str, str]:
+    """The environment of a first shell on this machine: the user's, for a dumb terminal."""
+    kept = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+    return {**kept, "TERM": "dumb"}
+
+
+class InteractiveSession:
+    """A terminal with a stack of shells.
+
+    Args:
+        dump_received: A file to which all bytes received are appended.
+        dump_outgoing: A file to which all bytes sent are appended; passwords appear as ``<secret>``.
+    """
+
+    def __init__(self, dump_received: str | None = None, dump_outgoing: str | None = None) -> None:
+        self.terminal: Any = None
+        self.shells: list[Shell] = []
+        self.dump_received = dump_received
+        self.dump_outgoing = dump_outgoing
+        self.terminal_spawn_timeout: float = 30
+        self.terminal_expect_timeout: float = 60
+
+    def __enter__(self) -> InteractiveSession:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close_terminal()
+
+    def spawn(self, shell: Shell) -> str | None:
+        """Start the first shell, in a new terminal.
+
+        Args:
+            shell: Any shell. Its own ``spawn(timeout)`` makes the terminal when it has that method; otherwise its
+                start command is run in a terminal on this machine.
+
+        Returns:
+            What the shell printed while it started.
+
+        Raises:
+            InteractiveSessionError: It did not start; the terminal was closed.
+        """
+        self.terminal = self._spawn_terminal(shell)
+        started = False
+        try:
+            self._open_dumps(self.terminal)
+            self.terminal.timeout = self.terminal_expect_timeout
+            shell.set_terminal(self.terminal)
+            output = shell.start()
+            self.shells.append(shell)
+            started = True
+        finally:
+            # Whatever the error was (a keyboard interrupt too), nothing of a session that did not start is left.
+            if not started:
+                self._close_now()
+        return output
+
+    def _spawn_terminal(self, shell: Shell) -> Any:
+        own: Callable[[float], Any] | None = getattr(shell, "spawn", None)
+        if own is not None:
+            return own(self.terminal_spawn_timeout)
+        command = shlex.split(shell.get_start_cmd())
+        channel = LocalPtyChannel(command, env=child_environment(), columns=COLUMNS, rows=ROWS)
+        return ChannelSpawn(channel, timeout=self.terminal_spawn_timeout)
+
+    def _open_dumps(self, terminal: Any) -> None:
+        for attribute, path in (("logfile_send", self.dump_outgoing), ("logfile_read", self.dump_received)):
+            if path is not None:
+                log: IO[bytes] = open(path, "ab")  # noqa: SIM115 - closed with the terminal
+                log.write(_BANNER)
+                setattr(terminal, attribute, log)
+
+    def push(self, shell: Shell, timeout: float = 30) -> str | None:
+        """Start a shell from the current one and put it on top.
+
+        Args:
+            shell: Any shell.
+            timeout: Seconds that the current shell may take to come back when the new one does not start.
+
+        Returns:
+            What the shell printed while it started.
+
+        Raises:
+            InteractiveSessionError: It did not start. The current shell is usable again, or refuses itself with
+                `ShellStateError`.
+        """
+        parent = self.current_shell()
+        require_known = getattr(parent, "_require_known", None)
+        if require_known is not None:
+            require_known()
+        command = shell.get_start_cmd()
+        shell.set_parent(parent)
+        parent._read_until_end(chunk_timeout=0)  # noqa: SLF001 - published helper names of shells
+        parent._exec_cmd(command)  # noqa: SLF001
+        shell.set_terminal(self.terminal)
+        parent.cover(shell)
+        started = False
+        try:
+            output = shell.start()
+            self.shells.append(shell)
+            started = True
+        finally:
+            if not started:
+                parent.cover(None)
+                self._recover(parent, timeout)
+        return output
+
+    def _recover(self, parent: Shell, timeout: float) -> None:
+        """Bring a parent back to its prompt; where that fails it refuses itself, and the first error is what counts."""
+        try:
+            parent.recover(min(timeout, _RECOVERY_SECONDS))
+        except (InteractiveSessionError, pexpect.EOF) as error:
+            _log.info("the parent shell did not come back: %s", error)
+
+    def pop(self) -> str | None:
+        """Leave the current shell.
+
+        Returns:
+            What came before the prompt of the shell under it; None when that was the last one.
+
+        Raises:
+            UnexpectedPrompt: The current shell does not answer with its prompt; it was taken off the stack.
+            ShellStateError: The shell under it does not answer exactly.
+        """
+        self._pop()
+        if not self.shells:
+            return None
+        parent = self.current_shell()
+        try:
+            output = parent._read_until_prompt()  # noqa: SLF001
+            parent.verify()
+        except ShellTimeout as error:
+            mark = getattr(parent, "mark_unknown", None)
+            if mark is not None:
+                mark("the shell over it was left, but its prompt did not come")
+            raise ShellStateError(
+                "the prompt did not come back", host=parent.host, doing="leaving the shell above it"
+            ) from error
+        return output
+
+    def _pop(self) -> None:
+        shell = self.current_shell()
+        try:
+            shell.verify()
+            shell.exit()
+        finally:
+            self._take_off()
+
+    def _take_off(self) -> None:
+        self.shells.pop()
+        if self.shells:
+            self.shells[-1].cover(None)
+
+    def pop_until(self, shell: Shell) -> None:
+        """Leave shells until `shell` is the current one and answers.
+
+        Raises:
+            UnknownShellState: It is not in the stack, or none answered.
+        """
+        while shell in self.shells:
+            try:
+                if self.current_shell() is shell:
+                    shell.verify()
+                    return
+                self.pop()
+            except (UnexpectedPrompt, ShellStateError) as error:
+                _log.info("a shell did not answer while popping: %s", error)
+                if self.shells and self.current_shell() is shell:
+                    raise UnknownShellState("the shell does not answer", host=shell.host) from error
+        raise UnknownShellState("the shell is not in the stack, or did not answer", host=shell.host)
+
+    def current_shell(self) -> Shell:
+        """The shell on top.
+
+        Raises:
+            RunnerTerminalSessionBroken: There is none.
+        """
+        if not self.shells:
+            from crl.interactivesessions.runnerexceptions import RunnerTerminalSessionBroken
+
+            raise RunnerTerminalSessionBroken("InteractiveSession is already closed.")
+        return self.shells[-1]
+
+    def get_parent_shell(self) -> Shell:
+        """The shell under the current one."""
+        return self.shells[-2]
+
+    def get_nbr_of_shells(self) -> int:
+        """How many shells are stacked."""
+        return len(self.shells)
+
+    def isalive(self) -> bool:
+        """Whether the terminal's program is there."""
+        return self.terminal is not None and bool(self.terminal.isalive())
+
+    def close_terminal(self) -> None:
+        """Leave all shells, politely for at most about two seconds, and end the terminal; again is harmless."""
+        if self.terminal is None:
+            return
+        try:
+            self._leave_politely(Deadline.after(_POLITE_SECONDS))
+        finally:
+            self._close_now()
+            self.dump_received = None
+            self.dump_outgoing = None
+
+    def _leave_politely(self, deadline: Deadline) -> None:
+        self.terminal.timeout = _POLITE_SECONDS
+        with contextlib.suppress(InteractiveSessionError, pexpect.ExceptionPexpect):  # closing ends them anyway
+            while self.shells and not deadline.expired:
+                self.shells[-1].exit()
+                self._take_off()
+                if self.shells:
+                    self.shells[-1]._read_until_prompt(deadline.remaining())  # noqa: SLF001
+
+    def _close_now(self) -> None:
+        for shell in self.shells:
+            shell.cover(None)
+        self.shells = []
+        terminal, self.terminal = self.terminal, None
+        if terminal is not None:
+            terminal.close(force=True)

@@ -1,0 +1,59 @@
+"""Terminals on targets: sessions with stacks of shells, and what stands on them.
+
+The names here load their module when they are first used, so that importing the package costs nothing; `_HOMES` is the
+one place to add a name.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from crl.interactivesessions import InteractiveSession as InteractiveSession
+    from crl.interactivesessions.shells.autocompletableshell import AutoCompletableShell
+    from crl.interactivesessions.shells.bashshell import BashShell
+    from crl.interactivesessions.shells.namespaceshell import NamespaceShell
+    from crl.interactivesessions.shells.pythonshell import PythonShell
+    from crl.interactivesessions.shells.shell import Shell
+    from crl.interactivesessions.shells.shellstack import DefaultSshShell, ShellStack
+    from crl.interactivesessions.shells.sshshell import SshShell
+    from crl.interactivesessions.shells.sudoshell import SudoShell
+
+__all__ = [
+    "AutoCompletableShell",
+    "BashShell",
+    "DefaultSshShell",
+    "InteractiveSession",
+    "NamespaceShell",
+    "PythonShell",
+    "Shell",
+    "ShellStack",
+    "SshShell",
+    "SudoShell",
+]
+
+_HOMES: Final = {
+    "AutoCompletableShell": "shells.autocompletableshell",
+    "BashShell": "shells.bashshell",
+    "DefaultSshShell": "shells.shellstack",
+    "NamespaceShell": "shells.namespaceshell",
+    "PythonShell": "shells.pythonshell",
+    "Shell": "shells.shell",
+    "ShellStack": "shells.shellstack",
+    "SshShell": "shells.sshshell",
+    "SudoShell": "shells.sudoshell",
+}
+"""Where each name lives. Modules named as in the published package (``InteractiveSession``) are found by themselves."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if name in __all__:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

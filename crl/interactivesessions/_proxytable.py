@@ -1,0 +1,152 @@
+"""The operators of recursive proxies: an explicit table, and what never leaves this end.
+
+Python looks operators up on the class, so each one that goes to the target stands here by name; what does not stand
+here does not go. This module knows how a proxy asks and promises one round trip for each operator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Generator
+from types import TracebackType
+from typing import Any
+
+from crl.interactivesessions._proxystate import ProxyState
+
+__all__ = ["READABLE_DUNDERS", "OperatorTable", "never_remote"]
+
+# The attributes with two underscores that may be read on the target. The rest are protocols of this interpreter
+# (copying, pickling, arrays, paths, displays), for which an answer from elsewhere would be wrong or dangerous.
+_READABLE = """
+    all annotations author bases builtins cached call cause closure code context date defaults delattr delitem dict doc
+    enter exit file func getitem globals init iter kwdefaults len loader members mro name next notes objclass package
+    path qualname self setattr setitem slots spec subclasses suppress_context traceback version weakref add sub mul
+    contains eq lt gt le ge ne bool int float index abs neg hash str repr
+"""
+READABLE_DUNDERS = frozenset(f"__{name}__" for name in _READABLE.split())
+_NEVER = re.compile(r"_repr_\w*_$|_ipython_\w*$|__array\w*__$|__fspath__$|__reduce\w*__$")
+
+OPERATOR = "__import__('operator')."
+BUILTIN = "__import__('builtins')."
+AWAIT = (
+    "(lambda a: (lambda l: (l.run_until_complete(a), l.close())[0])(__import__('asyncio').new_event_loop()))"
+)
+
+
+def never_remote(name: str) -> bool:
+    """Whether an attribute of that name is never asked for on the target."""
+    if _NEVER.match(name):
+        return True
+    return name.startswith("__") and name.endswith("__") and name not in READABLE_DUNDERS
+
+
+def _kept(operator: str, *, later: bool = True) -> Callable[..., Any]:
+    """An operator whose result is a proxy or a handled value; `later`: may return a handle in asynchronous mode."""
+
+    def method(self: OperatorTable, *args: Any) -> Any:
+        return self._crl.kept_step(operator, args, type(self), later=later)
+
+    return method
+
+
+def _value(operator: str) -> Callable[..., Any]:
+    """An operator whose result Python wants as a plain value at once."""
+
+    def method(self: OperatorTable, *args: Any) -> Any:
+        return self._crl.step(operator, args)
+
+    return method
+
+
+def _by(function: str) -> Callable[..., Any]:
+    """An operator for which the link has no step: a function of the target's own modules."""
+
+    def method(self: OperatorTable, *args: Any) -> Any:
+        return self._crl.kept_call(function, (self, *args), {}, type(self))
+
+    return method
+
+
+def _reflected_by(function: str) -> Callable[..., Any]:
+    def method(self: OperatorTable, other: Any) -> Any:
+        return self._crl.kept_call(function, (other, self), {}, type(self))
+
+    return method
+
+
+def _value_by(function: str) -> Callable[..., Any]:
+    def method(self: OperatorTable, *args: Any) -> Any:
+        return self._crl.value_of_call(function, (self, *args), {}, later=False)
+
+    return method
+
+
+class OperatorTable:
+    """The operators of a recursive proxy. Each is one round trip; hashing is none, for it goes by the handle."""
+
+    __slots__ = ()
+    _crl: ProxyState
+
+    __lt__, __le__, __gt__, __ge__ = (_kept(name, later=False) for name in ("lt", "le", "gt", "ge"))
+    __eq__, __ne__ = (_kept(name, later=False) for name in ("eq", "ne"))
+
+    __add__, __radd__, __iadd__ = _kept("add"), _kept("radd"), _kept("iadd", later=False)
+    __sub__, __rsub__, __isub__ = _kept("sub"), _kept("rsub"), _kept("isub", later=False)
+    __mul__, __rmul__, __imul__ = _kept("mul"), _kept("rmul"), _kept("imul", later=False)
+    __truediv__, __rtruediv__, __itruediv__ = _kept("truediv"), _kept("rtruediv"), _by(OPERATOR + "itruediv")
+    __floordiv__, __rfloordiv__, __ifloordiv__ = _kept("floordiv"), _kept("rfloordiv"), _by(OPERATOR + "ifloordiv")
+    __mod__, __rmod__, __imod__ = _kept("mod"), _kept("rmod"), _by(OPERATOR + "imod")
+    __pow__, __rpow__, __ipow__ = _kept("pow"), _kept("rpow"), _by(OPERATOR + "ipow")
+    __matmul__, __rmatmul__, __imatmul__ = (
+        _kept("matmul"),
+        _reflected_by(OPERATOR + "matmul"),
+        _by(OPERATOR + "imatmul"),
+    )
+    __and__, __rand__, __iand__ = _kept("and"), _reflected_by(OPERATOR + "and_"), _by(OPERATOR + "iand")
+    __or__, __ror__, __ior__ = _kept("or"), _reflected_by(OPERATOR + "or_"), _by(OPERATOR + "ior")
+    __xor__, __rxor__, __ixor__ = _kept("xor"), _reflected_by(OPERATOR + "xor"), _by(OPERATOR + "ixor")
+    __lshift__, __rshift__ = _kept("lshift"), _kept("rshift")
+    __rlshift__, __rrshift__ = _reflected_by(OPERATOR + "lshift"), _reflected_by(OPERATOR + "rshift")
+    __ilshift__, __irshift__ = _by(OPERATOR + "ilshift"), _by(OPERATOR + "irshift")
+    __divmod__, __rdivmod__ = _by(BUILTIN + "divmod"), _reflected_by(BUILTIN + "divmod")
+    __neg__, __pos__, __invert__, __abs__ = _kept("neg"), _kept("pos"), _kept("invert"), _kept("abs")
+    __round__ = _by(BUILTIN + "round")
+
+    __len__, __bool__, __contains__ = _value("len"), _value("bool"), _value("contains")
+    __int__, __float__, __index__ = _value("int"), _value("float"), _value("index")
+    __complex__, __bytes__, __format__ = (_value_by(BUILTIN + name) for name in ("complex", "bytes", "format"))
+    __str__ = _value("str")
+
+    __getitem__ = _kept("getitem")
+    __setitem__, __delitem__ = _value("setitem"), _value("delitem")
+    __iter__, __reversed__ = _kept("iter", later=False), _kept("reversed", later=False)
+    __next__ = _kept("next", later=False)
+    # The name under which Python 2 code knows it.
+    next = __next__
+
+    __enter__ = _kept("enter", later=False)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        return bool(self._crl.step("exit", _described(error)))
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        loop = asyncio.get_running_loop()
+        waiting = loop.run_in_executor(
+            None, lambda: self._crl.kept_call(AWAIT, (self,), {}, type(self), later=False)
+        )
+        return waiting.__await__()
+
+    def __hash__(self) -> int:
+        name = self._crl.name
+        return hash((self._crl.session_id, name and name.text))
+
+
+def _described(error: BaseException | None) -> tuple[str | None, str]:
+    """An exception of this end for the target's `__exit__`: its nearest builtin class and its text."""
+    if error is None:
+        return None, ""
+    builtin = next((cls for cls in type(error).__mro__ if cls.__module__ == "builtins"), Exception)
+    return builtin.__name__, str(error)

@@ -1,0 +1,250 @@
+"""Calls over the link of a terminal: sent, waited for, timed out, and tidied up after.
+
+This module knows the link and nothing of shells, sessions and the published names of `RunnerTerminal`. It promises that
+every wait ends at its limit, that what code on the target raises never breaks a session, and that what nobody needs any
+more is dropped on the target without a round trip of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple, NoReturn
+
+from crl.interactivesessions._arguments import RemoteName, to_expressions
+from crl.interactivesessions._pending import Bin, PendingResponse
+from crl.interactivesessions._recovery import is_target_error
+from crl.interactivesessions.remoteproxies import name_of
+from crl.interactivesessions.runnerexceptions import (
+    InvalidProxySession,
+    RemoteTimeout,
+    RunnerTerminalSessionBroken,
+    RunnerTerminalSessionClosed,
+    RunnerTerminalUnableToDeserialize,
+)
+from crl.link import Call, CallTimeout, Link, LinkLost, ValueNotTransferable
+
+__all__ = ["Live", "Submit", "TerminalCalls"]
+
+DEFAULT_TIMEOUT = 3600.0
+PROMPT_TIMEOUT = 30.0
+SILENCE_WORTH_TELLING = 5.0
+HANDLES = "_PROXY_CONTAINER["
+
+Submit = Callable[[Link], Call]
+
+logger = logging.getLogger("crl.interactivesessions.runnerterminal")
+
+
+class Live(NamedTuple):
+    """A link, the random id of its session, and what of it is not used any more."""
+
+    link: Link
+    session_id: str
+    unused: Bin
+
+
+class TerminalCalls:
+    """What every terminal with a link can do, whatever its users call it."""
+
+    MAX_GARBAGE: ClassVar[int] = 100
+
+    def __init__(self) -> None:
+        self.default_timeout = DEFAULT_TIMEOUT
+        self.prompt_timeout = PROMPT_TIMEOUT
+        self.error_handling: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
+        self._live: Live | None = None
+        self._closed = False
+
+    @property
+    def host(self) -> str:
+        """Name of the host at the other end."""
+        live = self._live
+        return "the target" if live is None else live.link.host
+
+    @property
+    def session_id(self) -> str | None:
+        """The random id of the open session, None when there is none; proxies belong to one session."""
+        live = self._live
+        return None if live is None else live.session_id
+
+    @property
+    def link(self) -> Link:
+        """The link of the open session.
+
+        Raises:
+            RunnerTerminalSessionClosed: There is none.
+        """
+        return self._opened().link
+
+    @property
+    def unused(self) -> Bin | None:
+        """Where names of the open session go that nobody uses any more."""
+        live = self._live
+        return None if live is None else live.unused
+
+    def _opened(self) -> Live:
+        live = self._live
+        if live is None:
+            raise RunnerTerminalSessionClosed(
+                "the terminal is closed" if self._closed else "the terminal is not open",
+                host=self.host,
+                advice="call initialize_if_needed, or initialize the terminal",
+            )
+        return live
+
+    # Calls
+
+    def seconds_of(self, timeout: float | None) -> float:
+        """What a timeout argument means: None is the default, a negative one is kept."""
+        return self.default_timeout if timeout is None else timeout
+
+    def start(self, submit: Submit, *, needs: object = None, session_id: str | None = None) -> PendingResponse:
+        """Send one call.
+
+        Args:
+            submit: Sends it on a link.
+            needs: What has to live on the target until the call is over.
+            session_id: The session that it is meant for; None is the present one.
+
+        Raises:
+            InvalidProxySession: That session is not the present one.
+            RunnerTerminalSessionClosed: The terminal is not open.
+            RunnerTerminalSessionBroken: The session is lost.
+        """
+        live = self._opened()
+        if session_id not in (None, live.session_id):
+            raise InvalidProxySession("the session has changed since the proxy was made", host=live.link.host)
+        try:
+            self._tidy(live)
+            call = submit(live.link)
+        except LinkLost as error:
+            self.raise_broken(error)
+        return PendingResponse(call, live.session_id, live.unused, needs)
+
+    def _tidy(self, live: Live) -> None:
+        """Let the target drop what is not used any more; all of it goes along with the next call."""
+        live.unused.let_go()
+        if len(live.unused) <= self.MAX_GARBAGE:
+            return
+        names = live.unused.take_handles()
+        live.link.release([name for name in names if name.startswith(HANDLES)])
+        others = [name for name in names if not name.startswith(HANDLES)]
+        if others:
+            live.link.submit_evaluate("del " + ", ".join(others)).abandon()
+
+    def answer(self, pending: PendingResponse, timeout: float | None) -> Any:
+        """Wait for the answer of a call, at most `timeout` seconds; None is for ever, negative is not at all.
+
+        Raises:
+            RemoteTimeout: It has not come.
+            RunnerTerminalSessionBroken: The session is lost.
+            RunnerTerminalUnableToDeserialize: The value cannot cross.
+            Exception: What the code on the target raised.
+        """
+        if timeout is not None and timeout < 0:
+            raise self.timeout_of(pending)
+        try:
+            return pending.result(timeout)
+        except CallTimeout as error:
+            raise self.timeout_of(pending) from error
+        except LinkLost as error:
+            self.raise_broken(error)
+        except ValueNotTransferable as error:
+            raise RunnerTerminalUnableToDeserialize(
+                error.message, host=self.host, advice="ask for a proxy instead, or for a part of it"
+            ) from error
+        except Exception as error:
+            if is_target_error(error):
+                logger.debug("raised on %s:\n%s", self.host, getattr(error, "remote_traceback", ""))
+            raise
+
+    def timeout_of(self, pending: PendingResponse) -> RemoteTimeout:
+        """The error, and handle, of a call whose answer has not come."""
+        timeout = RemoteTimeout(pending.response_id, host=self.host)
+        timeout.link_state = self._state_of_link()
+        timeout._pending = pending  # noqa: SLF001 - the handle is filled here and nowhere else
+        return timeout
+
+    def _state_of_link(self) -> str:
+        live = self._live
+        return "" if live is None else _silence_of(live.link)
+
+    def raise_broken(self, error: BaseException) -> NoReturn:
+        """Tell the owner of the session, and the caller, that the session is lost."""
+        with self.error_handling():
+            raise RunnerTerminalSessionBroken(error, host=self.host) from error
+        raise RunnerTerminalSessionBroken(error, host=self.host) from error
+
+    def request(self, submit: Submit, timeout: float | None, *, needs: object = None) -> Any:
+        """Send one call and wait for its answer; see `start` and `answer`."""
+        return self.answer(self.start(submit, needs=needs), self.seconds_of(timeout))
+
+    def arguments(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any], list[RemoteName]]:
+        """Arguments with proxies replaced by what they stand for, and the names that the call needs.
+
+        Raises:
+            InvalidProxySession: A proxy is of another session.
+        """
+        names: list[RemoteName] = []
+        session_id = self.session_id
+
+        def usable(proxy: Any) -> RemoteName:
+            return name_of(proxy, session_id)
+
+        new_args = to_expressions(args, usable, names)
+        new_kwargs = {key: to_expressions(value, usable, names) for key, value in kwargs.items()}
+        return new_args, new_kwargs, names
+
+    def get_response(self, remotetimeout: RemoteTimeout, timeout: float | None = None) -> Any:
+        """Redeem a call that was not answered in time.
+
+        Args:
+            remotetimeout: What the call raised, or returned in asynchronous mode.
+            timeout: Seconds; None waits until the answer comes or the session is lost.
+
+        Returns:
+            The answer; the same one when asked again.
+
+        Raises:
+            RemoteTimeout: It has still not come: the same object.
+            InvalidProxySession: The session of the call is no more.
+            Exception: What the code raised.
+        """
+        if remotetimeout._redeemed is not None:  # noqa: SLF001 - the handle's state belongs to this class
+            return remotetimeout._redeemed[0]  # noqa: SLF001
+        pending = remotetimeout._pending  # noqa: SLF001
+        if pending is None or (pending.session_id != self.session_id and not pending.done()):
+            raise InvalidProxySession(
+                f"the session of response {remotetimeout.response_id} is no more", host=self.host, doing="get_response"
+            )
+        try:
+            answer = self.answer(pending, timeout)
+        except RemoteTimeout as still:
+            remotetimeout.link_state = still.link_state
+            raise remotetimeout from None
+        except RunnerTerminalSessionBroken as error:
+            raise InvalidProxySession(error.message, host=self.host, doing="waiting for a response") from error
+        value = remotetimeout.response_wrap(answer)
+        remotetimeout._redeemed = (value,)  # noqa: SLF001
+        return value
+
+    def new_name(self) -> RemoteName:
+        """A fresh name for an object that this end will own."""
+        live = self._opened()
+        return RemoteName(live.link.new_handle(), live.unused)
+
+    def add_handle_to_garbage(self, session_id: str, handle: str) -> None:
+        """Note that an object on the target is not used any more; of other sessions than the present one, nothing."""
+        live = self._live
+        if live is not None and session_id == live.session_id:
+            live.unused.add_handle(handle)
+
+
+def _silence_of(link: Link) -> str:
+    """Since when nothing was heard of the target, for the text of an error; nothing when all is well."""
+    silent = link.engine.silent_for
+    return f"nothing was heard of {link.host} for {silent:.0f} s" if silent >= SILENCE_WORTH_TELLING else ""

@@ -1,0 +1,33 @@
+"""The base of shells that complete commands, as the published package has it.
+
+It adds one method to `Shell`.
+"""
+
+from __future__ import annotations
+
+from crl.interactivesessions.shells.shell import Shell
+
+__all__ = ["AutoCompletableShell"]
+
+_CHUNK_SILENCE = 0.1
+
+
+class AutoCompletableShell(Shell):
+    """A shell whose command line offers completions."""
+
+    def get_command_auto_completion(self, cmd: str, timeout: float = 5.0, autocompletion_trigger: str = "\t\t") -> str:
+        r"""What the shell offers to complete a command with.
+
+        Args:
+            cmd: The beginning of a command.
+            timeout: Seconds to wait for the first of it.
+            autocompletion_trigger: What makes the shell complete (``\t\t``).
+
+        Raises:
+            TimeoutError: Nothing came; a `BashShell`, whose line editor is off, offers none.
+        """
+        self._send_input(cmd + autocompletion_trigger)
+        output = self._read_until_end(timeout=timeout, chunk_timeout=_CHUNK_SILENCE)
+        self._send_interrupt()
+        self._read_until_prompt()
+        return output

@@ -1,0 +1,94 @@
+"""The base of shells that are an interactive Python.
+
+It knows the base `Shell` and Python's two prompts. It promises that a Python which does not come up is reported at once
+with what was printed instead.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from crl.channels import LocalPtyChannel
+from crl.interactivesessions._spawn import ChannelSpawn
+from crl.interactivesessions.interactivesessionexceptions import InteractiveSessionError, ShellStartError
+from crl.interactivesessions.shells.shell import Shell
+
+__all__ = ["PythonShellBase", "UnexpectedOutputInPython"]
+
+_START_TIMEOUT: Final = 30.0
+_DEFAULT_COMMAND: Final = "python"
+_FIND_PYTHON: Final = "$(command -v python || command -v python3 || echo python)"
+# Python 3.13's own line editor paints on the terminal; the variable asks for the plain one, other versions ignore it.
+_PLAIN: Final = "env PYTHON_BASIC_REPL=1 TERM=dumb"
+
+
+class UnexpectedOutputInPython(InteractiveSessionError):
+    """A statement that should print nothing printed the argument."""
+
+
+class PythonShellBase(Shell):
+    """An interactive Python that is spoken to by its prompts.
+
+    Args:
+        start_cmd: The command that starts it, as a POSIX shell reads it. ``python`` is python3 where only that exists.
+    """
+
+    _prompt: Any = (">>> ", "... ")
+    short_timeout = 10
+
+    def __init__(self, start_cmd: str = _DEFAULT_COMMAND) -> None:
+        super().__init__()
+        self._start_cmd = start_cmd
+
+    def spawn(self, timeout: float) -> ChannelSpawn:
+        """Start the Python on this machine, as first shell."""
+        channel = LocalPtyChannel(["/bin/sh", "-c", f"stty -echo; exec {self.get_start_cmd()}"], name="python")
+        return ChannelSpawn(channel, timeout=timeout)
+
+    def get_start_cmd(self) -> str:
+        """The command, with what makes Python's prompt a plain one."""
+        command = _FIND_PYTHON if self._start_cmd == _DEFAULT_COMMAND else self._start_cmd
+        return f"{_PLAIN} {command}"
+
+    def start(self) -> str:
+        """Wait for the prompt; returns the banner.
+
+        Raises:
+            ShellStartError: The prompt of the shell below came instead.
+            TimeoutError: Nothing came.
+        """
+        expected = [">>> ", self._parent_prompt] if self._parent_prompt else [">>> "]
+        index = self._expect(expected, _START_TIMEOUT)
+        banner = self._before()
+        if index == 1:
+            lines = banner.strip().splitlines()
+            raise ShellStartError(
+                f"Python did not start: {lines[-1] if lines else 'it printed nothing'}",
+                host=self.host,
+                doing=f"starting {self._name()} ({self._start_cmd})",
+                advice="give the interpreter's command, for example PythonShell('python3')",
+                transcript=banner,
+            )
+        return banner
+
+    def exit(self) -> None:
+        """Leave the Python."""
+        self._send_input_line("exit()")
+
+    def _single_command_no_output(self, cmd: str, timeout: float = 10) -> str:
+        self._send_input_line(cmd)
+        return self._verify_and_return_output(self._read_until(self._prompt[0], timeout=timeout))
+
+    @staticmethod
+    def _verify_and_return_output(output: str, expected_output: str = "") -> str:
+        if output != expected_output:
+            raise UnexpectedOutputInPython(output)
+        return output
+
+    def exec_command_rstrip(self, cmd: str, timeout: float | None = -1) -> str:
+        """As `exec_command`, without the line ends at the end of the output."""
+        return self.exec_command(cmd, timeout=timeout).rstrip("\r\n")
+
+    def get_prompt(self) -> Any:
+        """Python's two prompts."""
+        return list(self._prompt)

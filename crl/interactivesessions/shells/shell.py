@@ -1,0 +1,406 @@
+"""The base of all shells, with the names that shells written for the published package use.
+
+A shell speaks to its terminal, a pexpect-like spawn, and knows nothing of the session that stacks it. It promises that
+a shell which has another one pushed over it, or whose terminal is lent, raises `ChannelInUse` instead of typing.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import logging
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final
+
+import pexpect
+
+from crl.channels.base import ChannelInUse
+from crl.deadlines import Deadline
+from crl.errors import UsageError
+from crl.interactivesessions.interactivesessionexceptions import InteractiveSessionError, ShellEnded, UnexpectedPrompt
+from crl.interactivesessions.shells._prompt import ShellPrompt
+from crl.secrets import redact
+
+__all__ = ["DEFAULT_STATUS_TIMEOUT", "DefaultStatusTimeout", "Shell", "TimeoutError"]
+
+LONGEST_WAIT: Final = 3600.0
+"""Seconds that a timeout of None stands for: every wait ends."""
+
+_INTERRUPT_PATIENCE: Final = 0.9
+_log = logging.getLogger("crl.interactivesessions.shells")
+
+
+class TimeoutError(InteractiveSessionError):  # noqa: A001 - the published name
+    """A command, or what a shell waited for, did not come in time.
+
+    Args:
+        output: What had come until then.
+    """
+
+    def __init__(self, output: str = "", **details: Any) -> None:
+        super().__init__(output, **details)
+        self.output = output.encode("ascii", "xmlcharrefreplace")
+
+    @property
+    def message(self) -> str:
+        """The text that the published package gives: the console's output."""
+        return f"TIMEOUT, console log:\n{redact(self.output.decode('ascii'))}"
+
+
+class DefaultStatusTimeout:
+    """How long `Shell.get_status_code` waits, for the whole process; 5 seconds unless set."""
+
+    _orig: Final = 5.0
+    _timeout: float = _orig
+
+    def __float__(self) -> float:
+        return float(self._timeout)
+
+    def __repr__(self) -> str:
+        return repr(self._timeout)
+
+    @classmethod
+    def get(cls) -> float:
+        """The seconds now in force."""
+        return cls._timeout
+
+    @classmethod
+    def set(cls, timeout: float) -> None:
+        """Wait `timeout` seconds from now on."""
+        cls._timeout = timeout
+
+    @classmethod
+    def reset(cls) -> None:
+        """Wait the original 5 seconds from now on."""
+        cls._timeout = cls._orig
+
+
+DEFAULT_STATUS_TIMEOUT: Final = DefaultStatusTimeout()
+
+
+class Shell(abc.ABC):
+    """What every shell offers; subclasses say how it is started, set up and left.
+
+    Args:
+        tty_echo: Whether the terminal echoes what is typed.
+    """
+
+    _spawned: Any = None
+    _covered_by: str | None = None
+    _parent_prompt: str | None = None
+    _parent_host: str = "localhost"
+    _parent_status: ShellPrompt | None = None
+    _prompt: Any = None
+    _tty_echo: bool = False
+
+    def __init__(self, tty_echo: bool = False) -> None:
+        self._tty_echo = tty_echo
+
+    # The terminal
+
+    @property
+    def _terminal(self) -> Any:
+        """The terminal that this shell may use now.
+
+        Raises:
+            ChannelInUse: Another shell is pushed over this one.
+        """
+        if self._covered_by is not None:
+            raise ChannelInUse(
+                f"{type(self).__name__} is covered by {self._covered_by}, which uses its terminal",
+                advice="pop that shell first, or use session.current_shell()",
+            )
+        return self._spawned
+
+    @_terminal.setter
+    def _terminal(self, terminal: Any) -> None:
+        self._spawned = terminal
+
+    def set_terminal(self, terminal: Any) -> None:
+        """Use this pexpect-like terminal from now on."""
+        self._terminal = terminal
+
+    def cover(self, child: Shell | None) -> None:
+        """Say that `child` uses the terminal now; None ends that. For sessions."""
+        self._covered_by = None if child is None else f"{type(child).__name__} pushed over it"
+
+    def set_parent(self, parent: Shell) -> None:
+        """Tell the shell under this one: its prompt coming back means that this shell did not start. For sessions."""
+        prompt = parent.get_prompt()
+        self._parent_prompt = prompt if isinstance(prompt, str) else None
+        self._parent_status = getattr(parent, "_shell_prompt", None)
+        self._parent_host = parent.host
+        self.set_tty_echo(parent.tty_echo)
+
+    @property
+    def host(self) -> str:
+        """The name of the host that this shell runs on, for errors and logs."""
+        return self._parent_host
+
+    @property
+    def tty_echo(self) -> bool:
+        """Whether the terminal echoes what is typed."""
+        return self._tty_echo
+
+    def set_tty_echo(self, tty_echo: bool) -> None:
+        """Say whether the terminal echoes what is typed."""
+        self._tty_echo = tty_echo
+
+    @property
+    def delaybeforesend(self) -> float | None:
+        """Seconds that the terminal waits before it sends; None here unless set."""
+        delay: float | None = self._terminal.delaybeforesend
+        return delay
+
+    @delaybeforesend.setter
+    def delaybeforesend(self, delaybeforesend: float | None) -> None:
+        self._terminal.delaybeforesend = delaybeforesend
+
+    # What a subclass says
+
+    @abc.abstractmethod
+    def get_start_cmd(self) -> str:
+        """The command that starts this shell; called by the session's `spawn` and `push`."""
+
+    @abc.abstractmethod
+    def start(self) -> str | None:
+        """Set the shell up after its start command was run; returns what was seen meanwhile."""
+
+    @abc.abstractmethod
+    def exit(self) -> None:
+        """Leave the shell."""
+
+    # The prompt
+
+    def get_prompt(self) -> Any:
+        """The prompt that ends a command's output: a text, or a list of texts."""
+        return self._prompt
+
+    def get_prompt_from_terminal(self, empty_command: str = "", timeout: float = -1) -> str:
+        """Send an empty command and return the prompt that came, or what came instead of it."""
+        prompt = self._prompt_after(empty_command, timeout)
+        if prompt == "":
+            self._send_interrupt()
+            prompt = self._prompt_after(empty_command, timeout)
+        return prompt
+
+    def _prompt_after(self, empty_command: str, timeout: float) -> str:
+        self._read_until_end(chunk_timeout=0)
+        self._send_input_line(empty_command)
+        try:
+            self._read_until_prompt(timeout=timeout)
+        except TimeoutError:
+            return _text(self._terminal.before)
+        return _text(self._terminal.after)
+
+    def is_terminal_hung(self, empty_command: str = "", timeout: float = -1) -> bool:
+        """Whether an empty command is not answered by the prompt."""
+        self._send_input_line(empty_command)
+        try:
+            self._read_until_prompt(timeout=timeout)
+        except TimeoutError:
+            return True
+        return False
+
+    def is_terminal_prompt_matching(self, terminal_prompt: str) -> bool:
+        """Whether `terminal_prompt` is this shell's prompt, or one of them."""
+        prompt = self.get_prompt()
+        return terminal_prompt == prompt if isinstance(prompt, str) else terminal_prompt in prompt
+
+    def verify(self, timeout: float = 3.0) -> None:
+        """See that the shell answers.
+
+        Raises:
+            UnexpectedPrompt: Something else than its prompt came in time.
+        """
+        received = self.get_prompt_from_terminal(timeout=timeout)
+        if not self.is_terminal_prompt_matching(received):
+            raise UnexpectedPrompt(received, self.get_prompt())
+
+    def recover(self, timeout: float) -> None:
+        """Come back to the prompt after something went wrong in the terminal: wait for it, then interrupt.
+
+        Raises:
+            TimeoutError: The prompt does not come.
+        """
+        try:
+            self._read_until_prompt(timeout=timeout)
+        except TimeoutError:
+            self._send_interrupt()
+            self._read_until_prompt(timeout=timeout)
+
+    # Commands
+
+    def exec_command(self, cmd: str, timeout: float | None = -1) -> str:
+        r"""Run a command and return what it printed on the terminal (lines end with ``\r\n``).
+
+        Args:
+            cmd: The command.
+            timeout: Seconds; -1 is the terminal's default (60), None an hour.
+
+        Raises:
+            TimeoutError: It did not end in time; it was interrupted (Ctrl-C).
+            ShellEnded: The shell or the connection has ended.
+            ChannelInUse: The terminal is used by a shell pushed over this one, or lent.
+        """
+        self._read_until_end(chunk_timeout=0)
+        self._exec_cmd(cmd)
+        try:
+            return self._read_until_prompt(timeout)
+        except TimeoutError:
+            self._after_timeout()
+            raise
+
+    def _after_timeout(self) -> None:
+        """End the command that took too long; subclasses that can tell mark the shell when that fails."""
+        self._send_interrupt()
+        with contextlib.suppress(TimeoutError):  # the caller gets the first one
+            self._read_until_prompt(_INTERRUPT_PATIENCE)
+
+    def exec_command_expecting_more(self, cmd: str, more_prompt: str = "--More--") -> tuple[int, str]:
+        """Run a command whose output comes in pages, asking for each.
+
+        Returns:
+            How often `more_prompt` came, and the output (without it).
+        """
+        self._exec_cmd(cmd)
+        output, count = "", 0
+        while self._expect([more_prompt, self.get_prompt()]) == 0:
+            count += 1
+            output += self._before()
+            self._send_input(" ")
+        return count, output + self._before()
+
+    def exec_prompting_command(self, cmd: str, responses: Iterable[tuple[Any, str]], timeout: float = -1) -> str:
+        """Run a command that asks, answering each prompt in turn.
+
+        Args:
+            cmd: The command.
+            responses: Pairs of the prompt (text, pattern, or list of them) and the answer.
+            timeout: Seconds for each prompt, and for the end.
+        """
+        self._exec_cmd(cmd)
+        output = ""
+        for prompt, response in responses:
+            output += self._read_until(prompt, timeout)
+            self._terminal.sendline(response)
+        return output + self._read_until_prompt(timeout)
+
+    @staticmethod
+    def create_responses_list(*args: Any) -> list[tuple[Any, Any]]:
+        """Pairs of prompt and answer for `exec_prompting_command`, out of a flat list.
+
+        Raises:
+            ValueError: The number of arguments is odd.
+        """
+        if len(args) % 2:
+            raise ValueError("each prompt needs exactly one response")
+        return list(zip(args[::2], args[1::2], strict=True))
+
+    def get_status_code(self, timeout: float | DefaultStatusTimeout = DEFAULT_STATUS_TIMEOUT) -> int:
+        """The exit status of the last command; shells that have none raise.
+
+        Raises:
+            UsageError: This kind of shell has no exit statuses.
+        """
+        del timeout
+        raise UsageError(f"a {type(self).__name__} has no exit statuses")
+
+    # Helpers for subclasses, with their published names
+
+    def _exec_cmd(self, cmd: str) -> None:
+        self._send_input_line(cmd)
+
+    def _send_input(self, _input: str) -> None:
+        sent = self._terminal.send(_input)
+        if self._tty_echo:
+            self._read(sent)
+
+    def _send_input_line(self, _input: str) -> None:
+        sent = self._terminal.sendline(_input)
+        if self._tty_echo:
+            self._read(sent + 1)  # the terminal shows the newline as CR and LF
+
+    def _send_interrupt(self) -> None:
+        self._terminal.sendcontrol("c")
+
+    def _read(self, count: int, timeout: float = -1) -> str:
+        """Read exactly `count` bytes."""
+        pending = re.compile(b".{%d}" % count, re.DOTALL)
+        with self._own_errors():
+            self._terminal.expect_list([pending], timeout)
+        return _text(self._terminal.after)
+
+    def _read_until_end(self, timeout: float = 0, chunk_timeout: float = 0.1) -> str:
+        """Read until nothing more comes.
+
+        Args:
+            timeout: Seconds to wait for the first of it; 0 does not wait, otherwise nothing raises TimeoutError.
+            chunk_timeout: Seconds of silence that count as the end.
+        """
+        output = bytearray(self._terminal.buffer)
+        self._terminal.buffer = b""
+        deadline = Deadline.after(self._terminal.timeout)
+        with self._own_errors():
+            if timeout and not output:
+                output += self._terminal.read_nonblocking(size=65536, timeout=timeout)
+            with contextlib.suppress(pexpect.TIMEOUT):  # silence is what is waited for
+                while not deadline.expired:
+                    output += self._terminal.read_nonblocking(size=65536, timeout=chunk_timeout)
+        return _text(output)
+
+    def _read_until_prompt(self, timeout: float | None = -1, suppress_timeout: bool = False) -> str:
+        return self._read_until(self.get_prompt(), timeout, suppress_timeout)
+
+    def _read_until(self, trigger: Any, timeout: float | None = -1, suppress_timeout: bool = False) -> str:
+        """Read until a text or pattern (or the first of a list of one kind) comes and return what was before it."""
+        try:
+            self._expect(trigger, timeout)
+        except TimeoutError:
+            if not suppress_timeout:
+                raise
+        return self._before()
+
+    def _expect(self, trigger: Any, timeout: float | None = -1) -> int:
+        """Wait for a text or pattern, or one of a list; its index."""
+        triggers: Sequence[Any] = trigger if isinstance(trigger, list | tuple) else [trigger]
+        search: Callable[..., int] = self._terminal.expect_exact
+        if any(isinstance(item, re.Pattern) for item in triggers):
+            search = self._terminal.expect
+            triggers = [re.escape(item) if isinstance(item, str) else item for item in triggers]
+        with self._own_errors():
+            return search(list(triggers), timeout=LONGEST_WAIT if timeout is None else timeout)
+
+    def _before(self) -> str:
+        return _text(self._terminal.before)
+
+    @contextlib.contextmanager
+    def _own_errors(self) -> Iterator[None]:
+        """Turn pexpect's errors into ours."""
+        try:
+            yield
+        except pexpect.TIMEOUT:
+            before = self._terminal.before
+            raise TimeoutError(_text(before) if isinstance(before, bytes) else "", doing=self._name()) from None
+        except pexpect.EOF:
+            raise ShellEnded(
+                "the shell, or the connection under it, has ended", doing=self._name(), transcript=self._tail()
+            ) from None
+
+    def _name(self) -> str:
+        return type(self).__name__
+
+    def _tail(self) -> str:
+        tail = getattr(self._spawned, "tail", None)
+        return str(tail()) if callable(tail) else ""
+
+    @staticmethod
+    def _deadline(timeout: float | None, default: float = 60.0) -> Deadline:
+        if timeout is None:
+            return Deadline.after(LONGEST_WAIT)
+        return Deadline.after(default if timeout == -1 else timeout)
+
+
+def _text(data: Any) -> str:
+    return data.decode("utf-8", "surrogateescape") if isinstance(data, bytes | bytearray) else str(data)

@@ -1,0 +1,77 @@
+"""A stack of shells described by dictionaries, as inventories and Robot suites write them.
+
+It knows the registry and turns names into shells; it starts nothing. It never changes the dictionaries it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from crl.errors import UsageError
+from crl.interactivesessions.shells.registershell import RegisteredShells, RegisterShell
+from crl.interactivesessions.shells.shell import Shell
+from crl.interactivesessions.shells.sshshell import SshShell
+from crl.secrets import redact
+
+__all__ = ["DefaultSshShell", "ShellStack"]
+
+_SECRET_NAMES = frozenset({"password", "second_password", "passphrase"})
+
+
+@RegisterShell()
+class DefaultSshShell(SshShell):
+    """An `SshShell` from the words of a dictionary: ``host`` is its `ip`, ``user`` or ``username`` its `username`.
+
+    Args:
+        **kwargs: ``host`` (needed) and whatever else `SshShell` takes.
+
+    Raises:
+        UsageError: There is no ``host``.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        words = dict(kwargs)
+        if "host" not in words:
+            raise UsageError("a shell without 'shellname' needs a 'host'", advice="write {'host': 'NAME', …}")
+        words["ip"] = words.pop("host")
+        user = words.pop("user", None)
+        words.setdefault("username", user)
+        super().__init__(**words)
+        self.kwargs = {name: value for name, value in kwargs.items() if name not in _SECRET_NAMES}
+
+    def __str__(self) -> str:
+        return redact(f"**{self.kwargs}")
+
+
+class ShellStack:
+    """Shells made from dictionaries, the first one at the bottom."""
+
+    def __init__(self) -> None:
+        self._shelldicts: list[Mapping[str, Any]] = []
+        self._shells: list[Shell] = []
+
+    def initialize(self, shelldicts: Iterable[Mapping[str, Any]]) -> None:
+        """Take the descriptions.
+
+        Args:
+            shelldicts: For each shell its class name as ``shellname`` (a `DefaultSshShell` without one) and the
+                keyword arguments of that class.
+        """
+        self._shelldicts = [dict(shelldict) for shelldict in shelldicts]
+        self._shells = []
+
+    @property
+    def shells(self) -> list[Shell]:
+        """The shells, made at the first look.
+
+        Raises:
+            UnregisteredShell: A name is not registered.
+        """
+        if not self._shells:
+            self._shells = [_create(shelldict) for shelldict in self._shelldicts]
+        return self._shells
+
+
+def _create(shelldict: Mapping[str, Any]) -> Shell:
+    return RegisteredShells().create_shell(**{"shellname": "DefaultSshShell", **shelldict})

@@ -1,0 +1,300 @@
+"""A shell on another host, reached by SSH: as first shell of a session, or pushed over a shell on the way.
+
+It puts together ssh's call (`crl.channels.ssh`), the login (`_sshlogin`) and what makes a shell known (`BashShell`). It
+promises verified host keys, passwords that appear nowhere, and one exception for each reason why a login fails.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final, Literal, TypeAlias
+
+from crl.channels import ChannelStartError, ProcessChannel
+from crl.channels.ssh.diagnosis import Stop
+from crl.channels.ssh.errors import SshLoginError
+from crl.channels.ssh.known_hosts import KnownHosts
+from crl.channels.ssh.openssh import local_environment, nested_line, ssh_argv
+from crl.channels.ssh.resolve import resolve
+from crl.channels.ssh.settings import SshSettings
+from crl.deadlines import Deadline
+from crl.errors import RemoteWorldError, UsageError
+from crl.interactivesessions._spawn import ChannelSpawn
+from crl.interactivesessions.shells._lines import COLUMNS, ROWS, start_script
+from crl.interactivesessions.shells._prompt import Nonce
+from crl.interactivesessions.shells._sshlogin import log_in, log_in_through_terminal
+from crl.interactivesessions.shells.bashshell import START_TIMEOUT, BashShell
+from crl.interactivesessions.shells.login import LoginDialogue
+from crl.interactivesessions.shells.registershell import RegisterShell
+from crl.interactivesessions.shells.ssherrors import SshError, as_ssh_error
+from crl.secrets import Secret, to_secret
+
+__all__ = ["SshError", "SshShell"]
+
+Backend: TypeAlias = Literal["openssh", "paramiko"]
+_BACKENDS: Final = ("openssh", "paramiko")
+
+
+@RegisterShell()
+class SshShell(BashShell):
+    """A shell on another host.
+
+    As first shell of a session, ``ssh`` (or paramiko) runs on this machine; pushed over another shell, ``ssh`` runs
+    where that shell runs, `identity` and `config` are paths there, and our known_hosts travel with the call.
+
+    Args:
+        ip: Address, name, or alias of the ssh configuration.
+        username: Login name; None is what the configuration says.
+        password: The password, a `str` or a `Secret`; without one, a key or agent has to do.
+        tty_echo: Whether the terminal echoes what is typed.
+        second_password: The answer to a second question after the first.
+        port: TCP port; None is what the configuration says.
+        init_env: A file to source after the login, or ``content:`` and the lines themselves.
+        identity: Path of a private key; then no other key is offered.
+        config: Path of an ssh configuration; None is the user's own, ``"none"`` is none.
+        known_hosts: Path of a known_hosts file on this machine, used instead of the configured ones.
+        host_keys: ``"verify"``, ``"accept-new"`` or ``"off"``; None is CRL_HOST_KEYS, else ``"verify"``.
+        backend: ``"openssh"`` or ``"paramiko"``; concerns the first shell only.
+        jump: Hosts to go through, ``[user@]host[:port]``, one or several.
+        command: What the host is to run instead of a plain bash (or sh); ``""`` is the user's login shell.
+        login: Whether the plain bash reads the profile.
+        passphrase: The passphrase of the private key; None is the password, if one is given.
+        options: Further ssh options, ``"Name=value"``.
+        connect_timeout: Seconds until the host's greeting must be there.
+        start_timeout: Seconds that login and start may take together.
+        workdir: The folder to change to after the login.
+
+    Raises:
+        UsageError: A value is impossible.
+    """
+
+    def __init__(
+        self,
+        ip: str,
+        username: str | None = None,
+        password: str | Secret | None = None,
+        tty_echo: bool = False,
+        second_password: str | Secret | None = None,
+        port: int | str | None = None,
+        init_env: str | None = None,
+        *,
+        identity: str | os.PathLike[str] | None = None,
+        config: str | os.PathLike[str] | None = None,
+        known_hosts: str | os.PathLike[str] | None = None,
+        host_keys: str | None = None,
+        backend: Backend = "openssh",
+        jump: str | Sequence[str] | None = None,
+        command: str | None = None,
+        login: bool = False,
+        passphrase: str | Secret | None = None,
+        options: Sequence[str] = (),
+        connect_timeout: float = 15.0,
+        start_timeout: float = START_TIMEOUT,
+        workdir: str | None = None,
+    ) -> None:
+        super().__init__(tty_echo=tty_echo, init_env=init_env, workdir=workdir, start_timeout=start_timeout)
+        if backend not in _BACKENDS:
+            raise UsageError(f"backend is {backend!r}", host=ip, advice=f"use one of {', '.join(_BACKENDS)}")
+        self.settings = SshSettings(
+            ip,
+            user=username,
+            port=None if port is None else int(port),
+            identity=identity,
+            config=config,
+            known_hosts=known_hosts,
+            host_keys=host_keys,
+            jump=(jump,) if isinstance(jump, str) else tuple(jump or ()),
+            connect_timeout=min(connect_timeout, start_timeout),
+            options=tuple(options),
+        )
+        self.backend: Backend = backend
+        self._secrets = tuple(
+            secret for secret in (to_secret(password), to_secret(second_password)) if secret is not None
+        )
+        self._passphrase = to_secret(passphrase)
+        self._command = command
+        self._login = login
+        self._deadline_of_start: Deadline | None = None
+        self._renew_nonces()
+
+    def _renew_nonces(self) -> None:
+        self._authenticated = Nonce()
+        self._announcement = Nonce()
+
+    def __repr__(self) -> str:
+        return f"{self._name()}({self.settings.host!r}, {self.settings.user!r})"
+
+    @property
+    def ip(self) -> str:
+        """Address, name or alias of the host."""
+        return self.settings.host
+
+    @property
+    def username(self) -> str | None:
+        """The login name given."""
+        return self.settings.user
+
+    @property
+    def port(self) -> int | None:
+        """The TCP port given."""
+        return self.settings.port
+
+    @property
+    def passwords(self) -> list[Secret]:
+        """The passwords given, in the order they are used."""
+        return list(self._secrets)
+
+    @property
+    def host(self) -> str:
+        """The host's name as it was given."""
+        return self.settings.host
+
+    def _what(self) -> str:
+        return f"{self._name()} ({self.settings.host})"
+
+    # The call of ssh
+
+    def _settings_with(self, *options: str) -> SshSettings:
+        """The settings with options of ours behind the user's; without any secret ssh must not ask at all."""
+        quiet = () if self._secrets or self._passphrase else ("BatchMode=yes",)
+        return replace(self.settings, options=(*self.settings.options, *quiet, *options))
+
+    def _remote_command(self) -> str | None:
+        if self._command is not None:
+            return self._command or None
+        return start_script(self._announcement, login=self._login)
+
+    def get_start_cmd(self) -> str:
+        """The line that runs ssh in another shell; holds no secret, but the host keys of the target."""
+        self._renew_nonces()
+        # A banner would come in the same stream as the prompts; errors alone still say why a login fails.
+        return nested_line(
+            self._settings_with("LogLevel=ERROR"),
+            self._known_for_travel(),
+            command=self._remote_command(),
+            nonce=self._authenticated.text,
+            password=bool(self._secrets),
+        )
+
+    def _known_for_travel(self) -> KnownHosts | None:
+        """What we know, when we know anything about the target; else the files of the host before have to do."""
+        if self.settings.known_hosts is not None:
+            return KnownHosts.load([self.settings.known_hosts_file.expanduser()])
+        known = KnownHosts.load(["~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts"])
+        port = self.settings.port or 22
+        return known if known.of_host(self.settings.host, port) else None
+
+    def _has_own_start_cmd(self) -> bool:
+        """Whether a subclass says itself how ssh is called."""
+        return type(self).get_start_cmd is not SshShell.get_start_cmd
+
+    # Start
+
+    def spawn(self, timeout: float) -> ChannelSpawn:
+        """Start ssh on this machine.
+
+        Args:
+            timeout: Seconds that the whole start may take; the smaller of it and ``start_timeout`` counts.
+
+        Raises:
+            ChannelStartError: There is no ssh.
+        """
+        deadline = self._deadline_of_start = Deadline.after(min(timeout, self.start_timeout))
+        self._renew_nonces()
+        if self.backend == "paramiko":
+            return self._spawn_by_paramiko(deadline)
+        channel = ProcessChannel(self._argv(), env=local_environment(), name=f"ssh {self.settings.host}")
+        return ChannelSpawn(channel, sides=(channel.stderr, channel.dialogue), timeout=timeout)
+
+    def _spawn_by_paramiko(self, deadline: Deadline) -> ChannelSpawn:
+        """Log in inside this process and start what the host is to run."""
+        from crl.channels.ssh.paramiko_client import connect
+
+        first, second = (*self._secrets, self._passphrase, None)[:2]
+        try:
+            connection = connect(self.settings, first, second, deadline)
+        except SshLoginError as error:
+            raise as_ssh_error(error) from error
+        try:
+            left = deadline.remaining() or 0.0
+            channel = connection.open_channel(
+                self._remote_command(), columns=COLUMNS, rows=ROWS, term="dumb", timeout=left
+            )
+        except ChannelStartError:
+            connection.close()
+            raise
+        return ChannelSpawn(channel, timeout=self.start_timeout, on_close=connection.close)
+
+    def _argv(self) -> list[str]:
+        if self._has_own_start_cmd():
+            return shlex.split(self.get_start_cmd())
+        return ssh_argv(
+            self._settings_with(),
+            command=self._remote_command(),
+            nonce=self._authenticated.text,
+            password=bool(self._secrets),
+        )
+
+    def start(self) -> str:
+        """Log in and make the shell known; returns what was printed before (with ``login`` or a command of one's own).
+
+        Raises:
+            SshError: The login failed; its class says why.
+            ShellStartError: The login worked, and the session ended at once.
+            ShellStateError: What the host runs does not answer as a shell.
+        """
+        deadline = self._deadline_of_start or Deadline.after(self.start_timeout)
+        self._deadline_of_start = None
+        terminal = self._terminal
+        if self._parent_prompt is not None:
+            first = log_in_through_terminal(
+                terminal, self._dialogue(one_terminal=True), self.settings, deadline, self._parent_status
+            )
+            terminal.take_back(first)
+        elif isinstance(terminal.channel, ProcessChannel):
+            terminal.take_back(log_in(terminal.channel, self._dialogue(), self.settings, deadline, self._stops))
+        self.check_start_success()
+        return self._make_known(deadline)
+
+    def _dialogue(self, *, one_terminal: bool = False) -> LoginDialogue:
+        return LoginDialogue(
+            self._authenticated.bytes,
+            passwords=self._secrets,
+            passphrase=self._passphrase or (self._secrets[0] if self._secrets else None),
+            hosts=self._asking_hosts(one_terminal=one_terminal),
+            one_terminal=one_terminal,
+        )
+
+    def _asking_hosts(self, *, one_terminal: bool) -> frozenset[str]:
+        """The names by which the target may ask for the password; empty where no other host can ask."""
+        if one_terminal:
+            return frozenset({self.settings.host}) if self.settings.jump else frozenset()
+        if not self._secrets or self._has_own_start_cmd():
+            return frozenset()
+        target = resolve(self.settings)
+        if not target.jumps and target.proxy_command is None:
+            return frozenset()
+        return frozenset({self.settings.host, target.hostname, target.label})
+
+    def _stops(self) -> Sequence[Stop]:
+        """The hosts on the way, for errors; only asked for when a login failed."""
+        try:
+            return resolve(self.settings).stops
+        except (RemoteWorldError, UsageError):
+            return ()
+
+    def _make_known(self, deadline: Deadline) -> str:
+        kind = None
+        if self._command is None and not self._login and not self._has_own_start_cmd():
+            kind = self._adoption(deadline).announced(self._announcement)
+        return self._set_bash_environment(kind, deadline)
+
+    def check_start_success(self) -> None:
+        """Called after the login and before the shell is set up; subclasses may raise here."""
+
+    def exit(self) -> None:
+        """Leave the shell, which ends ssh."""
+        super().exit()
+

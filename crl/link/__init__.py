@@ -1,0 +1,52 @@
+"""The link: one connection to one Python on a target, over any terminal that a shell can open.
+
+`Link.start` takes a lane from the shells and gives calls, processes and tunnels; it knows no shell and no SSH. Of its
+folders, `wire` is the protocol for both ends and `remote` is what runs on the target.
+"""
+
+from crl.link.calls import BASIC_TYPES, Call, Keep, Kept
+from crl.link.errors import (
+    CallTimeout,
+    LinkError,
+    LinkLost,
+    LinkStartError,
+    ProtocolViolation,
+    PythonNotFound,
+    PythonTooOld,
+    RemoteError,
+    ValueNotTransferable,
+)
+from crl.link.exceptions import register_exception
+from crl.link.lane import Lane
+from crl.link.link import Link, LinkFacts, Statistics
+from crl.link.processes import ProcessTimeout, RemoteProcess, RunResult
+from crl.link.tunnels import Address, Tunnel, TunnelError
+from crl.link.wire.values import Expression
+
+__all__ = [
+    "BASIC_TYPES",
+    "Address",
+    "Call",
+    "CallTimeout",
+    "Expression",
+    "Keep",
+    "Kept",
+    "Lane",
+    "Link",
+    "LinkError",
+    "LinkFacts",
+    "LinkLost",
+    "LinkStartError",
+    "ProcessTimeout",
+    "ProtocolViolation",
+    "PythonNotFound",
+    "PythonTooOld",
+    "RemoteError",
+    "RemoteProcess",
+    "RunResult",
+    "Statistics",
+    "Tunnel",
+    "TunnelError",
+    "ValueNotTransferable",
+    "register_exception",
+]

@@ -1,0 +1,166 @@
+"""Calls on the controller's side: what is asked, and the answer that comes later.
+
+A `Call` is redeemed in the caller's thread, where its value is decoded, so that no reader ever makes objects for
+somebody else. It knows the engine as something to wait with, and promises that a timeout loses nothing.
+"""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from crl.deadlines import Deadline
+from crl.link._engine import SUSPECT_AFTER, Waiter
+from crl.link.errors import CallTimeout, LinkError, ProtocolViolation, ValueNotTransferable
+from crl.link.exceptions import rebuild
+from crl.link.wire import messages, values
+from crl.link.wire.errors import NotTransferable, ProtocolError
+
+if TYPE_CHECKING:
+    from crl.link.link import Link
+
+__all__ = ["BASIC_TYPES", "Call", "Keep", "Kept", "encode_request"]
+
+BASIC_TYPES: Final = ("NoneType", "bool", "int", "long", "float", "str", "unicode", "bytes")
+
+
+@dataclass(frozen=True)
+class Keep:
+    """What happens to a result on the target.
+
+    Attributes:
+        handle: Expression that the result is assigned to; None assigns nothing.
+        types: Names of the types whose values come back (``"int"``, ``"collections.OrderedDict"``); None: all.
+        always: Assign to the handle also what comes back as a value.
+        unless_callable: Keep callables on the target whatever their type.
+    """
+
+    handle: str | None = None
+    types: tuple[str, ...] | None = BASIC_TYPES
+    always: bool = False
+    unless_callable: bool = False
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The answer to a call with `Keep`.
+
+    Attributes:
+        isobj: Whether the value came back.
+        obj: The value, None otherwise.
+        callable: Whether the result can be called.
+    """
+
+    isobj: bool
+    obj: Any
+    callable: bool
+
+
+def encode_request(operation: str, *parts: Any, keep: Keep | None) -> bytes:
+    """The body of a CALL; arguments outside the codec go as pickle, for the target trusts the controller.
+
+    Raises:
+        TypeError: An argument can neither be encoded nor pickled (as `pickle.PicklingError` and AttributeError).
+    """
+    plain_keep = None if keep is None else (keep.handle, keep.types, keep.always, keep.unless_callable)
+    try:
+        return values.encode((operation, *parts, plain_keep))
+    except NotTransferable:
+        return values.encode((operation, *(_picklable(part) for part in parts), plain_keep))
+
+
+def _picklable(part: Any) -> Any:
+    """The same with everything outside the codec pickled, one level deep in args and kwargs."""
+    if isinstance(part, tuple):
+        return tuple(_as_pickle(item) for item in part)
+    if isinstance(part, dict):
+        return {name: _as_pickle(item) for name, item in part.items()}
+    return part
+
+
+def _as_pickle(item: Any) -> Any:
+    try:
+        values.encode(item)
+    except NotTransferable:
+        return values.Pickled(pickle.dumps(item, protocol=2))
+    return item
+
+
+class Call(Waiter):
+    """One call under way.
+
+    Attributes:
+        number: Its number on the link.
+    """
+
+    __slots__ = ("_answer", "_link", "number")
+
+    def __init__(self, link: Link, number: int) -> None:
+        super().__init__()
+        self.number = number
+        self._link = link
+        self._answer: tuple[int, bytes] | LinkError | None = None
+
+    def answer(self, answer: tuple[int, bytes] | LinkError) -> None:
+        """Take the answer, in the reading thread."""
+        self._answer = answer
+        self.finish()
+
+    def result(self, timeout: float | None = None) -> Any:
+        """The call's value.
+
+        Args:
+            timeout: Seconds to wait; None waits until the call is answered or the link is lost.
+
+        Raises:
+            CallTimeout: It is not answered yet; the call goes on and can be asked again.
+            LinkLost: The link is gone.
+            ValueNotTransferable: The call was done, its value cannot cross.
+            Exception: What the code on the target raised.
+        """
+        if not self.done and not self._link.engine.wait(self, Deadline.after(timeout)) and not self.done:
+            raise self._timeout(timeout)
+        answer = self._answer
+        assert answer is not None
+        if isinstance(answer, LinkError):
+            raise answer
+        kind, body = answer
+        host = self._link.host
+        if kind == messages.RESULT:
+            return self._decoded(body)
+        if kind == messages.KEPT:
+            return self._kept(self._decoded(body))
+        if kind == messages.REFUSED:
+            reason = self._decoded(body)
+            raise ValueNotTransferable(
+                str(reason), host=host, doing="fetching a result", advice="use a proxy for it, or convert it on the target"
+            )
+        raise rebuild(body, host)
+
+    def abandon(self) -> None:
+        """Nobody will ask for the result: the target need not run the call if it has not begun."""
+        self._link.abandon(self)
+
+    def _decoded(self, body: bytes) -> Any:
+        try:
+            return values.decode(body)
+        except ProtocolError as error:
+            raise ProtocolViolation(str(error), host=self._link.host, doing="reading a result of the target") from None
+
+    def _kept(self, plain: Any) -> Kept:
+        if isinstance(plain, tuple) and len(plain) == 3 and isinstance(plain[0], bool) and isinstance(plain[2], bool):
+            return Kept(*plain)
+        raise ProtocolViolation(
+            "an answer of the wrong form", host=self._link.host, doing="reading a result of the target"
+        )
+
+    def _timeout(self, timeout: float | None) -> CallTimeout:
+        silent = self._link.engine.silent_for
+        link = f"; the target has been silent for {silent:.0f} s" if silent > SUSPECT_AFTER else ""
+        return CallTimeout(
+            f"no answer within {timeout:g} s{link}",
+            host=self._link.host,
+            doing="calling the target",
+            advice="the call goes on: ask for its result again, or give it more time",
+        )

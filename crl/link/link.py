@@ -1,0 +1,425 @@
+"""The link: one connection to one Python on one target, and everything that can be asked over it.
+
+It is started on a lane that the shells hand over, and gives it back in order when it closes. Many threads may use it at
+once; every call is on its own. It promises that nothing the target sends is executed here, that a lost link fails every
+operation under way with the same clear reason, and that closing leaves nothing on the target but what was detached.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import secrets
+import socket
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from crl.deadlines import Deadline
+from crl.link import processes, tunnels
+from crl.link._engine import HEARTBEAT, Engine
+from crl.link.calls import Call, Keep, encode_request
+from crl.link.errors import LinkError, LinkLost, LinkStartError
+from crl.link.lane import Lane
+from crl.link.processes import CommandLine, Environment, RemoteProcess, RunResult
+from crl.link.program import piece
+from crl.link.startup import start_program
+from crl.link.streams import InputStream, OutputStream
+from crl.link.tunnels import Address, Connection, Tunnel, TunnelError
+from crl.link.wire import messages, values
+from crl.link.wire.errors import ProtocolError
+
+__all__ = ["Link", "LinkFacts", "Statistics"]
+
+START_TIMEOUT: Final = 30.0
+CLOSE_TIMEOUT: Final = 5.0
+SERVICE_TIMEOUT: Final = 60.0
+GRACE: Final = 60.0
+PIECES: Final = {
+    "process": ("remote.streams", "remote.processes"),
+    "tunnel": ("remote.streams", "remote.tunnels"),
+}
+
+
+@dataclass(frozen=True)
+class LinkFacts:
+    """What the remote program says of itself.
+
+    Attributes:
+        python: Version of the target's Python.
+        executable: Path of its interpreter.
+        pid: Process id of the remote program.
+        uid: User id that it runs as.
+    """
+
+    python: tuple[int, int, int]
+    executable: str
+    pid: int
+    uid: int
+
+
+@dataclass
+class Statistics:
+    """Counters of a link.
+
+    Attributes:
+        requests: Round trips asked for so far.
+    """
+
+    requests: int = 0
+
+
+class Link:
+    """A running link; make one with `Link.start`."""
+
+    def __init__(self, lane: Lane, engine_arguments: tuple[Any, ...], facts: LinkFacts) -> None:
+        session, early = engine_arguments
+        self.host = lane.host
+        self.facts = facts
+        self.statistics = Statistics()
+        self._lane = lane
+        self._numbers = itertools.count(1)
+        self._handles = itertools.count(1)
+        self._prefix = secrets.token_hex(4)
+        self._lock = threading.Lock()
+        self._calls: dict[int, Call] = {}
+        self._inputs: dict[int, InputStream | Connection] = {}
+        self._outputs: dict[int, OutputStream | Connection] = {}
+        self._processes: dict[int, RemoteProcess] = {}
+        self._tunnels: list[Tunnel] = []
+        self._loaded: set[str] = set()
+        self._load_lock = threading.Lock()
+        self._output_logger = logging.getLogger(f"crl.remote.{lane.host}")
+        self._closing = False
+        self._ended = Call(self, 0)
+        self.engine = Engine(lane.channel, session, lane.host, self._on_message, self._on_lost)
+        for message in early:
+            self._on_message(message)
+
+    @classmethod
+    def start(cls, lane: Lane, timeout: float = START_TIMEOUT, python: str | None = None) -> Link:
+        """Start the remote program on a lane.
+
+        Args:
+            lane: A terminal with an idle shell.
+            timeout: Seconds for all of it.
+            python: Interpreter to use on the target; None tries ``python3``, ``python`` and others.
+
+        Raises:
+            PythonNotFound: There is none.
+            PythonTooOld: It is older than 2.7 or 3.6.
+            LinkStartError: It did not start.
+        """
+        config: dict[str, object] = {"epoch": 1, "heartbeat": HEARTBEAT, "grace": GRACE}
+        started = start_program(lane, config, python, Deadline.after(timeout))
+        return cls(lane, (started.session, started.messages), _facts(started.hello, lane.host))
+
+    # -- calls -------------------------------------------------------------------------------------------------------
+
+    def submit_evaluate(self, source: str, *, keep: Keep | None = None) -> Call:
+        """Have an expression evaluated, or statements executed, without waiting for the answer."""
+        return self._submit(messages.CALL, encode_request(messages.EVALUATE, source, keep=keep))
+
+    def submit_invoke(
+        self, function: str, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None, *, keep: Keep | None = None
+    ) -> Call:
+        """Have a function called, without waiting for the answer.
+
+        Args:
+            function: An expression on the target.
+            args: Arguments; an `Expression` among them is evaluated there.
+            kwargs: Keyword arguments.
+            keep: What happens to the result; None brings its value back.
+        """
+        body = encode_request(messages.INVOKE, function, tuple(args), dict(kwargs or {}), keep=keep)
+        return self._submit(messages.CALL, body)
+
+    def submit_step(self, expression: str, step: str, args: Sequence[Any] = (), *, keep: Keep | None = None) -> Call:
+        """Have one operator applied to an object of the target, without waiting for the answer.
+
+        Args:
+            expression: The object.
+            step: Name of the operator: ``getattr``, ``call``, ``getitem``, ``len``, ``add`` …
+            args: Its further operands.
+            keep: What happens to the result; None brings its value back.
+        """
+        return self._submit(messages.CALL, encode_request(messages.STEP, expression, step, tuple(args), keep=keep))
+
+    def evaluate(self, source: str, *, timeout: float | None = SERVICE_TIMEOUT) -> Any:
+        """The value of an expression on the target; None for statements, which are executed."""
+        return self.submit_evaluate(source).result(timeout)
+
+    def invoke(self, function: str, *args: Any, timeout: float | None = SERVICE_TIMEOUT, **kwargs: Any) -> Any:
+        """The value of a function call on the target."""
+        return self.submit_invoke(function, args, kwargs).result(timeout)
+
+    def new_handle(self) -> str:
+        """A fresh expression to keep an object under; see `Keep`."""
+        return f"_PROXY_CONTAINER['handle_{self._prefix}{next(self._handles):x}']"
+
+    def release(self, handles: Sequence[str]) -> None:
+        """Let the target forget kept objects, without waiting."""
+        self.send(messages.pack(messages.RELEASE, 0, values.encode(list(handles))))
+
+    def service(self, name: str, *args: Any, timeout: float | None = SERVICE_TIMEOUT) -> Any:
+        """Ask a service of the remote program; its part of the program is sent on first use."""
+        self._load(name.partition(".")[0])
+        return self._submit(messages.CALL, encode_request(messages.SERVICE, name, args, keep=None)).result(timeout)
+
+    def abandon(self, call: Call) -> None:
+        """Drop a call that nobody waits for."""
+        with self._lock:
+            known = self._calls.pop(call.number, None)
+        if known is not None and self.engine.lost is None:
+            self.send(messages.pack(messages.CANCEL, call.number))
+
+    # -- processes and tunnels -------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        command: CommandLine,
+        *,
+        env: Environment | None = None,
+        cwd: str | None = None,
+        stdin: bytes = b"",
+        timeout: float | None = None,
+    ) -> RunResult:
+        """Run a command on the target to its end.
+
+        Args:
+            command: An argument list, or a text for ``/bin/sh -c``.
+            env: Changes to the environment; None as a value removes a variable.
+            cwd: Directory to run in.
+            stdin: What it reads.
+            timeout: Seconds; None waits for ever.
+
+        Raises:
+            ProcessTimeout: It took too long and was killed, with all its children.
+            OSError: It could not be started, as `subprocess.Popen` would say on the target.
+        """
+        process = self.start_process(command, env=env, cwd=cwd)
+        return processes.run_to_end(process, stdin, timeout)
+
+    def start_process(
+        self, command: CommandLine, *, env: Environment | None = None, cwd: str | None = None
+    ) -> RemoteProcess:
+        """Start a process that the link owns; arguments as in `run`."""
+        self._load("process")
+        nonce = processes.new_nonce()
+        with self._lock:
+            number = next(self._numbers)
+            next(self._numbers), next(self._numbers)
+            # Known before it is started: its output may come before the answer.
+            process = RemoteProcess(self, number, 0, nonce)
+            self._processes[number] = process
+            self._outputs[number] = process.stdin
+            self._inputs[number + 1], self._inputs[number + 2] = process.stdout, process.stderr
+        plain = command if isinstance(command, str) else list(command)
+        try:
+            process.pid = int(
+                self.service("process.start", number, plain, None if env is None else dict(env), cwd, nonce)
+            )
+        except BaseException:
+            self._forget_process(number)
+            raise
+        return process
+
+    def start_detached(
+        self, command: CommandLine, *, env: Environment | None = None, cwd: str | None = None
+    ) -> int:
+        """Start a process that nobody owns, without input and output; returns its process id."""
+        plain = command if isinstance(command, str) else list(command)
+        return int(self.service("process.detach", plain, None if env is None else dict(env), cwd))
+
+    def connect(self, address: Address, timeout: float = 10.0) -> socket.socket:
+        """A local socket whose other end is at an address that the target reaches.
+
+        Args:
+            address: ``(host, port)``, the path of a unix socket, or ``"\\0name"`` for an abstract one.
+            timeout: Seconds for connecting.
+
+        Raises:
+            TunnelError: The target cannot connect there.
+        """
+        ours, theirs = socket.socketpair()
+        try:
+            self.join(address, theirs, timeout)
+        except BaseException:
+            ours.close()
+            theirs.close()
+            raise
+        return ours
+
+    def join(self, address: Address, sock: socket.socket, timeout: float) -> None:
+        """Join a local socket, which becomes the link's, to an address that the target reaches."""
+        address = tunnels.plain_address(address)
+        self._load("tunnel")
+        with self._lock:
+            number = next(self._numbers)
+            connection = Connection(self, number, sock)
+            self._inputs[number] = self._outputs[number] = connection
+            self.engine.busy_streams += 1
+        try:
+            self.service("tunnel.connect", number, address, timeout, timeout=timeout + 5.0)
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, OSError) and not isinstance(error, LinkError):
+                raise TunnelError(f"cannot connect to {address!r}: {error}", host=self.host, doing="tunnel") from error
+            raise
+        connection.begin()
+
+    def forward(self, address: Address, listen: Address = ("127.0.0.1", 0)) -> Tunnel:
+        """Listen here and let every connection come out at an address that the target reaches.
+
+        Args:
+            address: Where the target connects to; see `connect`.
+            listen: Where to listen: a loopback address, port 0 for any, or a path for a unix socket of mode 0600.
+        """
+        self.engine.check()
+        tunnel = Tunnel(self, tunnels.plain_address(address), tunnels.listen(listen))
+        with self._lock:
+            self._tunnels.append(tunnel)
+        return tunnel
+
+    # -- for the parts of the link ------------------------------------------------------------------------------------
+
+    def send(self, message: bytes, order: int | None = None) -> None:
+        """Send one message; those of one order (the number of a stream) arrive in order and give way to calls."""
+        self.engine.send(message, order)
+
+    def grant(self, number: int, count: int) -> None:
+        """Tell the target that `count` bytes of a stream were used."""
+        with suppress(LinkError):  # a lost link needs no credit
+            self.send(messages.pack(messages.CREDIT_MORE, number, messages.CREDIT.pack(count)))
+
+    def forget_stream(self, number: int) -> None:
+        """A connection is over."""
+        with self._lock:
+            if self._inputs.pop(number, None) is not None:
+                self.engine.busy_streams -= 1
+            self._outputs.pop(number, None)
+
+    def forget_tunnel(self, tunnel: Tunnel) -> None:
+        """A tunnel has stopped listening."""
+        with self._lock:
+            if tunnel in self._tunnels:
+                self._tunnels.remove(tunnel)
+
+    def _forget_process(self, number: int) -> None:
+        with self._lock:
+            self._processes.pop(number, None)
+            self._outputs.pop(number, None)
+            self._inputs.pop(number + 1, None)
+            self._inputs.pop(number + 2, None)
+
+    def _submit(self, kind: int, body: bytes) -> Call:
+        number = next(self._numbers)
+        call = self._calls[number] = Call(self, number)
+        self.statistics.requests += 1
+        try:
+            self.engine.send(messages.pack(kind, number, body))
+        except BaseException:
+            self._calls.pop(number, None)
+            raise
+        return call
+
+    def _load(self, service: str) -> None:
+        """Send the pieces of the program that a service needs, once."""
+        for name in PIECES[service]:
+            if name not in self._loaded:
+                with self._load_lock:
+                    if name not in self._loaded:
+                        self._submit(messages.LOAD, values.encode(piece(name))).result(SERVICE_TIMEOUT)
+                        self._loaded.add(name)
+
+    # -- what the target says; in the reading thread ----------------------------------------------------------------------
+
+    def _on_message(self, message: bytes) -> None:
+        try:
+            kind, number, body = messages.unpack(message)
+        except ProtocolError as error:
+            self.engine.give_up(LinkLost(str(error), host=self.host, doing="reading what the target sent"))
+            return
+        if messages.RESULT <= kind <= messages.REFUSED:
+            call = self._calls.pop(number, None)
+            if call is not None:
+                call.answer((kind, body))
+        elif kind == messages.DATA and number in self._inputs:
+            self._inputs[number].take(body)
+        elif kind == messages.END and number in self._inputs:
+            self._inputs[number].end()
+        elif kind == messages.CREDIT_MORE and number in self._outputs and len(body) == messages.CREDIT.size:
+            self._outputs[number].more_credit(messages.CREDIT.unpack(body)[0])
+        elif kind == messages.EXIT and number in self._processes and len(body) == messages.EXIT_BODY.size:
+            process = self._processes[number]
+            self._forget_process(number)
+            process.exited(*messages.EXIT_BODY.unpack(body))
+        elif kind == messages.OUTPUT:
+            level = logging.INFO if number == 1 else logging.WARNING
+            self._output_logger.log(level, "%s", body.decode("utf-8", "replace").rstrip("\n"))
+
+    def _on_lost(self, reason: LinkError) -> None:
+        with self._lock:
+            calls, self._calls = self._calls, {}
+            running, self._processes = self._processes, {}
+            inputs, self._inputs = self._inputs, {}
+            self._outputs = {}
+            open_tunnels = list(self._tunnels)
+        for call in calls.values():
+            call.answer(reason)
+        for process in running.values():
+            process.lost(reason)
+        for stream in inputs.values():
+            stream.end(reason)
+        for tunnel in open_tunnels:
+            tunnel.close()
+        self._ended.answer(reason)
+
+    # -- life ------------------------------------------------------------------------------------------------------------
+
+    @property
+    def alive(self) -> bool:
+        """Whether the link is not known to be lost or closed."""
+        return self.engine.lost is None
+
+    def close(self, timeout: float = CLOSE_TIMEOUT) -> bool:
+        """End the remote program and give the terminal back to the shell.
+
+        Returns:
+            True when the shell has its terminal again; False when the link was lost or did not end in time.
+        """
+        with self._lock:
+            if self._closing or self.engine.lost is not None:
+                return False
+            self._closing = True
+        for tunnel in list(self._tunnels):
+            tunnel.close()
+        with suppress(LinkError):  # lost meanwhile: then there is nobody to tell
+            self.send(messages.pack(messages.CLOSE, 0))
+        return self.engine.close(Deadline.after(timeout), self._lane.give_back)
+
+    def __enter__(self) -> Link:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        version = ".".join(map(str, self.facts.python))
+        state = "alive" if self.alive else "closed" if self._closing else "lost"
+        return f"<Link {self.host} python {version} {state}>"
+
+
+def _facts(hello: bytes, host: str) -> LinkFacts:
+    """The facts of a greeting, checked."""
+    try:
+        plain = values.decode(hello)
+    except ProtocolError:
+        plain = None
+    if isinstance(plain, dict) and plain.get("codec") == values.VERSION:
+        python, executable, pid, uid = (plain.get(name) for name in ("python", "executable", "pid", "uid"))
+        if isinstance(python, tuple) and len(python) == 3 and isinstance(pid, int) and isinstance(uid, int):
+            return LinkFacts((int(python[0]), int(python[1]), int(python[2])), str(executable), pid, uid)
+    raise LinkStartError("the remote program greets in a way that is not ours", host=host, doing="starting the link")

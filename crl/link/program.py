@@ -1,0 +1,82 @@
+"""The remote program as it is sent: its sources, without comments, behind one line of base64 after another.
+
+It reads the modules of `wire` and `remote` from this package and renames the package, so that a `crl` on the target
+stays untouched. The same bytes serve every target and are made once.
+"""
+
+from __future__ import annotations
+
+import ast
+import binascii
+import functools
+import io
+import tokenize
+import zlib
+from importlib import resources
+
+__all__ = ["CORE", "encoded_program", "piece"]
+
+LINE = 3000
+CORE = (
+    "wire.errors",
+    "wire.frames",
+    "wire.session",
+    "wire.records",
+    "wire.values",
+    "wire.messages",
+    "remote.calls",
+    "remote.program",
+)
+
+
+def encoded_program(config: dict[str, object]) -> bytes:
+    """What is written after the start line's interpreter has said that it is ready.
+
+    Args:
+        config: Plain settings for the remote program; they are written as a literal.
+
+    Returns:
+        Lines of base64 below the 4096 bytes that a terminal takes, closed by a line with a dot.
+    """
+    text = f"{_source('remote.boot')}\nstart({list(_core())!r}, {config!r})\n"
+    packed = binascii.b2a_base64(zlib.compress(text.encode("ascii"), 9), newline=False)
+    lines = [packed[start : start + LINE] for start in range(0, len(packed), LINE)]
+    return b"".join(line + b"\n" for line in lines) + b".\n"
+
+
+def piece(name: str) -> tuple[str, str]:
+    """Name on the target and source of a further module, for example ``"remote.streams"``."""
+    return f"_crl.{name}", _source(name)
+
+
+@functools.cache
+def _core() -> tuple[tuple[str, str], ...]:
+    return tuple(piece(name) for name in CORE)
+
+
+@functools.cache
+def _source(name: str) -> str:
+    folder, module = name.split(".")
+    text = resources.files(f"crl.link.{folder}").joinpath(f"{module}.py").read_text(encoding="ascii")
+    return _without_comments(text).replace("from crl.link.", "from _crl.")
+
+
+def _without_comments(text: str) -> str:
+    """The source without comments and docstrings, line for line, so that tracebacks name the right lines."""
+    lines = text.splitlines()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            first = node.body[0]
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+                assert first.end_lineno is not None
+                for number in range(first.lineno - 1, first.end_lineno):
+                    lines[number] = ""
+                if len(node.body) == 1:
+                    lines[first.lineno - 1] = " " * first.col_offset + "pass"
+    stripped = "\n".join(lines) + "\n"
+    lines = stripped.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(stripped).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column].rstrip()
+    return "\n".join(lines) + "\n"

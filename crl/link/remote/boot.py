@@ -1,0 +1,80 @@
+"""The first code of the remote program: leaves the shell's session and loads the rest.
+
+It is executed by the start line's interpreter, in a namespace of its own, before any other module is there. It forks;
+the child keeps the terminal and becomes the program, the parent turns into a tiny program that lives exactly as long
+and gives the shell its prompt back.
+"""
+
+import os
+import sys
+
+PACKAGES = ("_crl", "_crl.wire", "_crl.remote")
+
+
+def start(modules, config):  # type: ignore
+    """Become the remote program.
+
+    Args:
+        modules: Names and sources of the modules to load, in order; the last one has `main`.
+        config: What the controller decided: heartbeat and grace in seconds, epoch.
+    """
+    life_read, life_write = os.pipe()
+    if os.fork():
+        _wait_as_something_tiny(life_read, life_write)
+    os.close(life_read)
+    os.setsid()
+    _close_on_exec(life_write)
+    # Our modules come from nowhere but here, and what they import comes from the standard library.
+    path = list(sys.path)
+    sys.path[:] = [entry for entry in path if entry]
+    sys.dont_write_bytecode, kept = True, sys.dont_write_bytecode
+    make_packages()
+    for name, source in modules:
+        module = load(name, source)
+    sys.dont_write_bytecode = kept
+    sys.modules["_crl"].load = load
+    module.main(config, path)
+
+
+def _wait_as_something_tiny(life_read, life_write):  # type: ignore
+    """Wait for the program's end without keeping a second interpreter; never returns."""
+    os.close(life_write)
+    os.dup2(life_read, 0)
+    for argv in (["cat"], ["sh", "-c", "read _"]):
+        try:
+            os.execvp(argv[0], argv)
+        except OSError:
+            continue
+    os.read(0, 1)
+    os._exit(0)
+
+
+def _close_on_exec(descriptor):  # type: ignore
+    import fcntl
+
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFD)
+    fcntl.fcntl(descriptor, fcntl.F_SETFD, flags | fcntl.FD_CLOEXEC)
+
+
+def make_packages():  # type: ignore
+    """Packages under a name of our own, so that a `crl` installed on the target stays what it is."""
+    for name in PACKAGES:
+        package = type(sys)(name)
+        package.__path__ = []
+        _register(name, package)
+
+
+def load(name, source):  # type: ignore
+    """Make a module of its source."""
+    module = type(sys)(name)
+    module.__file__ = "<%s>" % name
+    _register(name, module)
+    exec(compile(source, module.__file__, "exec", 0, 1), module.__dict__)
+    return module
+
+
+def _register(name, module):  # type: ignore
+    sys.modules[name] = module
+    parent, _, child = name.rpartition(".")
+    if parent:
+        setattr(sys.modules[parent], child, module)

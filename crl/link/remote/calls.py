@@ -1,0 +1,232 @@
+"""Calls on the target: evaluates, invokes and steps through objects for the controller.
+
+It holds the user namespace and the objects that proxies of the controller stand for; it knows nothing of threads and
+terminals. What user code raises becomes a plain description, never an object for the controller to unpickle.
+"""
+
+import operator
+import pickle
+import sys
+
+from crl.link.wire import messages, records, values
+from crl.link.wire.errors import NotTransferable
+
+PY2 = sys.version_info[0] == 2
+CONTAINER = "_PROXY_CONTAINER"
+HANDLE_START = CONTAINER + "['"
+COMPILED_KEPT = 256
+
+
+def _contains(container, item):  # type: ignore
+    return item in container
+
+
+def _setitem(container, key, item):  # type: ignore
+    container[key] = item
+
+
+def _delitem(container, key):  # type: ignore
+    del container[key]
+
+
+def _enter(manager):  # type: ignore
+    return manager.__enter__()
+
+
+def _exit(manager, kind, text):  # type: ignore
+    """Leave a `with` block; the controller's exception arrives as its class name and text."""
+    if kind is None:
+        return manager.__exit__(None, None, None)
+    builtins = sys.modules["__builtin__" if PY2 else "builtins"]
+    cls = getattr(builtins, kind, RuntimeError)
+    error = cls(text)
+    return manager.__exit__(cls, error, None)
+
+
+def _call(function, args, kwargs):  # type: ignore
+    return function(*args, **kwargs)
+
+
+def _text(value):  # type: ignore
+    return str(value)
+
+
+STEPS = {
+    "getattr": getattr,
+    "setattr": setattr,
+    "delattr": delattr,
+    "hasattr": hasattr,
+    "call": _call,
+    "getitem": operator.getitem,
+    "setitem": _setitem,
+    "delitem": _delitem,
+    "contains": _contains,
+    "len": len,
+    "iter": iter,
+    "next": next,
+    "reversed": reversed,
+    "bool": bool,
+    "int": int,
+    "float": float,
+    "index": operator.index,
+    "str": _text,
+    "repr": repr,
+    "dir": dir,
+    "callable": callable,
+    "value": lambda value: value,
+    "enter": _enter,
+    "exit": _exit,
+    "abs": abs,
+    "neg": operator.neg,
+    "pos": operator.pos,
+    "invert": operator.invert,
+    "eq": operator.eq,
+    "ne": operator.ne,
+    "lt": operator.lt,
+    "le": operator.le,
+    "gt": operator.gt,
+    "ge": operator.ge,
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "truediv": operator.truediv,
+    "floordiv": operator.floordiv,
+    "mod": operator.mod,
+    "pow": pow,
+    "and": operator.and_,
+    "or": operator.or_,
+    "xor": operator.xor,
+    "lshift": operator.lshift,
+    "rshift": operator.rshift,
+    "matmul": getattr(operator, "matmul", None),
+    "radd": lambda a, b: b + a,
+    "rsub": lambda a, b: b - a,
+    "rmul": lambda a, b: b * a,
+    "rtruediv": lambda a, b: operator.truediv(b, a),
+    "rfloordiv": lambda a, b: b // a,
+    "rmod": lambda a, b: b % a,
+    "rpow": lambda a, b: pow(b, a),
+    "iadd": operator.iadd,
+    "isub": operator.isub,
+    "imul": operator.imul,
+}
+
+
+class Calls(object):
+    """Runs the operations of calls.
+
+    Args:
+        namespace: The user namespace; handles are kept in its ``_PROXY_CONTAINER``.
+    """
+
+    def __init__(self, namespace):  # type: ignore
+        self.namespace = namespace
+        self.kept = namespace.setdefault(CONTAINER, {})
+        self.services = {}
+        self._compiled = {}
+        self._operations = {
+            messages.EVALUATE: self._evaluate,
+            messages.INVOKE: self._invoke,
+            messages.STEP: self._step,
+            messages.SERVICE: self._service,
+        }
+
+    def run(self, number, body):
+        # type: (int, bytes) -> bytes
+        """The answer to one call, whatever happens in it."""
+        try:
+            request = values.decode(body, self._resolve)
+            result, keep = self._operations[request[0]](*request[1:])
+            if keep is None:
+                return messages.pack(messages.RESULT, number, values.encode(result))
+            return messages.pack(messages.KEPT, number, values.encode(self._keep(result, *keep)))
+        except NotTransferable as error:
+            return messages.pack(messages.REFUSED, number, values.encode(str(error)))
+        except BaseException:  # noqa: BLE001 - user code may raise anything, SystemExit too, and the program must live
+            return messages.pack(messages.ERROR, number, describe_error())
+
+    def release(self, handles):  # type: ignore
+        """Forget objects that no proxy stands for any more."""
+        for handle in handles:
+            self.kept.pop(handle[len(HANDLE_START) : -2], None)
+
+    # -- operations ------------------------------------------------------------------------------------------------
+
+    def _evaluate(self, source, keep):  # type: ignore
+        return self.evaluate(source), keep
+
+    def _invoke(self, function, args, kwargs, keep):  # type: ignore
+        return self.evaluate(function)(*args, **kwargs), keep
+
+    def _step(self, expression, step, args, keep):  # type: ignore
+        return STEPS[step](self.evaluate(expression), *args), keep
+
+    def _service(self, name, args, keep):  # type: ignore
+        return self.services[name](*args), keep
+
+    def evaluate(self, source):  # type: ignore
+        """The value of an expression; None for statements, which are executed."""
+        if source.startswith(HANDLE_START) and source.endswith("']") and source.count("'") == 2:
+            return self.kept[source[len(HANDLE_START) : -2]]
+        code = self._compiled.get(source)
+        if code is None:
+            code = self._compile(source)
+        return eval(code, self.namespace)
+
+    def _compile(self, source):  # type: ignore
+        text = str(source) if PY2 and all(ord(c) < 128 for c in source) else source
+        try:
+            code = compile(text.strip(), "<crl>", "eval", 0, 1)
+        except SyntaxError:
+            code = compile(text, "<crl>", "exec", 0, 1)
+        if len(self._compiled) >= COMPILED_KEPT:
+            self._compiled.clear()
+        self._compiled[source] = code
+        return code
+
+    def _resolve(self, wrapped):  # type: ignore
+        """What stands for code among the arguments; the controller is trusted here."""
+        if isinstance(wrapped, values.Expression):
+            return self.evaluate(wrapped.source)
+        return pickle.loads(wrapped.data)
+
+    def _keep(self, result, handle, types, always, unless_callable):  # type: ignore
+        """Decide what crosses and what stays here under a handle."""
+        is_callable = callable(result)
+        here = types is None or records.type_name(type(result)) in types
+        if unless_callable and is_callable:
+            here = False
+        if handle is not None and (always or not here):
+            self._assign(handle, result)
+        return (here, result if here else None, is_callable)
+
+    def _assign(self, handle, result):  # type: ignore
+        if handle.startswith(HANDLE_START):
+            self.kept[handle[len(HANDLE_START) : -2]] = result
+            return
+        self.namespace["__crl_value"] = result
+        exec(compile(str(handle) + " = __crl_value", "<crl>", "exec", 0, 1), self.namespace)
+        del self.namespace["__crl_value"]
+
+
+def describe_error():  # type: ignore
+    """What is being raised now, as plain values: module, class, args, text and traceback."""
+    import traceback
+
+    cls, error, trace = sys.exc_info()
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith("<_crl."):
+        trace = trace.tb_next
+    lines = traceback.format_exception(cls, error, trace)
+    args = tuple(getattr(error, "args", ()))
+    if isinstance(error, EnvironmentError) and error.filename is not None and len(args) == 2:
+        args = (args[0], args[1], error.filename)
+    try:
+        text = str(error)
+    except Exception as failure:  # noqa: BLE001 - a broken __str__ of user code must not hide the error itself
+        text = "<the error's text failed: %s>" % type(failure).__name__
+    try:
+        plain = values.encode(args)
+    except NotTransferable:
+        plain = values.encode(tuple(repr(arg) for arg in args))
+    module = str(getattr(cls, "__module__", "") or "")
+    return values.encode((module, str(cls.__name__), plain, text, "".join(lines)))

@@ -1,0 +1,209 @@
+"""Starts the remote program in a shell: one line, one token that proves a raw terminal, then the program.
+
+It knows the POSIX shell's syntax and nothing of particular shells. It promises that nothing is written to the target's
+disk, that no secret stands in an argument list, and that a failure names what was missing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import select
+from dataclasses import dataclass
+
+from crl.channels.base import Channel
+from crl.deadlines import Deadline
+from crl.link.errors import LinkStartError, PythonNotFound, PythonTooOld
+from crl.link.lane import Lane
+from crl.link.program import encoded_program
+from crl.link.wire.session import Session
+
+__all__ = ["INTERPRETERS", "Started", "start_program"]
+
+INTERPRETERS = ("python3", "python", "/usr/libexec/platform-python", "python2")
+TOO_OLD_STATUS = 93
+TRANSCRIPT_SIZE = 4000
+ROWS, COLUMNS = 50, 200
+
+# Runs in the target's interpreter, whatever its version: says what it is, then reads lines up to one with a dot. The
+# token is written backwards in the line, so that no echo of the line can be taken for the answer.
+STAGE = (
+    "import sys,os,zlib,binascii\n"
+    "v=sys.version_info\n"
+    'os.write(1,("%s"[::-1]+":%%d.%%d;"%%v[:2]).encode())\n'
+    "if v<(2,7) or (3,)<=v<(3,6): sys.exit({too_old})\n"
+    'd=b""\n'
+    'while d[-3:]!=b"\\n.\\n":\n'
+    " c=os.read(0,65536)\n"
+    " if not c: sys.exit(1)\n"
+    " d+=c\n"
+    'exec(compile(zlib.decompress(binascii.a2b_base64(d[:-2])),"<_crl.boot>","exec"),{{"__name__":"_crl"}})'
+).format(too_old=TOO_OLD_STATUS)
+
+
+@dataclass(frozen=True)
+class Started:
+    """A remote program that has greeted.
+
+    Attributes:
+        session: The session, which has taken all bytes read so far.
+        hello: The encoded facts of the greeting.
+        messages: Messages that came with the greeting.
+    """
+
+    session: Session
+    hello: bytes
+    messages: tuple[bytes, ...]
+
+
+def start_program(lane: Lane, config: dict[str, object], python: str | None, deadline: Deadline) -> Started:
+    """Start the remote program on a lane.
+
+    Args:
+        lane: The terminal with an idle shell.
+        config: Settings for the remote program, among them its ``epoch``.
+        python: The interpreter to use, by name or path; None tries the usual names.
+        deadline: When to give up.
+
+    Raises:
+        PythonNotFound: None of the interpreters is there.
+        PythonTooOld: There is one, and it is older than 2.7 or 3.6.
+        LinkStartError: Something else went wrong; the error has the tail of what was seen.
+    """
+    token = secrets.token_hex(8)
+    conversation = _Conversation(lane, deadline)
+    lane.send_line(start_line(token, (python,) if python else INTERPRETERS))
+    _await_interpreter(conversation, token, python)
+    conversation.write(encoded_program(config))
+    epoch = config["epoch"]
+    assert isinstance(epoch, int)
+    session = Session(epoch)
+    messages = session.receive(conversation.take())
+    while session.hello is None:
+        messages.extend(session.receive(conversation.read()))
+        _check_ended(conversation, token, session.decoder.noise, [], python)
+    return Started(session, session.hello, tuple(messages))
+
+
+def start_line(token: str, interpreters: tuple[str, ...]) -> str:
+    """The line that the shell gets: raw terminal, first interpreter that will do, terminal as it was.
+
+    Args:
+        token: What announces the interpreter; it stands backwards in the line.
+        interpreters: Names or paths to try, in order.
+    """
+    # As one string literal, so that the whole is one line: a shell would prompt between lines.
+    stage = f"exec({json.dumps(STAGE % token[::-1])})"
+    names = " ".join("'" + name.replace("'", "'\\''") + "'" for name in interpreters)
+    return (
+        f"crl_s=$(stty -g 2>/dev/null); stty raw -echo rows {ROWS} cols {COLUMNS} 2>/dev/null; crl_r=127; "
+        f'for crl_p in {names}; do command -v "$crl_p" >/dev/null 2>&1 || continue; '
+        f"\"$crl_p\" -S -c '{stage}'; crl_r=$?; [ $crl_r -eq {TOO_OLD_STATUS} ] || [ $crl_r -eq 127 ] || "
+        f'[ $crl_r -eq 126 ] || break; done; [ -z "$crl_s" ] || stty "$crl_s"; '
+        f'[ $crl_r -eq 0 ] || printf "%s:%s;" "$(printf %s {token[8:]})$(printf %s {token[:8]})" $crl_r; '
+        f"unset crl_s crl_r crl_p"
+    )
+
+
+class _Conversation:
+    """Reading and writing on the lane while there are no frames yet."""
+
+    def __init__(self, lane: Lane, deadline: Deadline) -> None:
+        self.lane = lane
+        self.channel: Channel = lane.channel
+        self.deadline = deadline
+        self.seen = b""
+        self.pending = lane.read_pending()
+        self.python: str | None = None
+
+    def read(self) -> bytes:
+        """The next bytes; raises at the end of the channel or of the time."""
+        poller = select.poll()
+        poller.register(self.channel.fileno(), select.POLLIN)
+        while True:
+            if not poller.poll(self.deadline.poll_ms()):
+                raise self.failure("the interpreter did not answer in time", LinkStartError)
+            try:
+                data = self.channel.read()
+            except BlockingIOError:
+                continue
+            self.seen = (self.seen + data)[-TRANSCRIPT_SIZE:]
+            if not data:
+                raise self.failure("the terminal was closed", LinkStartError)
+            return data
+
+    def take(self) -> bytes:
+        """The bytes that were read and not used."""
+        pending, self.pending = self.pending, b""
+        return pending
+
+    def write(self, data: bytes) -> None:
+        """Write all of `data`, keeping what arrives meanwhile."""
+        view = memoryview(data)
+        poller = select.poll()
+        poller.register(self.channel.fileno(), select.POLLIN | select.POLLOUT)
+        while view:
+            ready = poller.poll(self.deadline.poll_ms())
+            if not ready:
+                raise self.failure("the program was not taken in time", LinkStartError)
+            if ready[0][1] & ~select.POLLOUT:
+                self.pending += self.read()
+            if ready[0][1] & select.POLLOUT:
+                try:
+                    view = view[self.channel.write(view) :]
+                except BrokenPipeError:
+                    raise self.failure("the terminal was closed", LinkStartError) from None
+
+    def failure(self, message: str, cls: type[LinkStartError], advice: str | None = None) -> LinkStartError:
+        """An error with what was seen."""
+        return cls(
+            message,
+            host=self.lane.host,
+            doing="starting the remote program",
+            advice=advice,
+            transcript=self.seen.decode("utf-8", "replace"),
+        )
+
+
+def _await_interpreter(conversation: _Conversation, token: str, python: str | None) -> None:
+    """Wait until an interpreter of a good version says that it reads."""
+    announced = re.compile(re.escape(token.encode()) + rb":(\d+)\.(\d+);")
+    too_old: list[str] = []
+    data = conversation.take()
+    while True:
+        match = announced.search(data)
+        if match is None:
+            _check_ended(conversation, token, data, too_old, python)
+            data = data[-TRANSCRIPT_SIZE:] + conversation.read()
+            continue
+        version = int(match.group(1)), int(match.group(2))
+        data = data[match.end() :]
+        if (2, 7) <= version < (3, 0) or version >= (3, 6):
+            conversation.pending = data
+            return
+        too_old.append(f"{version[0]}.{version[1]}")
+
+
+def _check_ended(
+    conversation: _Conversation, token: str, data: bytes, too_old: list[str], python: str | None
+) -> None:
+    """Raise when the line is over: there was no interpreter, or it ended."""
+    ended = re.search(re.escape((token[8:] + token[:8]).encode()) + rb":(\d+);", data)
+    if ended is None:
+        return
+    conversation.lane.give_back(data[ended.end() :])
+    status = int(ended.group(1))
+    if too_old:
+        raise conversation.failure(
+            f"the target's Python is too old ({', '.join(too_old)}); 2.7, or 3.6 and later will do",
+            PythonTooOld,
+            "name a newer interpreter with python=",
+        )
+    if status in (126, 127):
+        raise conversation.failure(
+            f"no Python interpreter was found (looked for {python or ', '.join(INTERPRETERS)})",
+            PythonNotFound,
+            "install python3 on the target or name an interpreter with python=",
+        )
+    raise conversation.failure(f"the interpreter ended with status {status}", LinkStartError)

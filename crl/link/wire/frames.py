@@ -1,0 +1,161 @@
+"""Frames: how messages stand on a byte stream that may carry noise.
+
+A frame is a header with its own checksum and a payload with another; a damaged header is skipped to the next magic
+number, a damaged payload is dropped as long as its header says. The decoder is total: any bytes, cut anywhere, give
+frames or nothing, in linear time and with no more memory than one frame.
+"""
+
+import struct
+import zlib
+
+MAGIC = b"\xc5\x1bRL"
+HEADER = struct.Struct(">4sBBHIQQII")
+CHECK = struct.Struct(">I")
+HEADER_SIZE = HEADER.size + CHECK.size
+MAX_PAYLOAD = 256 * 1024
+
+# Kinds of frames. DATA carries a piece of a message and is numbered; the others are unsequenced and never repeated.
+DATA = 1
+ACK = 2
+NAK = 3
+PING = 4
+PONG = 5
+HELLO = 6
+BYE = 7
+
+# Flags of DATA: where the piece stands in its message.
+FIRST = 1
+LAST = 2
+WHOLE = FIRST | LAST
+
+NOISE_KEPT = 2000
+
+
+class Frame(object):
+    """One frame as received.
+
+    Attributes:
+        kind: One of the kinds above.
+        flags: `FIRST` and `LAST` for data.
+        epoch: The number of the attachment that sent it.
+        message: Number of the message that the piece belongs to.
+        seq: The absolute number of a data frame, 0 otherwise.
+        ack: All data frames below this number have arrived at the sender of this frame.
+        payload: The bytes.
+    """
+
+    __slots__ = ("kind", "flags", "epoch", "message", "seq", "ack", "payload")
+
+    def __init__(self, kind, flags, epoch, message, seq, ack, payload):
+        # type: (int, int, int, int, int, int, bytes) -> None
+        self.kind = kind
+        self.flags = flags
+        self.epoch = epoch
+        self.message = message
+        self.seq = seq
+        self.ack = ack
+        self.payload = payload
+
+
+def encode(kind, flags, epoch, message, seq, ack, payload):
+    # type: (int, int, int, int, int, int, bytes) -> bytes
+    """The bytes of one frame."""
+    head = HEADER.pack(
+        MAGIC, kind, flags, epoch, message, seq, ack, len(payload), zlib.crc32(payload) & 0xFFFFFFFF
+    )
+    return head + CHECK.pack(zlib.crc32(head) & 0xFFFFFFFF) + payload
+
+
+class Decoder(object):
+    """Finds the frames in a byte stream.
+
+    Attributes:
+        noise: The last bytes that belonged to no frame, for error texts.
+        noise_bytes: How many such bytes there were in all.
+        damaged: How many frames had a good header and a bad payload.
+    """
+
+    def __init__(self):
+        # type: () -> None
+        self.noise = b""
+        self.noise_bytes = 0
+        self.damaged = 0
+        self._chunks = []  # type: list[bytes]
+        self._have = 0
+        self._need = 1
+
+    def feed(self, data):
+        # type: (bytes) -> list[Frame]
+        """Take the next bytes of the stream and return the frames that are complete now."""
+        self._chunks.append(data)
+        self._have += len(data)
+        # Joining only when a whole frame can be there keeps the cost linear however small the reads are.
+        if self._have < self._need:
+            return []
+        buffer = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        found = []  # type: list[Frame]
+        position = self._scan(buffer, found)
+        rest = buffer[position:]
+        self._chunks = [rest] if rest else []
+        self._have = len(rest)
+        return found
+
+    def rest(self):
+        # type: () -> bytes
+        """Take the bytes that have arrived and belong to no frame yet; after a BYE they are somebody else's."""
+        rest = b"".join(self._chunks)
+        self._chunks = []
+        self._have = 0
+        self._need = 1
+        return rest
+
+    def _scan(self, buffer, found):
+        # type: (bytes, list[Frame]) -> int
+        """Parse all whole frames; returns where the first incomplete one starts."""
+        position = 0  # type: int
+        size = len(buffer)
+        while True:
+            start = buffer.find(MAGIC, position)
+            if start < 0:
+                start = size - _partial_magic(buffer, size)
+            if start > position:
+                self._skip(buffer[position:start])
+                position = start
+            if size - position < HEADER_SIZE:
+                self._need = HEADER_SIZE
+                return position
+            head = buffer[position : position + HEADER.size]
+            (check,) = CHECK.unpack_from(buffer, position + HEADER.size)
+            (_, kind, flags, epoch, message, seq, ack, length, payload_check) = HEADER.unpack(head)
+            if zlib.crc32(head) & 0xFFFFFFFF != check or length > MAX_PAYLOAD:
+                self._skip(buffer[position : position + 1])
+                position += 1
+                continue
+            end = position + HEADER_SIZE + length
+            if size < end:
+                self._need = end - position
+                return position
+            payload = buffer[position + HEADER_SIZE : end]
+            position = end
+            if zlib.crc32(payload) & 0xFFFFFFFF != payload_check:
+                self.damaged += 1
+                continue
+            found.append(Frame(kind, flags, epoch, message, seq, ack, payload))
+            if kind == BYE:
+                # What follows a BYE is not ours: it stays for `rest`.
+                self._need = HEADER_SIZE + MAX_PAYLOAD
+                return position
+
+    def _skip(self, noise):
+        # type: (bytes) -> None
+        self.noise_bytes += len(noise)
+        self.noise = (self.noise + noise[-NOISE_KEPT:])[-NOISE_KEPT:]
+
+
+def _partial_magic(buffer, size):
+    # type: (bytes, int) -> int
+    """How many bytes at the end of the buffer may be the beginning of a magic number."""
+    for length in range(min(len(MAGIC) - 1, size), 0, -1):
+        if buffer.endswith(MAGIC[:length]):
+            return length
+    return 0

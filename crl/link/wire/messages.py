@@ -1,0 +1,62 @@
+"""The messages of a session: what each end asks of the other.
+
+A message is a kind, a number and a body; the number names a call or a stream. Bodies are values of the codec, except
+those of streams, which are raw bytes. Both ends take the same table from here and nothing else decides what a kind is.
+"""
+
+import struct
+
+from crl.link.wire.errors import ProtocolError
+
+HEAD = struct.Struct(">BQ")
+CREDIT = struct.Struct(">Q")
+EXIT_BODY = struct.Struct(">?q")
+
+# Controller to target.
+CALL = 1  # number of the call; (operation, ...)
+CANCEL = 2  # number of the call that nobody waits for any more
+RELEASE = 3  # 0; list of handles that no proxy holds any more
+LOAD = 4  # number of a call; (module name, source): a further piece of the remote program
+CLOSE = 5  # 0; the orderly end
+
+# Target to controller.
+RESULT = 16  # number of the call; the value
+KEPT = 17  # number of the call; (is the value here, the value, is it callable)
+ERROR = 18  # number of the call; what the target's code raised
+REFUSED = 19  # number of the call; why its value cannot cross
+OUTPUT = 20  # 1 or 2, the descriptor; bytes that code on the target wrote
+EXIT = 21  # number of the process; EXIT_BODY: whether all output came, and the status, negative for a signal
+
+# Both ways, for streams.
+DATA = 32  # bytes
+END = 33  # nothing follows in this direction
+CREDIT_MORE = 34  # how many bytes more may be sent
+RESET = 35  # both directions are over
+
+# How many bytes of a stream may be under way before the receiver has used some.
+STREAM_CREDIT = 512 * 1024
+
+# Operations of CALL.
+EVALUATE = "evaluate"  # source, keep
+INVOKE = "invoke"  # function expression, args, kwargs, keep
+STEP = "step"  # expression, name of the operator, args, keep
+SERVICE = "service"  # name, args
+
+
+def pack(kind, number, body=b""):
+    # type: (int, int, bytes) -> bytes
+    """The bytes of a message."""
+    return HEAD.pack(kind, number) + body
+
+
+def unpack(message):
+    # type: (bytes) -> tuple[int, int, bytes]
+    """Kind, number and body of a message.
+
+    Raises:
+        ProtocolError: It is shorter than a message can be.
+    """
+    if len(message) < HEAD.size:
+        raise ProtocolError("a message of %d bytes" % len(message))
+    kind, number = HEAD.unpack_from(message)
+    return kind, number, message[HEAD.size :]

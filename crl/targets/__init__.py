@@ -1,0 +1,29 @@
+"""Targets: one host, and the verbs for what can be done there.
+
+Stands on terminals and the link's services; knows no Robot Framework, no pytest and no command line.
+"""
+
+from crl.targets.facts import TargetFacts
+from crl.targets.python import Python
+from crl.targets.results import (
+    BecomeRefused,
+    CommandFailed,
+    CommandTimeout,
+    ConnectTimeout,
+    RebootFailed,
+    RunResult,
+)
+from crl.targets.target import DetachedProcess, Target
+
+__all__ = [
+    "BecomeRefused",
+    "CommandFailed",
+    "CommandTimeout",
+    "ConnectTimeout",
+    "DetachedProcess",
+    "Python",
+    "RebootFailed",
+    "RunResult",
+    "Target",
+    "TargetFacts",
+]

@@ -1,0 +1,166 @@
+"""Python on a target: the root of its recursive proxies, and code to run there.
+
+This module stands on `AutoRunnerTerminal`. It promises that a name is one round trip, that modules are imported on the
+target when they are first named, and that a function of this end is sent there once for each session.
+"""
+
+from __future__ import annotations
+
+import threading
+import types
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from crl.deadlines import Deadline
+from crl.errors import UsageError
+from crl.interactivesessions.autorunnerterminal import AutoRunnerTerminal
+from crl.interactivesessions.remoteproxies import _RecursiveProxy, importing_proxy, never_remote
+from crl.interactivesessions.runnerexceptions import InvalidProxySession
+from crl.link import Expression
+from crl.targets._sentcode import DEFINE, DEFINE_MODULE, module_source, sent_function
+
+__all__ = ["Python"]
+
+# A name of the user namespace, else a builtin, else a module.
+BUILTINS = "__import__('builtins' if __import__('sys').version_info[0] > 2 else '__builtin__')"
+FIND = (
+    "(lambda n: globals()[n] if n in globals() else"
+    f" (lambda b: getattr(b, n) if hasattr(b, n) else __import__(n))({BUILTINS}))"
+)
+NAMES = f"sorted(set(dir({BUILTINS})) | set(globals()) | set(__import__('sys').modules))"
+
+
+class Python:
+    """Python on a target.
+
+    Any attribute is the object of that name there: a name defined with `exec`, a builtin, or a module, which is
+    imported when first named. What comes of it is a recursive proxy, or a value of a basic type.
+
+    Example:
+        >>> target.python.os.getpid()
+        4711
+        >>> target.python.eval("sorted({3, 1, 2})")
+        [1, 2, 3]
+
+    Args:
+        terminal: Where to run.
+        ensure: Opens or recovers the terminal until a deadline.
+    """
+
+    def __init__(self, terminal: AutoRunnerTerminal, ensure: Callable[[Deadline], object]) -> None:
+        self._terminal = terminal
+        self._ensure = ensure
+        self._sent: weakref.WeakKeyDictionary[types.FunctionType, _RecursiveProxy] = weakref.WeakKeyDictionary()
+        self._sending = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"<Python on {self._terminal.host}>"
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or never_remote(name):
+            raise AttributeError(f"Python of a target has no {name!r}")
+        deadline = self._ready(None)
+        try:
+            return importing_proxy(self._terminal, FIND, (name,), deadline)
+        except ImportError as error:
+            raise AttributeError(f"{self._terminal.host} has no name, builtin or module {name!r}: {error}") from error
+
+    def __dir__(self) -> list[str]:
+        own = [name for name in object.__dir__(self) if not name.startswith("_")]
+        return sorted({*own, *self.eval(NAMES)})
+
+    def call(self, function: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a function on the target and return its value.
+
+        Args:
+            function: An expression for it there, a proxy, or a function of this end, which is sent with the imports,
+                functions and values that it uses.
+            args: Its arguments; proxies stand for their objects.
+            kwargs: Likewise.
+
+        Raises:
+            crl.errors.UsageError: The function cannot be sent.
+            RunnerTerminalUnableToDeserialize: The value cannot cross; `proxy_of_call` gives a proxy for it.
+            Exception: What the function raised.
+        """
+        self._ready(None)
+        return self._terminal.run_python_call(self._expression_of(function), *args, **kwargs)
+
+    def proxy_of_call(self, function: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """As `call`, but what it returns stays on the target: a recursive proxy, or a value of a basic type."""
+        self._ready(None)
+        terminal = self._terminal
+        result = terminal.get_proxy_or_basic_from_call(self._expression_of(function), *args, **kwargs)
+        return result.as_recursive_proxy() if terminal.isproxy(result) else result
+
+    def eval(self, source: str, timeout: float | None = None) -> Any:
+        """The value of an expression.
+
+        Args:
+            source: The expression.
+            timeout: Seconds; None means the terminal's default, 3600.
+
+        Raises:
+            SyntaxError: It is not an expression.
+            Exception: What it raised.
+        """
+        self._ready(timeout)
+        return self._terminal.run_python(f"({source}\n)", timeout)
+
+    def exec(self, source: str, timeout: float | None = None) -> None:
+        """Run statements; the names they define are attributes here afterwards.
+
+        Args:
+            source: The statements.
+            timeout: As in `eval`.
+        """
+        self._ready(timeout)
+        self._terminal.run_python(f"{source}\npass", timeout)
+
+    def proxy(self, expression: str) -> _RecursiveProxy:
+        """A recursive proxy for an expression on the target, evaluated anew with each use."""
+        self._ready(None)
+        return self._terminal.get_recursive_proxy(expression)
+
+    def import_local(self, module: str | types.ModuleType) -> Any:
+        """Send a module of this end, given as such or by its path, and return a proxy for it.
+
+        Code on the target can import it by its name afterwards.
+
+        Raises:
+            crl.errors.UsageError: It has no source file.
+            Exception: What running it raised.
+        """
+        name, file, source = module_source(module)
+        fresh = Expression(f"__import__('types').ModuleType({name!r})")
+        return self.proxy_of_call(DEFINE_MODULE, source, name, file, fresh)
+
+    def _ready(self, timeout: float | None) -> Deadline:
+        deadline = Deadline.after(self._terminal.default_timeout if timeout is None or timeout < 0 else timeout)
+        self._ensure(deadline)
+        return deadline
+
+    def _expression_of(self, function: str | Callable[..., Any]) -> str:
+        if isinstance(function, str):
+            return function
+        if isinstance(function, _RecursiveProxy):
+            return str(function.get_proxy_handle())
+        if not isinstance(function, types.FunctionType):
+            raise UsageError(
+                f"{function!r} cannot be sent", host=self._terminal.host, advice="give a function defined by def"
+            )
+        with self._sending:
+            proxy = self._sent.get(function)
+            if proxy is None or not self._is_current(proxy):
+                sent = sent_function(function)
+                made = self._terminal.get_proxy_object_from_call(DEFINE, sent.source, sent.data, sent.name)
+                proxy = self._sent[function] = made.as_recursive_proxy()
+        return str(proxy.get_proxy_handle())
+
+    def _is_current(self, proxy: _RecursiveProxy) -> bool:
+        try:
+            proxy.remote_proxy_verify()
+        except InvalidProxySession:
+            return False
+        return True

@@ -1,0 +1,482 @@
+"""A target: one host and what can be done there, as verbs.
+
+This module joins an `AutoRunnerTerminal` with the services of its link and re-implements neither. It promises that many
+threads may use one target, that every verb ends at its timeout, that a command is never run twice, and that the target
+is connected, and connected again after a loss, when a verb needs it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from crl.deadlines import Deadline
+from crl.errors import UsageError
+from crl.interactivesessions._recovery import RecoveryPending
+from crl.interactivesessions.autorecoveringterminal import AutoRecoveringTerminal
+from crl.interactivesessions.autorunnerterminal import AutoRunnerTerminal
+from crl.interactivesessions.InteractiveSession import InteractiveSession
+from crl.interactivesessions.runnerexceptions import RunnerException, SessionInitializationFailed
+from crl.interactivesessions.shells.shell import Shell
+from crl.interactivesessions.shells.shellstack import ShellStack
+from crl.interactivesessions.shells.sshshell import SshShell
+from crl.link import Link, LinkLost, ProcessTimeout, RemoteProcess, Tunnel
+from crl.link import RunResult as LinkResult
+from crl.targets import _become
+from crl.targets._pty import with_pty
+from crl.targets._waiting import is_listening, tries_until
+from crl.targets.facts import COLLECT, TargetFacts, parse_facts
+from crl.targets.python import Python
+from crl.targets.results import (
+    BecomeRefused,
+    CommandFailed,
+    CommandTimeout,
+    ConnectTimeout,
+    RebootFailed,
+    RunResult,
+    shown,
+)
+
+__all__ = ["DetachedProcess", "Target"]
+
+Command = str | Sequence[str]
+Environment = Mapping[str, str | None]
+ShellLike = Shell | Mapping[str, Any]
+
+RUN_TIMEOUT = 60.0
+REBOOT_TIMEOUT = 600.0
+FACTS_TIMEOUT = 30.0
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+
+
+@dataclass(frozen=True)
+class DetachedProcess:
+    """A process on the target that outlives the link.
+
+    Attributes:
+        pid: Its number there.
+        target: Where it runs.
+    """
+
+    pid: int
+    target: Target
+
+    @property
+    def alive(self) -> bool:
+        """Whether a process of that number exists there."""
+        return bool(self.target.python.call("__import__('os').path.exists", f"/proc/{self.pid}"))
+
+    def send_signal(self, signum: int) -> None:
+        """Send a signal to its process group.
+
+        Raises:
+            ProcessLookupError: It is gone.
+        """
+        self.target.python.call("__import__('os').killpg", self.pid, int(signum))
+
+
+class Target:
+    r"""One host, reached through a shell or a stack of shells.
+
+    Nothing is connected before the first verb, or `connect`. After a loss the next verb connects again; what was under
+    way raises, and is not run again.
+
+    Args:
+        shells: One shell or the shells from the first hop to the last; dictionaries are taken as
+            `shells.shellstack.ShellStack` takes them.
+        name: What to call it in texts; None takes the host's name from the shells.
+        max_tries: How often connecting is tried.
+        python: The Python interpreter to use there; None finds one.
+
+    Attributes:
+        terminal: The `AutoRunnerTerminal` behind all verbs.
+        python: Python there: ``target.python.os.getpid()``.
+
+    Example:
+        >>> with Target(SshShell("alpha")) as target:
+        ...     target.run(["uname", "-s"], check=True).stdout
+        'Linux\n'
+    """
+
+    def __init__(
+        self,
+        shells: ShellLike | Iterable[ShellLike],
+        *,
+        name: str | None = None,
+        max_tries: int = 3,
+        python: str | None = None,
+    ) -> None:
+        self._shells = _as_shells(shells)
+        # What `shell` opens is of its own: these were never started.
+        self._patterns = [copy.copy(shell) for shell in self._shells]
+        self._name = name
+        self._session = AutoRecoveringTerminal()
+        self._session.initialize(self._shells, max_tries=max_tries, sleep_between_tries=1)
+        self.terminal = AutoRunnerTerminal()
+        self.terminal.python = python
+        self.terminal.initialize(self._session)
+        self.python = Python(self.terminal, self._ensure)
+        self._closed = False
+        self._stopped = threading.Event()
+        self._accounts: dict[tuple[str | None, str], _become.Account] = {}
+
+    @classmethod
+    def from_ssh_alias(cls, alias: str, config: str | None = None, **options: Any) -> Self:
+        """A target for a host of an OpenSSH configuration.
+
+        Args:
+            alias: The name as given to ``ssh``.
+            config: The configuration file; None is the user's own.
+            options: As for the class.
+        """
+        options.setdefault("name", alias)
+        return cls(SshShell(alias, config=config), **options)
+
+    def __repr__(self) -> str:
+        return f"<Target {self.name} ({'closed' if self._closed else self._state()})>"
+
+    def _state(self) -> str:
+        return "connected" if self.terminal.session_id is not None else "not connected"
+
+    @property
+    def name(self) -> str:
+        """What the target is called in texts."""
+        return self._name or self._session.name
+
+    # Connection
+
+    def connect(self, timeout: float | None = None) -> Self:
+        """Connect, when that is not done; opens a closed target again.
+
+        Args:
+            timeout: Seconds; None waits as long as the shells' own limits last.
+
+        Raises:
+            SessionInitializationFailed: It cannot be reached; the reason is the first argument.
+            ConnectTimeout: Not in that time.
+        """
+        if self._closed:
+            self._stopped.clear()
+            self.terminal.initialize(self._session)
+            self._closed = False
+        self._ensure(Deadline.after(timeout))
+        return self
+
+    def close(self) -> None:
+        """End everything under way there and the connection; again is harmless."""
+        self._closed = True
+        self._stopped.set()
+        self.terminal.close()
+
+    def __enter__(self) -> Self:
+        return self.connect()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ensure(self, deadline: Deadline) -> Link:
+        if self._closed:
+            raise UsageError("the target is closed", host=self.name, advice="call connect()")
+        try:
+            self.terminal.ensure_open(deadline)
+        except RecoveryPending as error:
+            raise ConnectTimeout(error.message, host=self.name, doing="connecting") from error
+        return self.terminal.link
+
+    # Commands
+
+    def run(
+        self,
+        command: Command,
+        *,
+        check: bool = False,
+        timeout: float | None = RUN_TIMEOUT,
+        env: Environment | None = None,
+        cwd: str | None = None,
+        input: str | bytes | None = None,  # noqa: A002 - the name of subprocess.run
+        become: str | None = None,
+    ) -> RunResult:
+        """Run a command to its end.
+
+        Args:
+            command: An argument list, which is run as it is, or a line for ``/bin/sh``.
+            check: Raise when the status is not 0.
+            timeout: Seconds for all of it; None waits for ever.
+            env: Changes to the environment; None as a value removes a variable.
+            cwd: The directory to run in.
+            input: What it reads; nothing by default.
+            become: The user to run it as.
+
+        Raises:
+            CommandFailed: `check` was asked for and the status is not 0.
+            CommandTimeout: It took too long; it and its children were killed, or the text says what was not.
+            BecomeRefused: It may not be run as that user.
+            OSError: It could not be started, as `subprocess.run` would say there.
+            crl.link.LinkLost: The link was lost; whether the command ended is unknown. It is not run again.
+            SessionInitializationFailed: The target cannot be reached; nothing was run.
+        """
+        deadline = Deadline.after(timeout)
+        link = self._ensure(deadline)
+        account = None if become is None else self._account(become, deadline)
+        line: Command = command
+        if account is not None:
+            line = self._prefix(account, link, env) + _become.as_argv(command)
+            env = _become.surroundings(account, link.facts.uid, env)
+        data = input.encode() if isinstance(input, str) else input or b""
+        try:
+            result = _as_text(link.run(line, env=env, cwd=cwd, stdin=data, timeout=deadline.remaining()))
+        except ProcessTimeout as error:
+            raise _timed_out(error, command, timeout, self.name) from error
+        except FileNotFoundError as error:
+            if account is None or error.filename not in ("sudo", "setpriv"):
+                raise
+            raise BecomeRefused(f"{error.filename} is not installed", host=self.name, doing=shown(command)) from error
+        if account is not None:
+            self._check_become(link, account, result, command, deadline)
+        if check and not result.ok:
+            raise CommandFailed(shown(command), result, host=self.name)
+        return result
+
+    def _account(self, user: str, deadline: Deadline) -> _become.Account:
+        key = (self.terminal.session_id, user)
+        if key not in self._accounts:
+            try:
+                found = self.terminal.run_python_call_with_timeout(deadline.remaining(), _become.LOOK_UP, (user,))
+            except KeyError as error:
+                raise BecomeRefused(f"there is no user {user!r}", host=self.name, doing="looking up a user") from error
+            uid, gid, _, home, shell = found
+            self._accounts[key] = _become.Account(user, int(uid), int(gid), str(home), str(shell))
+        return self._accounts[key]
+
+    def _prefix(self, account: _become.Account, link: Link, env: Environment | None) -> list[str]:
+        names = [name for name, value in (env or {}).items() if value is not None]
+        return _become.prefix_for(account, link.facts.uid, names)
+
+    def _check_become(
+        self, link: Link, account: _become.Account, result: RunResult, command: Command, deadline: Deadline
+    ) -> None:
+        """Tell sudo's own refusal from a command's failure: what sudo refuses, it also refuses for ``true``."""
+        if result.status != 1 or link.facts.uid in (0, account.uid) or not result.stderr.startswith("sudo:"):
+            return
+        probe = ["sudo", "-n", "-u", account.name, "--", "true"]
+        asked = link.run(probe, env={"LC_ALL": "C"}, timeout=deadline.remaining())
+        if asked.status == 0 and "preserve" not in result.stderr and "environment" not in result.stderr:
+            return
+        said = _text(asked.stderr) or result.stderr
+        raise BecomeRefused(
+            said.strip().splitlines()[-1] if said.strip() else "sudo refused",
+            host=self.name,
+            doing=f"running {shown(command)} as {account.name}",
+            advice="allow it in sudoers with NOPASSWD, or put SudoShell(password=…) on the target's stack of shells",
+        )
+
+    def start(
+        self,
+        command: Command,
+        *,
+        env: Environment | None = None,
+        cwd: str | None = None,
+        detached: bool = False,
+        pty: bool = False,
+    ) -> RemoteProcess | DetachedProcess:
+        """Start a command and go on.
+
+        Args:
+            command: As in `run`.
+            env: As in `run`.
+            cwd: As in `run`.
+            detached: Let it outlive the connection; it then has neither input nor output.
+            pty: Give it a terminal of its own; output and error output come together.
+
+        Returns:
+            The process: live output, input, signals, wait and kill; `DetachedProcess` for a detached one.
+
+        Raises:
+            OSError: It could not be started.
+            UsageError: Both `detached` and `pty` were asked for.
+        """
+        link = self._ensure(Deadline.after(RUN_TIMEOUT))
+        if detached and pty:
+            raise UsageError("a detached process has no terminal", host=self.name, doing="start")
+        if detached:
+            return DetachedProcess(link.start_detached(command, env=env, cwd=cwd), self)
+        if pty:
+            command = with_pty(_become.as_argv(command), link.facts.executable)
+        return link.start_process(command, env=env, cwd=cwd)
+
+    @contextlib.contextmanager
+    def shell(self) -> Iterator[Shell]:
+        """An interactive shell there, in a connection of its own for as long as the block lasts.
+
+        Example:
+            >>> with target.shell() as shell:
+            ...     shell.exec_command("echo hello")
+            'hello'
+        """
+        if self._closed:
+            raise UsageError("the target is closed", host=self.name, advice="call connect()")
+        session = InteractiveSession()
+        try:
+            first, *rest = (copy.copy(shell) for shell in self._patterns)
+            session.spawn(first)
+            for shell in rest:
+                session.push(shell)
+            yield session.current_shell()
+        finally:
+            session.close_terminal()
+
+    # Tunnels
+
+    def forward(self, address: tuple[str, int] | str, listen: tuple[str, int] | str = ("127.0.0.1", 0)) -> Tunnel:
+        r"""Listen here; each connection comes out at an address that the target reaches.
+
+        Args:
+            address: ``(host, port)``, the path of a unix socket, or ``"\0name"`` for an abstract one.
+            listen: A loopback address, port 0 for any free one, or a path for a unix socket.
+
+        Returns:
+            The tunnel, with its `address` and `close`.
+        """
+        return self._ensure(Deadline.after(RUN_TIMEOUT)).forward(address, listen)
+
+    def connect_socket(self, address: tuple[str, int] | str, timeout: float = 10.0) -> socket.socket:
+        """A socket here whose other end is at an address that the target reaches; as in `forward`."""
+        deadline = Deadline.after(timeout)
+        link = self._ensure(deadline)
+        return link.connect(address, deadline.remaining() or 0.0)
+
+    # The host
+
+    @property
+    def facts(self) -> TargetFacts:
+        """What the target says of itself now, in one round trip."""
+        deadline = Deadline.after(FACTS_TIMEOUT)
+        self._ensure(deadline)
+        return parse_facts(self.terminal.run_python_call_with_timeout(deadline.remaining(), COLLECT), self.name)
+
+    def reboot(self, timeout: float = REBOOT_TIMEOUT, *, command: Command = ("reboot",)) -> TargetFacts:
+        """Reboot the host and wait until it is back: its boot id has changed and Python answers.
+
+        Args:
+            timeout: Seconds for all of it.
+            command: What reboots it, with the rights that the shells have; ``sudo -n`` is put before for other users
+                than root.
+
+        Returns:
+            The facts after the reboot.
+
+        Raises:
+            RebootFailed: The command was refused, or the host did not come back with another boot id in time.
+        """
+        deadline = Deadline.after(timeout)
+        before = self.facts
+        if not before.boot_id:
+            raise RebootFailed("the host has no boot id, so a reboot cannot be told", host=self.name, doing="reboot")
+        argv = _become.as_argv(command)
+        if before.uid != 0:
+            argv = ["sudo", "-n", "--", *argv]
+        try:
+            result = self.run(argv, timeout=deadline.sooner(RUN_TIMEOUT).remaining())
+        except (LinkLost, CommandTimeout):
+            result = None  # It went down before it could answer.
+        except OSError as error:
+            raise RebootFailed(f"{argv[0]}: {error.strerror}", host=self.name, doing="reboot") from error
+        if result is not None and not result.ok:
+            raise RebootFailed(
+                f"the command ended with status {result.status}",
+                host=self.name,
+                doing=shown(argv),
+                transcript=result.stderr,
+                advice="use an account that may reboot the host",
+            )
+        return self._until_up(deadline, before.boot_id)
+
+    def wait_until_up(self, timeout: float = REBOOT_TIMEOUT) -> TargetFacts:
+        """Wait until the target can be reached, connect in full, and return its facts.
+
+        Args:
+            timeout: Seconds.
+
+        Raises:
+            SessionInitializationFailed: It refuses us for good (wrong password, host key); more tries would not help.
+            RebootFailed: It was not up in time.
+        """
+        return self._until_up(Deadline.after(timeout), None)
+
+    def _until_up(self, deadline: Deadline, old_boot_id: str | None) -> TargetFacts:
+        reason = "it was not tried"
+        for _ in tries_until(deadline, self._stopped):
+            address = self._first_address()
+            if address is not None and not is_listening(address, deadline):
+                reason = f"nobody listens at {address[0]} port {address[1]}"
+                continue
+            try:
+                self._ensure(deadline)
+                answer = self.terminal.run_python_call_with_timeout(deadline.remaining(), COLLECT)
+                facts = parse_facts(answer, self.name)
+            except SessionInitializationFailed as error:
+                if _is_definite(error):
+                    raise
+                reason = error.message
+                continue
+            except (ConnectTimeout, RunnerException, LinkLost) as error:
+                reason = error.message
+                continue
+            if facts.boot_id != old_boot_id:
+                return facts
+            reason = "the boot id is still the same"
+            self._session.close()
+        raise RebootFailed(f"not up in time: {reason}", host=self.name, doing="waiting until it is up")
+
+    def _first_address(self) -> tuple[str, int] | None:
+        """Where the first hop listens, as far as its shell says so plainly."""
+        first = self._shells[0]
+        address: Callable[[], tuple[str, int] | None] | None = getattr(first, "tcp_address", None)
+        return None if address is None else address()
+
+
+def _as_shells(shells: ShellLike | Iterable[ShellLike]) -> list[Shell]:
+    given = [shells] if isinstance(shells, Shell | Mapping) else list(shells)
+    made: list[Shell] = []
+    for one in given:
+        if isinstance(one, Shell):
+            made.append(one)
+        else:
+            stack = ShellStack()
+            stack.initialize([dict(one)])
+            made.extend(stack.shells)
+    if not made:
+        raise UsageError("a target needs at least one shell", doing="making a target")
+    return made
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _as_text(result: LinkResult) -> RunResult:
+    return RunResult(result.status, _text(result.stdout), _text(result.stderr), result.duration, result.complete)
+
+
+def _timed_out(error: ProcessTimeout, command: Command, timeout: float | None, host: str) -> CommandTimeout:
+    stdout, stderr = (_text(part) for part in error.partial)
+    left = ", ".join(map(str, error.alive))
+    fate = f"processes {left} could not be killed" if left else "it and its children were killed"
+    timed_out = CommandTimeout(
+        f"the command took longer than {timeout:g} s; {fate}" if timeout is not None else error.message,
+        host=host,
+        doing=f"running {shown(command)}",
+        advice="give it more time",
+        transcript=stderr,
+    )
+    timed_out.stdout, timed_out.stderr, timed_out.alive = stdout, stderr, error.alive
+    return timed_out
+
+
+def _is_definite(error: SessionInitializationFailed) -> bool:
+    return any(getattr(one, "definite", False) is True for one in (error, *error.args))

@@ -1,0 +1,77 @@
+"""What the X2Go client uses of a target: its verbs, and nothing below them.
+
+`crl.targets.Target` fits these Protocols; so does anything else that runs commands, evaluates Python and joins sockets
+on a host. The module has no code of its own.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from crl.display._access import PythonRoot
+
+__all__ = ["Forwarder", "Host", "PythonRoot", "RunAnswer", "Tunnel"]
+
+
+class RunAnswer(Protocol):
+    """What a command that was run has given."""
+
+    @property
+    def status(self) -> int:
+        """Exit status."""
+
+    @property
+    def stdout(self) -> str:
+        """Standard output."""
+
+    @property
+    def stderr(self) -> str:
+        """Standard error."""
+
+
+class Tunnel(Protocol):
+    """A listener here whose connections go on to an address there."""
+
+    @property
+    def address(self) -> Any:
+        """Where it listens: (host, port)."""
+
+    def close(self) -> None:
+        """End the listener and its connections."""
+
+
+class Forwarder(Protocol):
+    """Whatever makes tunnels: a target, or a transport of the caller's."""
+
+    def forward(self, address: Any) -> Tunnel:
+        """Listen on a free port of the loopback here, and connect to `address` there for each connection."""
+
+
+class Host(Protocol):
+    """A target, as the X2Go client sees it."""
+
+    @property
+    def name(self) -> str:
+        """The target's name, for error texts."""
+
+    @property
+    def python(self) -> PythonRoot:
+        """The target's Python."""
+
+    def run(
+        self, command: Sequence[str], *, timeout: float | None = 60.0, env: Mapping[str, str] | None = None
+    ) -> RunAnswer:
+        """Run a command to its end."""
+
+    def start(
+        self, command: Sequence[str], *, env: Mapping[str, str] | None = None, detached: bool = False
+    ) -> object:
+        """Start a command; a detached one outlives the link."""
+
+    def connect_socket(self, address: Any, timeout: float = ...) -> socket.socket:
+        """A socket here joined to an address there."""
+
+    def forward(self, address: Any) -> Tunnel:
+        """As `Forwarder.forward`."""

@@ -1,0 +1,228 @@
+"""Small functions that run in the target's Python, and how they are called.
+
+Their source is sent with each call as one expression, so that nothing stays on the target, one call is one round trip,
+and nothing is spliced into it but literals. It is written for Python 2.7 and 3. Answers are plain values; the callers
+here check them, because the target is not trusted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from crl.x2go._host import Host
+from crl.x2go.state import AgentState
+from crl.x2go.x2go_exceptions import X2GoControlSessionException
+
+__all__ = ["AgentReport", "RemoteNotes", "ServerFacts", "read_notes", "server_facts", "tidy", "watch_agent"]
+
+PROGRAM = r'''
+import errno, os, pwd, shutil, socket, subprocess, time
+
+def me():
+    return pwd.getpwuid(os.getuid())
+
+def session_dirs(sid):
+    user = me().pw_name
+    tails = (os.path.join(me().pw_dir, ".x2go"), "/tmp-inst/%s/.x2go-%s" % (user, user), "/tmp/.x2go-" + user)
+    return [os.path.join(tail, "C-" + sid) for tail in tails]
+
+def read(path, limit=4096):
+    try:
+        with open(path, "rb") as stream:
+            stream.seek(0, 2)
+            stream.seek(max(0, stream.tell() - limit))
+            return stream.read().decode("utf-8", "replace")
+    except (IOError, OSError):
+        return u""
+
+def first(sid, name, limit=4096):
+    for folder in session_dirs(sid):
+        text = read(os.path.join(folder, name), limit)
+        if text:
+            return text
+    return u""
+
+def alive(pid, sid):
+    try:
+        with open("/proc/%d/cmdline" % pid, "rb") as stream:
+            return sid.encode() in stream.read()
+    except (IOError, OSError):
+        return False
+
+def which(word, path):
+    if word.startswith("/"):
+        places = [word]
+    else:
+        places = [os.path.join(folder, word) for folder in path.split(":") if folder]
+    for place in places:
+        if os.path.isfile(place) and os.access(place, os.X_OK):
+            return place
+    return None
+
+def facts(programs, path):
+    user = me()
+    found = dict((word, which(word, path)) for word in programs)
+    return {"user": user.pw_name, "home": user.pw_dir, "hostname": socket.gethostname(), "found": found,
+            "home_there": os.path.isdir(user.pw_dir)}
+
+def drop_sshd_pid(sid):
+    for folder in session_dirs(sid):
+        try:
+            os.unlink(os.path.join(folder, "sshd.pid"))
+        except OSError:
+            pass
+
+def report(sid, pid):
+    state = first(sid, "state")
+    return [state, alive(pid, sid)]
+
+def watch(sid, pid, wanted, seconds, interval):
+    drop_sshd_pid(sid)
+    end = time.time() + seconds
+    while True:
+        now = report(sid, pid)
+        if now[0].strip() in wanted or not now[1] or time.time() >= end:
+            return now
+        time.sleep(interval)
+
+def notes(sid):
+    return [first(sid, "session.log"), first(sid, "cmdoutput")]
+
+def remove_cookie(number, cookie):
+    path = os.path.join(me().pw_dir, ".Xauthority")
+    try:
+        with open(path, "rb") as stream:
+            if bytearray.fromhex(cookie) not in stream.read():
+                return
+    except (IOError, OSError):
+        return
+    host = socket.gethostname()
+    names = ["%s/unix:%d" % (host, number), "%s:%d" % (host, number)]
+    with open(os.devnull, "r+b") as null:
+        subprocess.call(["xauth", "-f", path, "remove"] + names, stdin=null, stdout=null, stderr=null)
+
+def tidy(sid, pid, number, cookie, seconds, interval):
+    end = time.time() + seconds
+    while alive(pid, sid) and time.time() < end:
+        time.sleep(interval)
+    if alive(pid, sid):
+        return False
+    link = os.path.join(me().pw_dir, ".x2go", "C-" + sid)
+    if os.path.islink(link):
+        os.unlink(link)
+    for folder in session_dirs(sid):
+        shutil.rmtree(folder, True)
+        if not folder.startswith(me().pw_dir):
+            try:
+                os.rmdir(os.path.dirname(folder))
+            except OSError:
+                pass
+    if cookie:
+        remove_cookie(number, cookie)
+    return True
+'''
+
+_CALL = (
+    "(lambda ns: (eval(compile({program}, '<crl.x2go>', 'exec'), ns), ns[{function}](*{arguments}))[1])"
+    "({{'__name__': 'crl_x2go'}})"
+)
+POLL_INTERVAL = 0.02
+ANSWER_TIMEOUT = 20.0
+
+
+def _call(host: Host, function: str, *arguments: object, waits: float = 0.0) -> Any:
+    """Run one function of `PROGRAM` on the target.
+
+    Args:
+        host: The target.
+        function: Its name.
+        arguments: Plain values.
+        waits: How many seconds it may take there by design.
+    """
+    source = _CALL.format(program=ascii(PROGRAM), function=ascii(function), arguments=ascii(tuple(arguments)))
+    return host.python.eval(source, waits + ANSWER_TIMEOUT)
+
+
+def _strange(host: Host, what: object) -> X2GoControlSessionException:
+    return X2GoControlSessionException(
+        f"the host gave an answer that makes no sense: {what!r:.200}", host=host.name, doing="asking about X2Go"
+    )
+
+
+@dataclass(frozen=True)
+class ServerFacts:
+    """What has to be known of the account on the server before a session can be started."""
+
+    user: str
+    home: str
+    home_there: bool
+    hostname: str
+    found: dict[str, str]
+
+
+def server_facts(host: Host, programs: Sequence[str], path: str) -> ServerFacts:
+    """Who we are on the server, and which of the programs are on `path` (or exist, when absolute)."""
+    answer = _call(host, "facts", list(programs), path)
+    try:
+        found = {str(word): str(place) for word, place in answer["found"].items() if place is not None}
+        return ServerFacts(
+            str(answer["user"]), str(answer["home"]), bool(answer["home_there"]), str(answer["hostname"]), found
+        )
+    except (TypeError, KeyError, AttributeError) as error:
+        raise _strange(host, answer) from error
+
+
+@dataclass(frozen=True)
+class AgentReport:
+    """What the server shows of a session's agent.
+
+    Args:
+        state: The content of its state file.
+        alive: Whether its process is there and is this session's.
+    """
+
+    state: AgentState
+    alive: bool
+
+    @property
+    def gone(self) -> bool:
+        """Whether the agent has ended, or is about to."""
+        return not self.alive or self.state in (AgentState.TERMINATED, AgentState.TERMINATING)
+
+
+def watch_agent(host: Host, name: str, pid: int, wanted: Sequence[AgentState], seconds: float) -> AgentReport:
+    """Wait on the server until the agent is in a wanted state, has died, or the time is over; one round trip.
+
+    Also removes ``sshd.pid``: with it the server would later send a signal to whatever process has that number.
+    """
+    states = [str(state) for state in wanted]
+    answer = _call(host, "watch", name, pid, states, max(0.0, seconds), POLL_INTERVAL, waits=max(0.0, seconds))
+    if not isinstance(answer, list) or len(answer) != 2 or not isinstance(answer[0], str):
+        raise _strange(host, answer)
+    return AgentReport(AgentState.parse(answer[0]), bool(answer[1]))
+
+
+@dataclass(frozen=True)
+class RemoteNotes:
+    """The ends of a session's files on the server: the agent's log and what its command wrote."""
+
+    log: str
+    command_output: str
+
+
+def read_notes(host: Host, name: str) -> RemoteNotes:
+    """Read what the session wrote, "" where there is nothing."""
+    answer = _call(host, "notes", name)
+    if not isinstance(answer, list) or len(answer) != 2:
+        raise _strange(host, answer)
+    return RemoteNotes(str(answer[0]), str(answer[1]))
+
+
+def tidy(host: Host, name: str, pid: int, display: int, cookie: str, seconds: float) -> bool:
+    """Wait until the agent is gone, then remove the session's folders and its cookie; whether it went in time."""
+    seconds = max(0.0, seconds)
+    return bool(_call(host, "tidy", name, pid, display, cookie, seconds, POLL_INTERVAL, waits=seconds))
+
+

@@ -1,0 +1,3 @@
+"""Commands of an X2Go server."""
+
+__all__: list[str] = []

@@ -1,0 +1,219 @@
+"""The commands of an X2Go server, run over a target.
+
+`X2GoControlSession` knows their programs, environment and exit statuses, one target (which is one account on one
+server) and no session in particular. Nothing is spliced into a shell line; every command has a deadline.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import threading
+from collections.abc import Mapping, Sequence
+
+from crl.deadlines import Deadline
+from crl.targets.results import CommandTimeout
+from crl.x2go._host import Host, RunAnswer
+from crl.x2go._remote import AgentReport, RemoteNotes, ServerFacts, read_notes, server_facts, tidy, watch_agent
+from crl.x2go.backends.info.plain import X2GoServerSessionInfo, X2GoServerSessionList
+from crl.x2go.defaults import SERVER_PATH
+from crl.x2go.state import AgentState
+from crl.x2go.x2go_exceptions import (
+    X2GoControlSessionException,
+    X2GoParameterError,
+    X2GoRemoteHomeException,
+    X2GoServerMissing,
+    X2GoTimeOutException,
+)
+
+__all__ = ["X2GoControlSession"]
+
+SERVER_PROGRAMS = (
+    "x2gostartagent",
+    "x2goruncommand",
+    "x2golistsessions",
+    "x2gosuspend-session",
+    "x2goresume-session",
+    "x2goterminate-session",
+    "setsid",
+    "sh",
+)
+COMMAND_TIMEOUT = 30.0
+# Output goes through a file without a name: a child that keeps the output open then keeps nobody waiting.
+_APART = 't=$(mktemp) && exec 3>"$t" 4<"$t" && rm -f "$t" && { "$@" >&3 3>&- 4<&-; s=$?; cat <&4; exit $s; }'
+_SESSION_NAME = re.compile(r"[A-Za-z0-9._@-]{1,256}", re.ASCII)
+
+
+class X2GoControlSession:
+    """One account on one X2Go server.
+
+    Args:
+        target: How the server is reached (`crl.targets.Target`).
+    """
+
+    def __init__(self, target: Host) -> None:
+        self.target = target
+        # The server notes the client's "address" with each session; ours is unique, so that a session whose start was
+        # cut short can be found and ended.
+        self.client_name = f"crl-{secrets.token_hex(6)}"
+        self._lock = threading.Lock()
+        self._facts: ServerFacts | None = None
+
+    @property
+    def host(self) -> str:
+        """The server's name, for error texts."""
+        return self.target.name
+
+    def get_facts(self) -> ServerFacts:
+        """The account and the programs of the server, asked once.
+
+        Raises:
+            X2GoServerMissing: Programs of the X2Go server are not there.
+            X2GoRemoteHomeException: The account has no home directory.
+        """
+        with self._lock:
+            if self._facts is None:
+                facts = server_facts(self.target, SERVER_PROGRAMS, SERVER_PATH)
+                self._check(facts)
+                self._facts = facts
+            return self._facts
+
+    def _check(self, facts: ServerFacts) -> None:
+        missing = [program for program in SERVER_PROGRAMS if program not in facts.found]
+        if missing:
+            raise X2GoServerMissing(
+                f"no X2Go server: {', '.join(missing)} not found on {SERVER_PATH}",
+                host=self.host,
+                doing="looking for the X2Go server",
+                advice="install it on the host (Debian: apt-get install x2goserver iproute2)",
+            )
+        if not facts.home_there:
+            raise X2GoRemoteHomeException(
+                f"the home directory {facts.home} of {facts.user} does not exist",
+                host=self.host,
+                doing="looking for the X2Go server",
+            )
+
+    def find_programs(self, programs: Sequence[str]) -> dict[str, str]:
+        """Where the programs are on the server; those that are not there are left out."""
+        return server_facts(self.target, programs, SERVER_PATH).found
+
+    def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The variables an X2Go server's commands need, whatever sudo or a login has left of them."""
+        facts = self.get_facts()
+        return {
+            "PATH": SERVER_PATH,
+            "HOME": facts.home,
+            "USER": facts.user,
+            "LOGNAME": facts.user,
+            "XAUTHORITY": f"{facts.home}/.Xauthority",
+            "X2GO_CLIENT": self.client_name,
+            "SSH_CLIENT": f"{self.client_name} 0 22",
+            "SSH_CONNECTION": f"{self.client_name} 0 {facts.hostname} 22",
+            **(extra or {}),
+        }
+
+    def execute(
+        self,
+        command: Sequence[str],
+        deadline: Deadline | None = None,
+        *,
+        env: Mapping[str, str] | None = None,
+        leaves_child: bool = False,
+    ) -> RunAnswer:
+        """Run one of the server's programs to its end; its status is the caller's to judge.
+
+        Args:
+            command: Program and arguments.
+            deadline: By when; a command that takes longer is killed with its children.
+            env: Variables beside those of `environment`.
+            leaves_child: Whether it leaves a process behind that holds its output, whose end would be waited for.
+
+        Raises:
+            X2GoTimeOutException: It was not done in time.
+        """
+        found = self.get_facts().found
+        words = [found.get(command[0], command[0]), *command[1:]]
+        if leaves_child:
+            words = [found["sh"], "-c", _APART, "sh", *words]
+        left = (deadline or Deadline.after(COMMAND_TIMEOUT)).sooner(COMMAND_TIMEOUT).remaining()
+        try:
+            return self.target.run(words, timeout=left, env=self.environment(env))
+        except CommandTimeout as error:
+            raise X2GoTimeOutException(
+                f"{command[0]} was not done in time: {error.message}", host=self.host, doing="running a server command"
+            ) from error
+
+    def start_detached(self, command: Sequence[str]) -> None:
+        """Start one of the server's programs in a session of its own; it outlives us and says nothing to us."""
+        found = self.get_facts().found
+        wrapped = [
+            found["sh"], "-c", 'exec "$@" </dev/null >/dev/null 2>&1', "sh",
+            found["setsid"], found.get(command[0], command[0]), *command[1:],
+        ]  # fmt: skip
+        self.target.start(wrapped, env=self.environment(), detached=True)
+
+    def list_sessions(self, deadline: Deadline | None = None) -> X2GoServerSessionList:
+        """The account's sessions on this server, as the server's list has them.
+
+        Raises:
+            X2GoControlSessionException: The list could not be made.
+        """
+        answer = self.execute(["x2golistsessions"], deadline)
+        if answer.status != 0:
+            raise self._failed("listing sessions", "x2golistsessions", answer)
+        return X2GoServerSessionList(answer.stdout)
+
+    def suspend(self, session_name: str, deadline: Deadline | None = None) -> None:
+        """Ask the server to suspend a session; it does so shortly after."""
+        answer = self.execute(["x2gosuspend-session", self.checked_name(session_name)], deadline)
+        if answer.status != 0 or "ERROR" in answer.stderr:
+            raise self._failed("suspending a session", "x2gosuspend-session", answer)
+
+    def terminate(self, session_name: str, deadline: Deadline | None = None) -> None:
+        """Ask the server to end a session; it does so shortly after."""
+        answer = self.execute(["x2goterminate-session", self.checked_name(session_name)], deadline)
+        if answer.status != 0:
+            raise self._failed("terminating a session", "x2goterminate-session", answer)
+
+    def watch(
+        self, info: X2GoServerSessionInfo, wanted: Sequence[AgentState], deadline: Deadline
+    ) -> AgentReport:
+        """Wait until the session's agent is in one of the states, is gone, or the deadline has come."""
+        left = deadline.sooner(COMMAND_TIMEOUT * 2).remaining() or 0.0
+        return watch_agent(self.target, info.name, info.agent_pid or 0, wanted, left)
+
+    def look(self, info: X2GoServerSessionInfo) -> AgentReport:
+        """The state of the session's agent now."""
+        return watch_agent(self.target, info.name, info.agent_pid or 0, (), 0.0)
+
+    def notes(self, session_name: str) -> RemoteNotes:
+        """What the session's agent and command wrote."""
+        return read_notes(self.target, session_name)
+
+    def clean(self, info: X2GoServerSessionInfo, deadline: Deadline) -> bool:
+        """Wait until the session's agent is gone, then remove what it left; whether it went in time."""
+        left = deadline.sooner(COMMAND_TIMEOUT).remaining() or 0.0
+        return tidy(self.target, info.name, info.agent_pid or 0, info.display or 0, info.cookie, left)
+
+    def started_by_us(self, deadline: Deadline) -> list[X2GoServerSessionInfo]:
+        """The sessions in the list that this object has started."""
+        return [info for info in self.list_sessions(deadline)().values() if info.client == self.client_name]
+
+    def checked_name(self, session_name: str) -> str:
+        """The name, if it can be one.
+
+        Raises:
+            X2GoParameterError: It cannot.
+        """
+        if not _SESSION_NAME.fullmatch(session_name) or session_name.startswith("-"):
+            raise X2GoParameterError(f"{session_name!r} cannot be the name of a session", host=self.host)
+        return session_name
+
+    def _failed(self, doing: str, program: str, answer: RunAnswer) -> X2GoControlSessionException:
+        return X2GoControlSessionException(
+            f"{program} ended with status {answer.status}",
+            host=self.host,
+            doing=doing,
+            transcript=answer.stderr or answer.stdout,
+        )

@@ -1,0 +1,3 @@
+"""What servers tell about sessions."""
+
+__all__: list[str] = []

@@ -1,0 +1,108 @@
+"""What is there before and after: processes, files and sockets, on this machine and on the hosts of the lab.
+
+An inventory is a set of plain lines; the difference of two is the proof that nothing was left, or what was. Looking is
+all it does.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from crl.lab import Lab
+
+__all__ = ["Inventory", "difference_when_settled", "inventory_of_host", "inventory_of_lab_parts", "inventory_of_us"]
+
+Inventory = frozenset[str]
+# What the hosts' own services do for themselves while we look.
+SERVICES = ("sshd:", "/usr/sbin/sshd", "x2gocleansessions", "init.py", "/usr/bin/python3 -IS /usr/lib/crl-lab")
+
+
+def inventory_of_us() -> Inventory:
+    """Our child processes, threads, open descriptors by kind, and files of ours in the temporary folder."""
+    found = {f"process {line}" for line in _descendants(os.getpid())}
+    found |= {f"thread {thread.name}" for thread in threading.enumerate()}
+    found |= {f"file {path}" for path in Path("/tmp").glob("crl-*")}
+    found |= {f"X display {path.name}" for path in Path("/tmp/.X11-unix").glob("X*")}
+    return frozenset(found)
+
+
+def inventory_of_host(lab: Lab, name: str) -> Inventory:
+    """Processes, X2Go folders, X sockets and temporary files of one host of the lab."""
+    host = lab.host(name)
+    script = "ls -d /tmp/* /tmp/.x2go-*/* /tmp/.X11-unix/X* /tmp/.X*-lock /home/*/.x2go/* 2>/dev/null; true"
+    files = host.exec(["sh", "-c", script]).stdout.decode().splitlines()
+    commands = [process.command for process in host.processes()]
+    kept = [command for command in commands if not any(service in command for service in SERVICES)]
+    return frozenset([*(f"file {line}" for line in files), *(f"process {command}" for command in kept)])
+
+
+def inventory_of_lab_parts() -> Inventory:
+    """What a lab is made of on this machine: namespaces, mounts, interfaces, users and processes."""
+    namespaces = {os.readlink(path) for kind in ("net", "mnt", "uts", "pid") for path in _links(kind)}
+    mounts = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
+    interfaces = {path.name for path in Path("/sys/class/net").iterdir()}
+    users = {line.split(":")[0] for line in Path("/etc/passwd").read_text().splitlines()}
+    return frozenset(
+        [
+            *(f"namespace {name}" for name in namespaces),
+            *(f"mount {name}" for name in mounts),
+            *(f"interface {name}" for name in interfaces),
+            *(f"user {name}" for name in users),
+        ]
+    )
+
+
+def difference_when_settled(before: Inventory, look: Callable[[], Inventory], timeout: float = 20.0) -> Inventory:
+    """What is there now and was not before, once it is nothing or the time is over.
+
+    The server removes a session's folder ten seconds after its command's normal end, so that one look is not enough.
+    """
+    until = time.monotonic() + timeout
+    settled = threading.Event()
+    while True:
+        left = look() - before
+        if not left or time.monotonic() > until:
+            return frozenset(left)
+        settled.wait(0.25)
+
+
+def _links(kind: str) -> list[str]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        link = entry / "ns" / kind
+        if entry.name.isdigit() and os.path.lexists(link):
+            try:
+                os.readlink(link)
+            except OSError:
+                # A process that has just ended has no namespaces any more.
+                continue
+            found.append(str(link))
+    return found
+
+
+def _descendants(pid: int) -> list[str]:
+    """Command lines of all processes below one."""
+    children: dict[int, list[int]] = {}
+    commands: dict[int, str] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()
+            except OSError:
+                # It ended while we looked.
+                continue
+            if fields[0] != "Z":
+                children.setdefault(int(fields[1]), []).append(int(entry.name))
+                commands[int(entry.name)] = command
+    found: list[str] = []
+    waiting = list(children.get(pid, ()))
+    while waiting:
+        child = waiting.pop()
+        found.append(commands[child])
+        waiting.extend(children.get(child, ()))
+    return found

@@ -1,0 +1,143 @@
+"""A real sshd on a loopback port, with host keys, user keys and known_hosts files of its own."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+import socket
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from crl.channels import Channel, ProcessChannel
+from crl.channels.ssh import SshSettings
+from crl.deadlines import Deadline
+
+HOST_KEY_TYPES = ("ed25519", "rsa", "ecdsa")
+
+CONFIG = """\
+ListenAddress 127.0.0.1
+Port {port}
+PidFile none
+StrictModes no
+UsePAM no
+PermitRootLogin yes
+PasswordAuthentication yes
+KbdInteractiveAuthentication no
+MaxSessions 64
+MaxStartups 100
+AuthorizedKeysFile {folder}/authorized_keys
+"""
+
+
+def run(*argv: str, env: dict[str, str] | None = None) -> tuple[int, str]:
+    """Run a program to its end; its status and what it wrote as output and errors together."""
+    with_errors = ["sh", "-c", 'exec "$@" 2>&1 </dev/null', "sh", *argv]
+    channel = ProcessChannel(with_errors, env=env, dialogue=False)
+    try:
+        text = drain(channel)
+        status = channel.wait(10)
+        assert status is not None
+        return status, text.decode("utf-8", "replace")
+    finally:
+        channel.close()
+
+
+def drain(channel: Channel, seconds: float = 20.0) -> bytes:
+    """Everything until the end of a channel."""
+    deadline, result = Deadline.after(seconds), b""
+    while not deadline.expired:
+        poll = select.poll()
+        poll.register(channel.fileno(), select.POLLIN)
+        poll.poll(deadline.poll_ms())
+        try:
+            data = channel.read()
+        except BlockingIOError:
+            continue
+        if not data:
+            return result
+        result += data
+    raise TimeoutError(f"no end after {result!r}")
+
+
+@dataclass(frozen=True)
+class Sshd:
+    """A running sshd and what is needed to log in to it."""
+
+    folder: Path
+    port: int
+
+    @property
+    def known_hosts(self) -> Path:
+        return self.folder / "known_hosts"
+
+    def host_key(self, kind: str) -> str:
+        """Type and base64 of one of its host keys."""
+        return " ".join((self.folder / f"host_{kind}.pub").read_text().split()[:2])
+
+    def line(self, kind: str = "ed25519") -> str:
+        return f"[127.0.0.1]:{self.port} {self.host_key(kind)}\n"
+
+    def settings(self, **changes: object) -> SshSettings:
+        values: dict[str, object] = {
+            "host": "127.0.0.1",
+            "port": self.port,
+            "user": "root",
+            "identity": self.folder / "id",
+            "config": "none",
+            "known_hosts": self.known_hosts,
+            "host_keys": "verify",
+        }
+        return SshSettings(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def free_port() -> int:
+    """A loopback port on which nothing listens now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session")
+def sshd() -> Iterator[Sshd]:
+    """A real sshd; root logs in with the key `id`."""
+    Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="crl-sshd-"))
+    server = Sshd(folder, free_port())
+    for kind in HOST_KEY_TYPES:
+        run("ssh-keygen", "-q", "-t", kind, "-N", "", "-f", str(folder / f"host_{kind}"))
+    for name, phrase in (("id", ""), ("other", ""), ("locked", "open sesame")):
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", phrase, "-f", str(folder / name))
+    keys = [(folder / f"{name}.pub").read_text() for name in ("id", "locked")]
+    (folder / "authorized_keys").write_text("".join(keys))
+    config = CONFIG.format(port=server.port, folder=folder)
+    config += "".join(f"HostKey {folder}/host_{kind}\n" for kind in HOST_KEY_TYPES)
+    (folder / "config").write_text(config)
+    server.known_hosts.write_text("".join(server.line(kind) for kind in HOST_KEY_TYPES))
+    channel = ProcessChannel(["/usr/sbin/sshd", "-D", "-e", "-f", str(folder / "config")], dialogue=False)
+    try:
+        _await_listening(server.port)
+        yield server
+    finally:
+        os.kill(channel.pid, signal.SIGTERM)
+        channel.close()
+        shutil.rmtree(folder)
+
+
+def _await_listening(port: int) -> None:
+    deadline = Deadline.after(10)
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except ConnectionRefusedError:
+            # Nothing tells when a foreign process starts to listen, so it is asked until it does.
+            select.poll().poll(20)
+            assert not deadline.expired, "sshd does not listen"
+        else:
+            return

@@ -1,0 +1,39 @@
+"""Fixtures and options of all tests: the shared lab, and ``--long``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from crl.lab import Lab, requirements
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="run the long form of the tests too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--long"):
+        return
+    skip = pytest.mark.skip(reason="the long form: give --long")
+    for item in items:
+        if "long" in item.keywords:
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """The lab of the default folder, up; taken down at the end only when it was brought up here."""
+    found = requirements()
+    if not found.ok:
+        pytest.skip("this machine cannot run the lab: " + "; ".join(found.missing))
+    shared = Lab()
+    was_up = shared.status().up
+    shared.up()
+    yield shared
+    if not was_up:
+        shared.down()

@@ -1,0 +1,59 @@
+"""Fixtures of the shells' tests: sessions that are closed and whose processes are gone, shells into the lab."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from crl.interactivesessions.InteractiveSession import InteractiveSession
+from crl.interactivesessions.shells.sshshell import SshShell
+
+if TYPE_CHECKING:
+    from crl.interactivesessions.shells.shell import Shell
+    from crl.lab import Lab
+
+Open = Callable[..., InteractiveSession]
+
+
+
+def children() -> set[str]:
+    with open(f"/proc/self/task/{os.getpid()}/children") as source:
+        return set(source.read().split())
+
+
+@pytest.fixture
+def open_session() -> Iterator[Open]:
+    """Opens sessions with a stack of shells; at the end all are closed, and no child or descriptor is left."""
+    before_children, before_descriptors = children(), len(os.listdir("/proc/self/fd"))
+    opened: list[InteractiveSession] = []
+
+    def opening(*shells: Shell, **kwargs: Any) -> InteractiveSession:
+        session = InteractiveSession(**kwargs)
+        opened.append(session)
+        session.spawn(shells[0])
+        for shell in shells[1:]:
+            session.push(shell)
+        return session
+
+    yield opening
+    for session in opened:
+        session.close_terminal()
+    assert children() <= before_children
+    assert len(os.listdir("/proc/self/fd")) <= before_descriptors
+
+
+@pytest.fixture
+def shell_to(lab: Lab) -> Callable[..., SshShell]:
+    """Makes shells to hosts of the lab: ``shell_to("alpha", "password")``."""
+
+    def making(host: str, role: str = "key", **kwargs: Any) -> SshShell:
+        user = lab.host(host).users[role]
+        kwargs.setdefault("config", str(lab.ssh_config))
+        if "publickey" not in user.methods:
+            kwargs.setdefault("password", user.password)
+        return SshShell(f"{host}-{role}", **kwargs)
+
+    return making

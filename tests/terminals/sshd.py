@@ -1,0 +1,87 @@
+"""A real sshd on the loopback with keys of its own, ended by its process id."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Any, Self
+
+from crl.interactivesessions.shells.sshshell import SshShell
+
+CONFIG = """
+ListenAddress 127.0.0.1
+Port {port}
+HostKey {folder}/host
+AuthorizedKeysFile {folder}/authorized
+PidFile {folder}/pid
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+UsePAM no
+StrictModes no
+PermitRootLogin yes
+LogLevel ERROR
+"""
+
+
+class Sshd:
+    """An sshd that lets the present user in with one key.
+
+    Args:
+        folder: Where its files are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        program = shutil.which("sshd") or "/usr/sbin/sshd"
+        for name in ("host", "user"):
+            subprocess.run(
+                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / name)], check=True, timeout=30
+            )
+        shutil.copy(self.folder / "user.pub", self.folder / "authorized")
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        (self.folder / "config").write_text(CONFIG.format(port=self.port, folder=self.folder))
+        kind, key, *_ = (self.folder / "host.pub").read_text().split()
+        (self.folder / "known_hosts").write_text(f"[127.0.0.1]:{self.port} {kind} {key}\n")
+        if os.getuid() == 0:
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+        self._process = subprocess.Popen([program, "-D", "-e", "-f", str(self.folder / "config")])
+        self._wait_until_listening()
+        return self
+
+    def _wait_until_listening(self) -> None:
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+            else:
+                return
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process is not None
+        self._process.terminate()
+        self._process.wait(10)
+
+    def shell(self, **options: Any) -> SshShell:
+        """A shell of the present user there."""
+        return SshShell(
+            "127.0.0.1",
+            getpass.getuser(),
+            port=self.port,
+            identity=self.folder / "user",
+            known_hosts=self.folder / "known_hosts",
+            **options,
+        )
