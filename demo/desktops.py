@@ -25,7 +25,7 @@ class Desktop:
         title: What a person calls it.
         cmd: The X2Go command.
         session_type: ``desktop`` or ``application``.
-        extra: A command started in the running session, so that there is something to see on a bare desktop.
+        extra: Commands started in the running session, so that there is something to see on a bare desktop.
         window: A window that has to appear, with wildcards.
     """
 
@@ -33,7 +33,7 @@ class Desktop:
     title: str
     cmd: str
     session_type: str
-    extra: tuple[str, ...]
+    extra: tuple[tuple[str, ...], ...]
     window: str
 
 
@@ -80,8 +80,8 @@ def _look(
     recorder: Recorder, step: Step, session: X2GoSession, target: Target, desktop: Desktop, name: str
 ) -> None:
     """Verify a session and keep both pictures."""
-    if desktop.extra:
-        target.start(list(desktop.extra), env=session.get_environment(), detached=True)
+    for command in desktop.extra:
+        target.start(list(command), env=session.get_environment(), detached=True)
     seen = session.verify([desktop.window])
     step.check(seen.ok, "agent, proxy, windows and both displays are as they should be")
     step.fact("state", seen.state)

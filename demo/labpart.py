@@ -38,9 +38,12 @@ COMPARED_ROUNDS = 3
 # The bound: starting through crl may take this many times what plain ssh and nxproxy take.
 START_BOUND = 1.3
 
-DESKTOP = Desktop(
-    "desktop", "openbox desktop", "openbox-session", "desktop", ("xterm", "-T", "hello from crl", "-e", "top"), "hello*"
+ON_THE_DESKTOP = (
+    ("xsetroot", "-solid", "steelblue"),
+    ("xterm", "-geometry", "80x20+40+60", "-T", "hello from crl", "-e", "top"),
+    ("xterm", "-geometry", "60x12+420+400", "-T", "who and where", "-e", "sh", "-c", "uname -a; id; exec cat"),
 )
+DESKTOP = Desktop("desktop", "openbox desktop", "openbox-session", "desktop", ON_THE_DESKTOP, "hello from crl")
 APPLICATION = Desktop("application", "single application xterm", "xterm", "application", (), "*xterm*")
 
 

@@ -7,6 +7,7 @@ bounded in time and needs nothing but the standard library.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import select
 import sys
@@ -117,8 +118,6 @@ class ChannelConformance:
 
     def test_a_mebibyte_is_written_while_nobody_reads_at_first(self) -> None:
         """Writes are partial, never blocking, and 0 when the buffers are full; nothing is lost."""
-        import hashlib
-
         data = os.urandom(1 << 20)
         with _closing(self.start(_COUNT)) as channel:
             taken = _write_until_full(channel, memoryview(data))

@@ -1,3 +1,4 @@
+# ruff: noqa: N999 - the published name of the module
 """A stack of shells in one terminal: the first is spawned, the others are pushed over it and popped again.
 
 It knows the `Shell` interface and the channels that the first shell needs, and nothing of what a shell says. It
@@ -17,6 +18,7 @@ import pexpect
 
 from crl.channels import LocalPtyChannel
 from crl.deadlines import Deadline
+from crl.errors import CrlError
 from crl.interactivesessions._spawn import ChannelSpawn
 from crl.interactivesessions.interactivesessionexceptions import (
     InteractiveSessionError,
@@ -92,6 +94,7 @@ class InteractiveSession:
         Raises:
             InteractiveSessionError: It did not start; the terminal was closed.
         """
+        shell.set_parent(None)
         self.terminal = self._spawn_terminal(shell)
         started = False
         try:
@@ -258,7 +261,7 @@ class InteractiveSession:
 
     def _leave_politely(self, deadline: Deadline) -> None:
         self.terminal.timeout = _POLITE_SECONDS
-        with contextlib.suppress(InteractiveSessionError, pexpect.ExceptionPexpect):  # closing ends them anyway
+        with contextlib.suppress(CrlError, pexpect.ExceptionPexpect):  # closing the terminal ends them anyway
             while self.shells and not deadline.expired:
                 self.shells[-1].exit()
                 self._take_off()

@@ -247,6 +247,10 @@ class ChannelSpawn(_PexpectSpawn):  # type: ignore[misc]
     def _coerce_expect_string(self, s: str | bytes) -> bytes:
         return s.encode("utf-8") if isinstance(s, str) else s
 
+    def expect(self, pattern: Any, timeout: Any = -1, searchwindowsize: Any = -1) -> int:
+        """Wait for the first of regular expressions; as pexpect's, without its asyncio variant."""
+        return self.expect_list(self.compile_pattern_list(pattern), timeout, searchwindowsize)
+
     def expect_list(self, pattern_list: Any, timeout: Any = -1, searchwindowsize: Any = -1) -> int:
         """Wait for the first of compiled patterns; as pexpect's, without its asyncio variant."""
         return self._search(searcher_re(pattern_list), timeout, searchwindowsize)

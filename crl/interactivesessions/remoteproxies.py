@@ -259,7 +259,7 @@ class _RemoteProxy(HasRemoteName):
         self._crl.step("delitem", (key,))
 
     def __dir__(self) -> list[str]:
-        own = [name for name in object.__dir__(self) if not name.startswith("_")]
+        own = [name for name in dir(type(self)) if not name.startswith("_")]
         try:
             remote = self._crl.step("dir")
         except Exception as error:  # noqa: BLE001 - completion at a prompt must not fail, whatever the target's dir() does

@@ -6,6 +6,7 @@ Run as ``python -m crl.lab._shaper FOLDER HOST FD END END DELAY JITTER LOSS RATE
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import random
@@ -64,10 +65,8 @@ class Pipe:
 
 def send(fd: int, packet: bytes) -> None:
     """Give a packet to a device; one whose interface is down, or whose queue is full, swallows it like a wire."""
-    try:
+    with contextlib.suppress(OSError):  # that is what a wire does with it
         os.write(fd, packet)
-    except (BlockingIOError, OSError):
-        return
 
 
 def open_tun(name: str) -> int:

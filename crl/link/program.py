@@ -24,6 +24,7 @@ CORE = (
     "wire.records",
     "wire.values",
     "wire.messages",
+    "remote.world",
     "remote.calls",
     "remote.program",
 )

@@ -11,7 +11,7 @@ __all__ = ["with_pty"]
 
 # Copies between our pipes and the terminal, hands signals on to the command's own group, and ends with its status.
 SOURCE = r"""
-import os, pty, select, signal, sys
+import fcntl, os, pty, select, signal, struct, sys, termios
 pid, master = pty.fork()
 if pid == 0:
     try:
@@ -20,6 +20,7 @@ if pid == 0:
         sys.stderr.write("%s: %s\n" % (sys.argv[1], error.strerror))
         sys.stderr.flush()
         os._exit(127)
+fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
     signal.signal(number, lambda number, frame: os.killpg(pid, number))
 sources = [0, master]

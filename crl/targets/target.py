@@ -11,7 +11,7 @@ import contextlib
 import copy
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -29,7 +29,7 @@ from crl.link import Link, LinkLost, ProcessTimeout, RemoteProcess, Tunnel
 from crl.link import RunResult as LinkResult
 from crl.targets import _become
 from crl.targets._pty import with_pty
-from crl.targets._waiting import is_listening, tries_until
+from crl.targets._waiting import tries_until
 from crl.targets.facts import COLLECT, TargetFacts, parse_facts
 from crl.targets.python import Python
 from crl.targets.results import (
@@ -409,12 +409,8 @@ class Target:
         return self._until_up(Deadline.after(timeout), None)
 
     def _until_up(self, deadline: Deadline, old_boot_id: str | None) -> TargetFacts:
-        reason = "it was not tried"
+        reason = "connecting took too long"
         for _ in tries_until(deadline, self._stopped):
-            address = self._first_address()
-            if address is not None and not is_listening(address, deadline):
-                reason = f"nobody listens at {address[0]} port {address[1]}"
-                continue
             try:
                 self._ensure(deadline)
                 answer = self.terminal.run_python_call_with_timeout(deadline.remaining(), COLLECT)
@@ -424,7 +420,9 @@ class Target:
                     raise
                 reason = error.message
                 continue
-            except (ConnectTimeout, RunnerException, LinkLost) as error:
+            except ConnectTimeout:
+                continue  # Only the time is over; the reason found before says more.
+            except (RunnerException, LinkLost) as error:
                 reason = error.message
                 continue
             if facts.boot_id != old_boot_id:
@@ -432,12 +430,6 @@ class Target:
             reason = "the boot id is still the same"
             self._session.close()
         raise RebootFailed(f"not up in time: {reason}", host=self.name, doing="waiting until it is up")
-
-    def _first_address(self) -> tuple[str, int] | None:
-        """Where the first hop listens, as far as its shell says so plainly."""
-        first = self._shells[0]
-        address: Callable[[], tuple[str, int] | None] | None = getattr(first, "tcp_address", None)
-        return None if address is None else address()
 
 
 def _as_shells(shells: ShellLike | Iterable[ShellLike]) -> list[Shell]:

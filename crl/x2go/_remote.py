@@ -18,7 +18,7 @@ from crl.x2go.x2go_exceptions import X2GoControlSessionException
 __all__ = ["AgentReport", "RemoteNotes", "ServerFacts", "read_notes", "server_facts", "tidy", "watch_agent"]
 
 PROGRAM = r'''
-import errno, os, pwd, shutil, socket, subprocess, time
+import os, pwd, shutil, signal, socket, subprocess, time
 
 def me():
     return pwd.getpwuid(os.getuid())
@@ -103,12 +103,52 @@ def remove_cookie(number, cookie):
     with open(os.devnull, "r+b") as null:
         subprocess.call(["xauth", "-f", path, "remove"] + names, stdin=null, stdout=null, stderr=null)
 
+def processes_of(sid):
+    found = []
+    for entry in os.listdir("/proc"):
+        try:
+            with open("/proc/%s/cmdline" % entry, "rb") as stream:
+                words = stream.read()
+            named = b"x2goruncommand" in words or b"x2goagent" in words
+            if entry.isdigit() and named and sid.encode() in words and int(entry) != os.getpid():
+                found.append((int(entry), os.getpgid(int(entry)), b"x2goruncommand" in words))
+        except (IOError, OSError):
+            pass
+    return found
+
+def signal_one(send, number, signum):
+    try:
+        send(number, signum)
+    except OSError:
+        pass
+
+def end_rest(sid, interval):
+    for signum in (signal.SIGTERM, signal.SIGKILL):
+        for process, group, leads in processes_of(sid):
+            if leads and group != os.getpgrp():
+                signal_one(os.killpg, group, signum)
+            signal_one(os.kill, process, signum)
+        end = time.time() + 2
+        while processes_of(sid) and time.time() < end:
+            time.sleep(interval)
+
+def remove_socket(number, pid):
+    lock = "/tmp/.X%d-lock" % number
+    if read(lock).strip() == str(pid):
+        for path in (lock, "/tmp/.X11-unix/X%d" % number):
+            try:
+                os.unlink(path)
+            except OSError:
+                pass
+
 def tidy(sid, pid, number, cookie, seconds, interval):
     end = time.time() + seconds
     while alive(pid, sid) and time.time() < end:
         time.sleep(interval)
     if alive(pid, sid):
         return False
+    end_rest(sid, interval)
+    remove_socket(number, pid)
     link = os.path.join(me().pw_dir, ".x2go", "C-" + sid)
     if os.path.islink(link):
         os.unlink(link)
@@ -221,7 +261,10 @@ def read_notes(host: Host, name: str) -> RemoteNotes:
 
 
 def tidy(host: Host, name: str, pid: int, display: int, cookie: str, seconds: float) -> bool:
-    """Wait until the agent is gone, then remove the session's folders and its cookie; whether it went in time."""
+    """Wait until the agent is gone, then remove what it left; whether it went in time.
+
+    What it left: processes that carry the session's name, the socket of a killed agent, its folders and its cookie.
+    """
     seconds = max(0.0, seconds)
     return bool(_call(host, "tidy", name, pid, display, cookie, seconds, POLL_INTERVAL, waits=seconds))
 

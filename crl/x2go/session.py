@@ -17,9 +17,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from crl.deadlines import Deadline
-from crl.display import Display, DisplayError, DisplayTimeout, Geometry, Window, WindowPattern
+from crl.display import Display, DisplayError, Window, WindowPattern
 from crl.errors import CrlError
 from crl.x2go._host import Host
+from crl.x2go._sides import Sides
 from crl.x2go.backends.control.plain import X2GoControlSession
 from crl.x2go.backends.info.plain import X2GoServerSessionInfo, X2GoServerSessionList
 from crl.x2go.backends.proxy.base import X2GoProxyBASE
@@ -27,7 +28,7 @@ from crl.x2go.backends.proxy.nx3 import X2GoProxyNX3
 from crl.x2go.backends.terminal.plain import X2GoSessionParams, X2GoTerminalSession
 from crl.x2go.clientdisplay import ClientDisplay
 from crl.x2go.state import AgentState, SessionEvent, SessionState, SessionStateMachine, Transition
-from crl.x2go.verification import ALIKE, SidesSeen, Verification
+from crl.x2go.verification import Verification
 from crl.x2go.x2go_exceptions import (
     X2GoParameterError,
     X2GoSessionEnded,
@@ -46,10 +47,7 @@ __all__ = ["X2GoSession", "list_sessions"]
 _logger = logging.getLogger("crl.x2go")
 DEFAULT_TIMEOUT = 60.0
 WINDOW_TIMEOUT = 30.0
-ALIKE_PATIENCE = 5.0
-ALIKE_INTERVAL = 0.05
 CLEANING_SHARE = 0.2  # of a start's time is kept for leaving nothing behind when it fails
-_LIVING = (SessionState.RUNNING, SessionState.SUSPENDED, SessionState.FAULTY)
 
 
 class X2GoSession:
@@ -100,10 +98,10 @@ class X2GoSession:
         self._at_exit = at_exit
         self._machine = SessionStateMachine(on_change)
         self._lock = threading.RLock()
-        self._pause = threading.Event()  # never set
         self._client_display: ClientDisplay | None = None
         self._client_is_ours = False
         self._server_display: Display | None = None
+        self._tidied = False
         self.terminal_session = X2GoTerminalSession(
             self.control_session,
             params=self.session_params,
@@ -251,6 +249,7 @@ class X2GoSession:
             self._prepare()
             self.terminal_session.require_command()
             display = self._need_client_display()
+            self._tidied = False
             self.terminal_session.session_info = X2GoServerSessionInfo()
             self.terminal_session.start(deadline, **_display_arguments(display))
             self.terminal_session.run_command()
@@ -305,12 +304,13 @@ class X2GoSession:
             if not self.info.is_initialized():
                 self._adopt(None, None, deadline)
             self.terminal_session.terminate(deadline)
+            self._tidied = True
         return True
 
     def close(self) -> None:
         """End what belongs to the session object: by default the session itself, always proxy and own display."""
         try:
-            if self.info.is_initialized() and self.state in _LIVING:
+            if self.info.is_initialized() and not self._tidied:
                 self._end_as_wished()
         finally:
             self._forget_server_display()
@@ -532,64 +532,22 @@ class X2GoSession:
         return result
 
     def _look_at_both(self, patterns: Sequence[WindowPattern], deadline: Deadline) -> Verification:
-        missing: list[str] = []
-        found: list[Window] = []
-        for pattern in patterns:
-            try:
-                found.append(self.wait_for_window(pattern, deadline.remaining() or 0.0))
-            except DisplayTimeout:
-                missing.append(repr(pattern))
-        on_client = self._find_on_client(found, deadline)
-        seen = self._wait_until_alike(found, on_client, deadline)
+        title = self.get_session_title() if self.is_desktop_session() else None
+        with self._looking("verifying the session"):
+            seen = Sides(self.server_display, self.client_display.screen, title).look(patterns, deadline)
         return Verification(
             session_name=self.info.name,
             state=self.get_state(),
             agent_alive=True,
             proxy_up=self.session_ok(),
-            server_windows=tuple(self.windows()),
-            client_windows=tuple(self.client_display.screen.windows()),
-            missing=tuple(missing),
-            shown=on_client is not None,
+            server_windows=seen.server_windows,
+            client_windows=seen.client_windows,
+            missing=seen.missing,
+            shown=seen.shown,
             likeness=seen.likeness,
-            server_picture=seen.server,
-            client_picture=seen.client,
+            server_picture=seen.server_picture,
+            client_picture=seen.client_picture,
         )
-
-    def _find_on_client(self, found: Sequence[Window], deadline: Deadline) -> list[Window] | None:
-        """The desktop's window on the client's display, or those of the application; None when one is not there."""
-        screen = self.client_display.screen
-        wanted: list[WindowPattern] = [_same_class(window) for window in found] or [_has_class]
-        if self.is_desktop_session():
-            wanted = [self.get_session_title()]
-        try:
-            return [screen.wait_for_window(pattern, deadline.remaining() or 0.0) for pattern in wanted]
-        except DisplayTimeout:
-            return None
-
-    def _wait_until_alike(
-        self, found: Sequence[Window], on_client: Sequence[Window] | None, deadline: Deadline
-    ) -> SidesSeen:
-        """Both pictures, when the client's has become as the server's, or after a while: what is shown comes later."""
-        patience = deadline.sooner(ALIKE_PATIENCE)
-        while True:
-            server, client = self.server_picture(), self.client_picture()
-            whole = Geometry(0, 0, *server.size)
-            parts = [whole] if self.is_desktop_session() else [window.geometry for window in found]
-            pairs = zip(parts, (window.geometry for window in on_client or ()), strict=False)
-            seen = SidesSeen.compare(server, client, list(pairs))
-            if seen.likeness is None or seen.likeness >= ALIKE or patience.expired:
-                return seen
-            self._pause.wait(ALIKE_INTERVAL)  # X tells of drawing only by an extension that not every server has
-
-
-def _has_class(window: Window) -> bool:
-    return window.wm_class != ("", "")
-
-
-def _same_class(window: Window) -> Callable[[Window], bool]:
-    """Titles change while one looks; size and class tell windows apart well enough."""
-    key = (window.wm_class, window.geometry.width, window.geometry.height)
-    return lambda other: (other.wm_class, other.geometry.width, other.geometry.height) == key
 
 
 def _display_arguments(display: ClientDisplay) -> dict[str, str | None]:

@@ -5,17 +5,16 @@ Plain values and the rules that judge them; nothing here asks a host or a displa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from crl.display import Geometry, Window
+from crl.display import Window
 from crl.x2go.state import AgentState
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["ALIKE", "SidesSeen", "Verification", "is_blank", "likeness"]
+__all__ = ["ALIKE", "Verification", "is_blank", "likeness"]
 
 ALIKE = 0.97  # as good as the same, whatever the packing
 UNLIKE = 0.5
@@ -90,40 +89,3 @@ def likeness(one: Image.Image, other: Image.Image) -> float:
 
     small = [picture.convert("L").resize(_COMPARED_SIZE) for picture in (one, other)]
     return 1.0 - float(ImageStat.Stat(ImageChops.difference(*small)).mean[0]) / 255.0
-
-
-@dataclass(frozen=True)
-class SidesSeen:
-    """Both displays at one moment, and how much the session's parts of them look alike.
-
-    Args:
-        server: The session's display.
-        client: The controller's display.
-        likeness: The least of all parts, None when there is no part to compare.
-    """
-
-    server: Image.Image
-    client: Image.Image
-    likeness: float | None
-
-    @classmethod
-    def compare(
-        cls, server: Image.Image, client: Image.Image, parts: Sequence[tuple[Geometry, Geometry]]
-    ) -> SidesSeen:
-        """Compare the parts, each given as where it is on the server's and on the client's display."""
-        found = [likeness(*pair) for pair in (_cut(server, client, *part) for part in parts) if pair is not None]
-        return cls(server, client, min(found) if found else None)
-
-
-def _cut(
-    server: Image.Image, client: Image.Image, there: Geometry, here: Geometry
-) -> tuple[Image.Image, Image.Image] | None:
-    """The pixels of one window that are on both screens, None when there are none."""
-    left = max(0, -there.x, -here.x)
-    top = max(0, -there.y, -here.y)
-    right = min(there.width, here.width, server.width - there.x, client.width - here.x)
-    bottom = min(there.height, here.height, server.height - there.y, client.height - here.y)
-    if right <= left or bottom <= top:
-        return None
-    boxes = [(place.x + left, place.y + top, place.x + right, place.y + bottom) for place in (there, here)]
-    return server.crop(boxes[0]), client.crop(boxes[1])

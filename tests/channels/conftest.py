@@ -30,6 +30,7 @@ PermitRootLogin yes
 PasswordAuthentication yes
 KbdInteractiveAuthentication no
 MaxSessions 64
+LogLevel DEBUG1
 MaxStartups 100
 AuthorizedKeysFile {folder}/authorized_keys
 """
@@ -83,6 +84,10 @@ class Sshd:
     def line(self, kind: str = "ed25519") -> str:
         return f"[127.0.0.1]:{self.port} {self.host_key(kind)}\n"
 
+    def auth_requests(self) -> int:
+        """How often anybody has said to it who they are."""
+        return (self.folder / "log").read_text().count("userauth-request for user")
+
     def settings(self, **changes: object) -> SshSettings:
         values: dict[str, object] = {
             "host": "127.0.0.1",
@@ -120,7 +125,8 @@ def sshd() -> Iterator[Sshd]:
     config += "".join(f"HostKey {folder}/host_{kind}\n" for kind in HOST_KEY_TYPES)
     (folder / "config").write_text(config)
     server.known_hosts.write_text("".join(server.line(kind) for kind in HOST_KEY_TYPES))
-    channel = ProcessChannel(["/usr/sbin/sshd", "-D", "-e", "-f", str(folder / "config")], dialogue=False)
+    argv = ["/usr/sbin/sshd", "-D", "-E", str(folder / "log"), "-f", str(folder / "config")]
+    channel = ProcessChannel(argv, dialogue=False)
     try:
         _await_listening(server.port)
         yield server

@@ -1,4 +1,4 @@
-"""Both backends over the lab's hosts: every way to log in, through the gateway too, and the same error for each fault."""
+"""Both backends over the lab's hosts: every way to log in, through the gateway too, and the same error a fault."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from crl.channels.ssh import (
     local_environment,
     resolve,
     ssh_argv,
+    with_explicit_jumps,
 )
 from crl.lab import Lab
 
@@ -128,6 +129,16 @@ def test_a_bad_host_key_is_told_with_its_hop(
         assert (caught.value.location or "").startswith(f"{file}:")
     else:
         assert str(file) in str(caught.value)
+
+
+def test_hops_of_the_configuration_follow_our_policy_once_they_are_explicit(lab: Lab, tmp_path: Path) -> None:
+    wanted = to(lab, "beta", known_hosts=known(lab, tmp_path / "known_hosts", without="gateway"))
+    explicit = with_explicit_jumps(wanted, resolve(wanted))
+    assert explicit.jump == ("keyuser@gateway:22",)
+    with pytest.raises(HostKeyUnknown) as caught:
+        by_openssh(explicit, None)
+    assert caught.value.hop == "gateway"
+    assert by_openssh(with_explicit_jumps(to(lab, "beta"), resolve(to(lab, "beta"))), None) == "keyuser\nbeta\n"
 
 
 @pytest.mark.parametrize("alias", ["alpha", "beta"])

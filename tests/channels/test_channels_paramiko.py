@@ -11,7 +11,6 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import paramiko
 import pytest
 
 from crl.channels import Channel, ChannelClosed, ChannelStartError
@@ -124,7 +123,7 @@ def test_a_key_of_any_type_at_any_place_is_enough(sshd: Sshd, tmp_path: Path, ki
 
 @pytest.mark.parametrize("which", ["unknown", "changed", "revoked", "authority"])
 def test_a_bad_host_key_ends_it_before_anything_of_the_user_is_sent(
-    sshd: Sshd, tmp_path: Path, which: str, monkeypatch: pytest.MonkeyPatch
+    sshd: Sshd, tmp_path: Path, which: str
 ) -> None:
     other = " ".join((sshd.folder / "other.pub").read_text().split()[:2])
     name = f"[127.0.0.1]:{sshd.port}"
@@ -136,10 +135,12 @@ def test_a_bad_host_key_ends_it_before_anything_of_the_user_is_sent(
     }
     file = tmp_path / "known_hosts"
     file.write_text(texts[which])
-    sent: list[str] = []
-    monkeypatch.setattr(paramiko.Transport, "auth_none", lambda self, user: sent.append(user))
+    before = sshd.auth_requests()
+    connect(sshd.settings()).close()
+    of_a_good_login = sshd.auth_requests() - before
     error = failure(sshd.settings(known_hosts=file), password="secret-of-the-user")
-    assert sent == []
+    connect(sshd.settings()).close()
+    assert sshd.auth_requests() - before == 2 * of_a_good_login > 0
     assert type(error) is (HostKeyChanged if which in ("changed", "revoked") else HostKeyUnknown)
     assert (error.port, error.definite) == (sshd.port, True)
     assert error.fingerprint is not None

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import ImageChops
 
+from crl.deadlines import Deadline
 from crl.display import (
     DisplayAccessDenied,
     DisplayError,
@@ -27,7 +28,6 @@ from crl.display._access import LocalDialer
 from crl.display._wire import Wire
 from crl.display._xconnection import XConnection
 from crl.display.names import DisplayName
-from crl.deadlines import Deadline
 from crl.x2go import ClientDisplay
 from tests.display.conftest import Show
 
@@ -51,7 +51,7 @@ def test_a_window_that_does_not_come_is_an_error_with_those_that_are_there(xvfb:
     show(*shell_title("the only one"))
     xvfb.screen.wait_for_window("the only one", 10)
     started = time.monotonic()
-    with pytest.raises(DisplayTimeout, match="no window 'another' came within 0.5 s") as caught:
+    with pytest.raises(DisplayTimeout, match="no window 'another' came within") as caught:
         xvfb.screen.wait_for_window("another", 0.5)
     assert 0.4 < time.monotonic() - started < 3
     assert "the only one" in str(caught.value)
@@ -97,7 +97,8 @@ def test_what_is_not_there_is_said(xvfb: ClientDisplay) -> None:
 
 
 def test_without_the_cookie_the_server_refuses_us(xvfb: ClientDisplay, tmp_path: Path) -> None:
-    with LocalDisplay(xvfb.name, str(tmp_path / "none")) as display, pytest.raises(DisplayAccessDenied, match="refused"):
+    display = LocalDisplay(xvfb.name, str(tmp_path / "none"))
+    with display, pytest.raises(DisplayAccessDenied, match="refused"):
         display.windows()
 
 
@@ -136,7 +137,7 @@ def test_a_server_that_dies_is_told_and_a_waiter_wakes_up(mortal: ClientDisplay)
         killer = threading.Timer(0.3, os.kill, (mortal.pids[0], signal.SIGKILL))
         killer.start()
         started = time.monotonic()
-        with pytest.raises(DisplayLost, match="closed the connection|broke"):
+        with pytest.raises(DisplayLost, match=r"closed the connection|broke"):
             mortal.screen.wait_for_window("never", 20)
         assert time.monotonic() - started < 5
         killer.join()

@@ -84,6 +84,14 @@ def test_reboot_from_inside_by_sudo(alpha: LabHost, own_ssh: Ssh) -> None:
     assert own_ssh("alpha-both", "id -un").stdout == "bothuser\n"
 
 
+@pytest.mark.long
+def test_many_reboots(beta: LabHost) -> None:
+    seen = {beta.reboot(hard=number % 2 == 0).boot_id for number in range(30)}
+    assert len(seen) == 30
+    assert beta.exec(["x2golistsessions_root"]).returncode == 0
+    assert len([one for one in beta.processes() if "x2gocleansessions" in one.command]) == 1
+
+
 def test_power_off_and_on(beta: LabHost) -> None:
     before = beta.condition
     beta.exec(["poweroff"])

@@ -9,6 +9,7 @@ import pytest
 
 from crl.interactivesessions.shells import conformance
 from crl.interactivesessions.shells.bashshell import BashShell
+from crl.interactivesessions.shells.keyauthenticatedsshshell import KeyAuthenticatedSshShell
 from crl.interactivesessions.shells.namespaceshell import NamespaceShell
 from crl.interactivesessions.shells.sshshell import SshShell
 from crl.interactivesessions.shells.sudoshell import SudoShell
@@ -80,6 +81,12 @@ def test_namespace_under_sudo_under_ssh(open_session: Open, shell_to: ShellTo, l
     session = open_session(*stack)
     assert session.current_shell().exec_command("ip netns identify $$") == "inner\r\n"
     conformance.check_shell(session)
+
+
+@pytest.mark.lab
+def test_key_authenticated_shell(open_session: Open, lab: Lab) -> None:
+    session = open_session(KeyAuthenticatedSshShell("alpha", r"\$ ", config=str(lab.ssh_config)))
+    assert session.current_shell().exec_command("id -un") == "keyuser\r\n"
 
 
 def hop_to_beta(lab: Lab, role: str) -> SshShell:

@@ -29,6 +29,12 @@ def inventory() -> tuple[set[str], set[int], int]:
     return {thread.name for thread in threading.enumerate()}, children, len(os.listdir("/proc/self/fd"))
 
 
+def reopen(terminal: AutoRunnerTerminal) -> None:
+    """Make a closed terminal usable again."""
+    assert terminal.session is not None
+    terminal.initialize(terminal.session)
+
+
 @pytest.fixture
 def nothing_left() -> Iterator[None]:
     """Fails the test when a thread, child or descriptor that it made is there at its end."""

@@ -41,7 +41,6 @@ class Sshd:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        program = shutil.which("sshd") or "/usr/sbin/sshd"
         for name in ("host", "user"):
             subprocess.run(
                 ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / name)], check=True, timeout=30
@@ -54,9 +53,14 @@ class Sshd:
         (self.folder / "known_hosts").write_text(f"[127.0.0.1]:{self.port} {kind} {key}\n")
         if os.getuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+        self.listen()
+        return self
+
+    def listen(self) -> None:
+        """Start the server with the files that are there."""
+        program = shutil.which("sshd") or "/usr/sbin/sshd"
         self._process = subprocess.Popen([program, "-D", "-e", "-f", str(self.folder / "config")])
         self._wait_until_listening()
-        return self
 
     def _wait_until_listening(self) -> None:
         deadline = time.monotonic() + 10

@@ -110,7 +110,7 @@ def test_a_definite_refusal_is_not_tried_again(terminal: AutoRecoveringTerminal)
     error.definite = True  # type: ignore[attr-defined]
     shell = CountedShell(failures=9, error=error)
     terminal.initialize(shell, sleep_between_tries=30)
-    with pytest.raises(SessionInitializationFailed, match="alpha: .*wrong password"):
+    with pytest.raises(SessionInitializationFailed, match=r"alpha: .*wrong password"):
         terminal.initialize_terminal()
     assert shell.starts == 1
 

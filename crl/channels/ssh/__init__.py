@@ -21,7 +21,7 @@ from crl.channels.ssh.errors import (
 )
 from crl.channels.ssh.known_hosts import HostKey, KnownHosts, Standing, Verdict
 from crl.channels.ssh.openssh import local_environment, nested_line, ssh_argv
-from crl.channels.ssh.resolve import ResolvedHost, resolve
+from crl.channels.ssh.resolve import ResolvedHost, resolve, with_explicit_jumps
 from crl.channels.ssh.settings import SshSettings
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ __all__ = [
     "nested_line",
     "resolve",
     "ssh_argv",
+    "with_explicit_jumps",
 ]
 
 _LAZY = ("SshConnection", "connect")

@@ -6,6 +6,7 @@ only and none that would show it, and that what paramiko raises becomes one of o
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import threading
@@ -208,6 +209,7 @@ def log_in(
     for _ in range(4):  # each round ends one of the methods that the host wants
         if transport.is_authenticated():
             return
+        _limit(transport, deadline)
         further = _one_method(transport, host, allowed, answers, deadline)
         if further is None:
             break
@@ -226,14 +228,22 @@ def _ask_methods(transport: paramiko.Transport, user: str) -> list[str]:
         return list(error.allowed_types)
 
 
+def _limit(transport: paramiko.Transport, deadline: Deadline) -> None:
+    """Let paramiko wait for the next answer no longer than the whole login may take."""
+    if deadline.expired:
+        raise TimeoutError
+    remaining = deadline.remaining()
+    if remaining is not None:
+        transport.auth_timeout = remaining
+
+
 def _one_method(
     transport: paramiko.Transport, host: ResolvedHost, allowed: Sequence[str], answers: _Answers, deadline: Deadline
 ) -> list[str] | None:
     """Get through one method; the methods still wanted after it, or None when none of them helps."""
     if "publickey" in allowed and (not answers.left or host.identities_only):
         for key in _keys(host, answers):
-            if deadline.expired:
-                raise TimeoutError
+            _limit(transport, deadline)
             answers.keys += 1
             with contextlib.suppress(paramiko.AuthenticationException):
                 return list(transport.auth_publickey(host.user, key))
@@ -259,18 +269,12 @@ def _keys(host: ResolvedHost, answers: _Answers) -> Iterator[paramiko.PKey]:
     for path in host.identity_files:
         public = Path(f"{path}.pub")
         with contextlib.suppress(OSError, ValueError, IndexError):  # no such file, or none that names a key
-            wanted.append(paramiko.Message(_public_blob(public)).asbytes())
+            wanted.append(base64.b64decode(public.read_text().split()[1]))
         key = _key_of_file(path, answers)
         if key is not None:
             wanted.append(key.asbytes())
             yield key
     yield from _agent_keys(host, wanted)
-
-
-def _public_blob(path: Path) -> bytes:
-    import base64
-
-    return base64.b64decode(path.read_text().split()[1])
 
 
 def _agent_keys(host: ResolvedHost, wanted: Sequence[bytes]) -> Iterator[paramiko.PKey]:

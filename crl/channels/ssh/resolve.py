@@ -25,7 +25,7 @@ from crl.channels.ssh.settings import NO_CONFIG, SshSettings
 from crl.deadlines import Deadline
 from crl.errors import RemoteWorldError, UsageError
 
-__all__ = ["ResolvedHost", "resolve"]
+__all__ = ["ResolvedHost", "resolve", "with_explicit_jumps"]
 
 MOST_HOPS = 8
 
@@ -80,6 +80,22 @@ def resolve(settings: SshSettings, *, program: str | None = "ssh", timeout: floa
     """
     ask = functools.partial(_ask, program=program, timeout=timeout)
     return _resolve(settings, ask, 0)
+
+
+def with_explicit_jumps(settings: SshSettings, resolved: ResolvedHost) -> SshSettings:
+    """The same login with the hops of the configuration written out.
+
+    OpenSSH does not hand host key policy and files on to hops of its own ``ProxyJump``; those that the settings name
+    get them (see `ssh_argv`). A ProxyCommand of the configuration stays as it is.
+
+    Args:
+        settings: The login.
+        resolved: What `resolve` gave for it.
+    """
+    if settings.jump or not resolved.jumps:
+        return settings
+    hops = (f"{hop.user}@{f'[{hop.label}]' if ':' in hop.label else hop.label}:{hop.port}" for hop in resolved.jumps)
+    return replace(settings, jump=tuple(hops))
 
 
 def _resolve(settings: SshSettings, ask: functools.partial[dict[str, list[str]]], depth: int) -> ResolvedHost:

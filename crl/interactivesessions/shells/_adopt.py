@@ -123,7 +123,7 @@ class Adoption:
         wait = _FIRST_ANSWER
         while True:
             nonce = Nonce()
-            self._terminal.sendline(probe_line(nonce))
+            self._type(probe_line(nonce))
             if self._await(nonce.bytes + b":", min(wait, self._left())):
                 return self._rest_of_announcement()
             if self._deadline.expired:
@@ -144,7 +144,7 @@ class Adoption:
     def _replace(self, kind: str) -> str:
         """Put a plain bash or sh in the place of a shell that is not POSIX-like."""
         nonce = Nonce()
-        self._terminal.sendline(replacing_line(nonce))
+        self._type(replacing_line(nonce))
         if not self._await(nonce.bytes + b":", self._left()):
             raise ShellStateError(
                 f"the shell is {kind or 'unknown'}, and it could not be replaced by bash or sh",
@@ -156,7 +156,7 @@ class Adoption:
 
     def _set_up(self, kind: str) -> None:
         nonce = Nonce()
-        self._terminal.sendline(setup_line(kind, self._prompt, nonce, echo=self._echo))
+        self._type(setup_line(kind, self._prompt, nonce, echo=self._echo))
         if not (self._await(nonce.bytes, self._left()) and self._await(self._prompt.text, self._left())):
             raise self._silent()
         if not self._is_exact() and not self._asked_again():
@@ -182,7 +182,7 @@ class Adoption:
         with contextlib.suppress(pexpect.TIMEOUT):  # silence is what is waited for
             while not self._deadline.expired:
                 self._terminal.read_nonblocking(65536, min(_QUIET, self._left()))
-        self._terminal.sendline(f"echo {nonce.quoted}")
+        self._type(f"echo {nonce.quoted}")
         return (
             self._await(nonce.bytes, self._left())
             and self._await(self._prompt.text, self._left())
@@ -201,6 +201,12 @@ class Adoption:
         if index == 1:
             raise self._not_started(bytes(self._seen) + bytes(self._terminal.before))
         return True
+
+    def _type(self, line: str) -> None:
+        try:
+            self._terminal.sendline(line)
+        except pexpect.EOF:
+            raise self._not_started(bytes(self._seen)) from None
 
     def _left(self) -> float:
         left = self._deadline.remaining()

@@ -49,8 +49,9 @@ _SIZE: Final = f"cols {COLUMNS} rows {ROWS}"
 _QUIETEN: Final = {
     "bash": "{ trap - DEBUG; set +o history +o histexpand +o emacs +o vi; shopt -s promptvars;"
     " unset HISTFILE PROMPT_COMMAND PS0 MAILCHECK; unset TMOUT; } 2>/dev/null",
-    "zsh": "{ unsetopt zle promptsp promptcr; setopt promptsubst nobanghist interactivecomments; RPROMPT=; RPS1=;"
-    " precmd_functions=(); preexec_functions=(); unset HISTFILE TMOUT; unfunction precmd preexec; } 2>/dev/null",
+    "zsh": "{ unsetopt zle promptsp promptcr; setopt promptsubst nobanghist nocheckjobs interactivecomments;"
+    " RPROMPT=; RPS1=; precmd_functions=(); preexec_functions=(); unset HISTFILE TMOUT;"
+    " unfunction precmd preexec; } 2>/dev/null",
 }
 _QUIETEN_OTHERS: Final = "{ unset HISTFILE PROMPT_COMMAND ENV TMOUT; } 2>/dev/null"
 

@@ -115,10 +115,11 @@ def _send(channel: Channel, secret: Secret, deadline: Deadline) -> None:
     view = memoryview(secret.value.encode("utf-8") + b"\n")
     poll = select.poll()
     poll.register(channel.fileno(), select.POLLOUT)
-    while view and not deadline.expired:
-        view = view[channel.write(view) :]
-        if view:
-            poll.poll(deadline.poll_ms())
+    with contextlib.suppress(BrokenPipeError):  # ssh has ended; what it said on the other channels tells why
+        while view and not deadline.expired:
+            view = view[channel.write(view) :]
+            if view:
+                poll.poll(deadline.poll_ms())
 
 
 def log_in_through_terminal(
@@ -143,7 +144,7 @@ def log_in_through_terminal(
     Raises:
         SshLoginError: The login failed; also an `ssherrors.SshError`.
     """
-    for data in _incoming(terminal, deadline):
+    for data in _incoming(terminal, deadline, settings):
         answer: Answer | None = dialogue.feed(Source.DATA, data)
         if dialogue.authenticated:
             return dialogue.after
@@ -158,13 +159,17 @@ def log_in_through_terminal(
     raise _too_late(dialogue, settings)
 
 
-def _incoming(terminal: Any, deadline: Deadline) -> Iterator[bytes]:
+def _incoming(terminal: Any, deadline: Deadline, settings: SshSettings) -> Iterator[bytes]:
     """What comes, until the deadline; the end of the terminal's program raises."""
-    while True:
+    while not deadline.expired:
         try:
             yield terminal.read_nonblocking(_READ, deadline.remaining())
         except pexpect.TIMEOUT:
             return
+        except pexpect.EOF:
+            raise ssherrors.ConnectionClosedByHost(
+                "the terminal that ssh was started in has ended", host=settings.host, port=settings.port
+            ) from None
 
 
 def _explain(said: str, settings: SshSettings) -> SshLoginError:

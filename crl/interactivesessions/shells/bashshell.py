@@ -25,6 +25,7 @@ from crl.interactivesessions.shells.autocompletableshell import AutoCompletableS
 from crl.interactivesessions.shells.registershell import RegisterShell
 from crl.interactivesessions.shells.shell import DEFAULT_STATUS_TIMEOUT, DefaultStatusTimeout
 from crl.interactivesessions.shells.shell import TimeoutError as ShellTimeout
+from crl.secrets import redact
 
 if TYPE_CHECKING:
     from crl.link import Lane
@@ -193,7 +194,7 @@ class BashShell(AutoCompletableShell):
             self._terminal.add_prompt(self._shell_prompt)
 
     def _what(self) -> str:
-        return f"{self._name()} ({self._start_cmd})"
+        return redact(f"{self._name()} ({self._start_cmd})")
 
     def set_prompt(self) -> None:
         """Set the shell's prompt again, after something changed it.
@@ -228,10 +229,8 @@ class BashShell(AutoCompletableShell):
 
     def exit(self) -> None:
         """Leave the shell; does not wait for its end."""
-        if self._parent_prompt is None and isinstance(self._terminal, ChannelSpawn):
-            self._send_input_line("exit")
-        else:
-            self._exec_cmd("exit")
+        # Twice in one line: a shell with stopped jobs refuses the first one.
+        self._send_input_line("exit; exit")
 
     # State
 
@@ -273,12 +272,23 @@ class BashShell(AutoCompletableShell):
             self._send_interrupt()
             with contextlib.suppress(ShellTimeout):  # it may have been idle, and then its prompt came before
                 self._read_until(self._prompt, timeout / 2)
+        if not self._answers(deadline.sooner(timeout / 2)):
+            # A shell that handles Ctrl-C late throws away what has been typed meanwhile.
+            self._ask(deadline)
+        self._trouble = None
+        self._status = None
+
+    def _answers(self, deadline: Deadline) -> bool:
+        with contextlib.suppress(ShellTimeout):
+            self._ask(deadline)
+            return True
+        return False
+
+    def _ask(self, deadline: Deadline) -> None:
         nonce = Nonce()
         self._send_input_line(f"echo {nonce.quoted}")
         self._read_until(nonce.text, deadline.remaining())
         self._read_until(self._prompt, deadline.remaining())
-        self._trouble = None
-        self._status = None
 
     def verify(self, timeout: float = 3.0) -> None:
         """See that the shell answers a nonce and its prompt.
@@ -339,10 +349,9 @@ class BashShell(AutoCompletableShell):
         return CommandResult(self.get_status_code(), output.replace(b"\r\n", b"\n"))
 
     def _exec_cmd(self, cmd: str) -> None:
-        lines = command_lines(cmd, self._line_limit)
-        if len(lines) > 1 and self._tty_echo:
+        typed = "\n".join(command_lines(cmd, self._line_limit))
+        if "\n" in typed and self._tty_echo:
             raise UsageError("a command of several or very long lines cannot be run while the terminal echoes")
-        typed = "\n".join(lines)
         self._continuations = typed.count("\n")
         self._status = None
         self._send_input_line(typed)

@@ -18,6 +18,7 @@ __all__ = ["RegisterShell", "RegisteredShells", "ShellAlreadyRegistered", "Unreg
 _OURS: Final = {
     "BashShell": "bashshell",
     "DefaultSshShell": "shellstack",
+    "KeyAuthenticatedSshShell": "keyauthenticatedsshshell",
     "NamespaceShell": "namespaceshell",
     "PythonShell": "pythonshell",
     "SshShell": "sshshell",

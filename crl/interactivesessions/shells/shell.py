@@ -11,7 +11,7 @@ import contextlib
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pexpect
 
@@ -22,10 +22,16 @@ from crl.interactivesessions.interactivesessionexceptions import InteractiveSess
 from crl.interactivesessions.shells._prompt import ShellPrompt
 from crl.secrets import redact
 
+if TYPE_CHECKING:
+    from crl.link import Lane
+
 __all__ = ["DEFAULT_STATUS_TIMEOUT", "DefaultStatusTimeout", "Shell", "TimeoutError"]
 
 LONGEST_WAIT: Final = 3600.0
 """Seconds that a timeout of None stands for: every wait ends."""
+
+LOCALHOST: Final = "localhost"
+"""How errors call the host of a first shell that runs on this machine."""
 
 _INTERRUPT_PATIENCE: Final = 0.9
 _log = logging.getLogger("crl.interactivesessions.shells")
@@ -89,7 +95,7 @@ class Shell(abc.ABC):
     _spawned: Any = None
     _covered_by: str | None = None
     _parent_prompt: str | None = None
-    _parent_host: str = "localhost"
+    _parent_host: str = LOCALHOST
     _parent_status: ShellPrompt | None = None
     _prompt: Any = None
     _tty_echo: bool = False
@@ -125,8 +131,17 @@ class Shell(abc.ABC):
         """Say that `child` uses the terminal now; None ends that. For sessions."""
         self._covered_by = None if child is None else f"{type(child).__name__} pushed over it"
 
-    def set_parent(self, parent: Shell) -> None:
-        """Tell the shell under this one: its prompt coming back means that this shell did not start. For sessions."""
+    def set_parent(self, parent: Shell | None) -> None:
+        """Tell the shell under this one: its prompt coming back means that this shell did not start. For sessions.
+
+        Args:
+            parent: The shell that this one is started from; None for the first of a session.
+        """
+        self._covered_by = None
+        if parent is None:
+            self._parent_prompt = self._parent_status = None
+            self._parent_host = LOCALHOST
+            return
         prompt = parent.get_prompt()
         self._parent_prompt = prompt if isinstance(prompt, str) else None
         self._parent_status = getattr(parent, "_shell_prompt", None)
@@ -307,23 +322,34 @@ class Shell(abc.ABC):
         del timeout
         raise UsageError(f"a {type(self).__name__} has no exit statuses")
 
+    def lane(self) -> Lane:
+        """Lend the terminal to a link; only a POSIX-like shell can.
+
+        Raises:
+            UsageError: This kind of shell cannot.
+        """
+        raise UsageError(f"a {type(self).__name__} cannot carry a link", advice="pop it, or push a BashShell over it")
+
     # Helpers for subclasses, with their published names
 
     def _exec_cmd(self, cmd: str) -> None:
         self._send_input_line(cmd)
 
     def _send_input(self, _input: str) -> None:
-        sent = self._terminal.send(_input)
+        with self._own_errors():
+            sent = self._terminal.send(_input)
         if self._tty_echo:
             self._read(sent)
 
     def _send_input_line(self, _input: str) -> None:
-        sent = self._terminal.sendline(_input)
+        with self._own_errors():
+            sent = self._terminal.sendline(_input)
         if self._tty_echo:
             self._read(sent + 1)  # the terminal shows the newline as CR and LF
 
     def _send_interrupt(self) -> None:
-        self._terminal.sendcontrol("c")
+        with self._own_errors():
+            self._terminal.sendcontrol("c")
 
     def _read(self, count: int, timeout: float = -1) -> str:
         """Read exactly `count` bytes."""
@@ -382,18 +408,27 @@ class Shell(abc.ABC):
             yield
         except pexpect.TIMEOUT:
             before = self._terminal.before
-            raise TimeoutError(_text(before) if isinstance(before, bytes) else "", doing=self._name()) from None
+            raise TimeoutError(_text(before) if isinstance(before, bytes) else "", host=self.host) from None
         except pexpect.EOF:
             raise ShellEnded(
-                "the shell, or the connection under it, has ended", doing=self._name(), transcript=self._tail()
+                f"the shell, or the connection under it, has ended{self._end_status()}",
+                host=self.host,
+                doing=self._name(),
+                transcript=self._tail(),
             ) from None
 
     def _name(self) -> str:
         return type(self).__name__
 
+    def _end_status(self) -> str:
+        code = getattr(self._spawned, "returncode", None)
+        return "" if code is None else f" (exit status {code})"
+
     def _tail(self) -> str:
-        tail = getattr(self._spawned, "tail", None)
-        return str(tail()) if callable(tail) else ""
+        """What came last, and what the program behind the terminal said beside it."""
+        tail, sides = (getattr(self._spawned, name, None) for name in ("tail", "drain_sides"))
+        parts = [tail() if callable(tail) else "", _text(sides()) if callable(sides) else ""]
+        return redact("\n".join(part for part in parts if part))
 
     @staticmethod
     def _deadline(timeout: float | None, default: float = 60.0) -> Deadline:

@@ -10,7 +10,7 @@ import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 from crl.channels import ChannelStartError, ProcessChannel
 from crl.channels.ssh.diagnosis import Stop
@@ -28,12 +28,12 @@ from crl.interactivesessions.shells._sshlogin import log_in, log_in_through_term
 from crl.interactivesessions.shells.bashshell import START_TIMEOUT, BashShell
 from crl.interactivesessions.shells.login import LoginDialogue
 from crl.interactivesessions.shells.registershell import RegisterShell
+from crl.interactivesessions.shells.shell import LOCALHOST
 from crl.interactivesessions.shells.ssherrors import SshError, as_ssh_error
 from crl.secrets import Secret, to_secret
 
 __all__ = ["SshError", "SshShell"]
 
-Backend: TypeAlias = Literal["openssh", "paramiko"]
 _BACKENDS: Final = ("openssh", "paramiko")
 
 
@@ -84,7 +84,7 @@ class SshShell(BashShell):
         config: str | os.PathLike[str] | None = None,
         known_hosts: str | os.PathLike[str] | None = None,
         host_keys: str | None = None,
-        backend: Backend = "openssh",
+        backend: str = "openssh",
         jump: str | Sequence[str] | None = None,
         command: str | None = None,
         login: bool = False,
@@ -109,10 +109,9 @@ class SshShell(BashShell):
             connect_timeout=min(connect_timeout, start_timeout),
             options=tuple(options),
         )
-        self.backend: Backend = backend
-        self._secrets = tuple(
-            secret for secret in (to_secret(password), to_secret(second_password)) if secret is not None
-        )
+        self.backend = backend
+        given = (to_secret(password), to_secret(second_password))
+        self._secrets = tuple(secret for secret in given if secret is not None and secret.value)
         self._passphrase = to_secret(passphrase)
         self._command = command
         self._login = login
@@ -249,14 +248,21 @@ class SshShell(BashShell):
         self._deadline_of_start = None
         terminal = self._terminal
         if self._parent_prompt is not None:
-            first = log_in_through_terminal(
-                terminal, self._dialogue(one_terminal=True), self.settings, deadline, self._parent_status
-            )
-            terminal.take_back(first)
-        elif isinstance(terminal.channel, ProcessChannel):
-            terminal.take_back(log_in(terminal.channel, self._dialogue(), self.settings, deadline, self._stops))
+            terminal.take_back(self._log_in_from_parent(deadline))
+        elif isinstance(channel := getattr(terminal, "channel", None), ProcessChannel):
+            terminal.take_back(log_in(channel, self._dialogue(), self.settings, deadline, self._stops))
         self.check_start_success()
         return self._make_known(deadline)
+
+    def _log_in_from_parent(self, deadline: Deadline) -> bytes:
+        """The dialogue in the parent's terminal; errors name the host that ssh runs on as hop."""
+        dialogue = self._dialogue(one_terminal=True)
+        try:
+            return log_in_through_terminal(self._terminal, dialogue, self.settings, deadline, self._parent_status)
+        except SshLoginError as error:
+            if self._parent_host != LOCALHOST and error.hop is None:
+                error.hop = self._parent_host
+            raise
 
     def _dialogue(self, *, one_terminal: bool = False) -> LoginDialogue:
         return LoginDialogue(
@@ -293,8 +299,3 @@ class SshShell(BashShell):
 
     def check_start_success(self) -> None:
         """Called after the login and before the shell is set up; subclasses may raise here."""
-
-    def exit(self) -> None:
-        """Leave the shell, which ends ssh."""
-        super().exit()
-

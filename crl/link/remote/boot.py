@@ -2,16 +2,22 @@
 
 It is executed by the start line's interpreter, in a namespace of its own, before any other module is there. It forks;
 the child keeps the terminal and becomes the program, the parent turns into a tiny program that lives exactly as long
-and gives the shell its prompt back.
+and gives the shell its prompt back: with status 0 after an orderly end, with another when the program was killed.
 """
+# ruff: noqa: F401 - names in type comments look unused.
 
 import os
 import sys
 
+MYPY = False
+if MYPY:
+    from typing import Any
+
 PACKAGES = ("_crl", "_crl.wire", "_crl.remote")
 
 
-def start(modules, config):  # type: ignore
+def start(modules, config):
+    # type: (list[tuple[str, str]], dict[str, Any]) -> None
     """Become the remote program.
 
     Args:
@@ -27,36 +33,42 @@ def start(modules, config):  # type: ignore
     # Our modules come from nowhere but here, and what they import comes from the standard library.
     path = list(sys.path)
     sys.path[:] = [entry for entry in path if entry]
-    sys.dont_write_bytecode, kept = True, sys.dont_write_bytecode
+    kept = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
     make_packages()
     for name, source in modules:
         module = load(name, source)
     sys.dont_write_bytecode = kept
-    sys.modules["_crl"].load = load
-    module.main(config, path)
+    sys.modules["_crl"].__dict__["load"] = load
+    module.main(config, path, life_write)
 
 
-def _wait_as_something_tiny(life_read, life_write):  # type: ignore
-    """Wait for the program's end without keeping a second interpreter; never returns."""
+def _wait_as_something_tiny(life_read, life_write):
+    # type: (int, int) -> None
+    """Wait for the program's end without keeping a second interpreter; never returns.
+
+    A line says that the program has ended in order; an end without one means that it was killed.
+    """
     os.close(life_write)
     os.dup2(life_read, 0)
-    for argv in (["cat"], ["sh", "-c", "read _"]):
+    for shell in ("/bin/sh", "sh"):
         try:
-            os.execvp(argv[0], argv)
+            os.execvp(shell, ["sh", "-c", "read crl_end"])
         except OSError:
             continue
-    os.read(0, 1)
-    os._exit(0)
+    os._exit(0 if os.read(0, 1) else 1)
 
 
-def _close_on_exec(descriptor):  # type: ignore
+def _close_on_exec(descriptor):
+    # type: (int) -> None
     import fcntl
 
     flags = fcntl.fcntl(descriptor, fcntl.F_GETFD)
     fcntl.fcntl(descriptor, fcntl.F_SETFD, flags | fcntl.FD_CLOEXEC)
 
 
-def make_packages():  # type: ignore
+def make_packages():
+    # type: () -> None
     """Packages under a name of our own, so that a `crl` installed on the target stays what it is."""
     for name in PACKAGES:
         package = type(sys)(name)
@@ -64,7 +76,8 @@ def make_packages():  # type: ignore
         _register(name, package)
 
 
-def load(name, source):  # type: ignore
+def load(name, source):
+    # type: (str, str) -> Any
     """Make a module of its source."""
     module = type(sys)(name)
     module.__file__ = "<%s>" % name
@@ -73,7 +86,8 @@ def load(name, source):  # type: ignore
     return module
 
 
-def _register(name, module):  # type: ignore
+def _register(name, module):
+    # type: (str, Any) -> None
     sys.modules[name] = module
     parent, _, child = name.rpartition(".")
     if parent:

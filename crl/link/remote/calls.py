@@ -3,13 +3,18 @@
 It holds the user namespace and the objects that proxies of the controller stand for; it knows nothing of threads and
 terminals. What user code raises becomes a plain description, never an object for the controller to unpickle.
 """
+# ruff: noqa: F401 - names in type comments look unused.
 
 import operator
-import pickle
 import sys
 
 from crl.link.wire import messages, records, values
 from crl.link.wire.errors import NotTransferable
+
+MYPY = False
+if MYPY:
+    from collections.abc import Callable, Iterable
+    from typing import Any
 
 PY2 = sys.version_info[0] == 2
 CONTAINER = "_PROXY_CONTAINER"
@@ -17,23 +22,28 @@ HANDLE_START = CONTAINER + "['"
 COMPILED_KEPT = 256
 
 
-def _contains(container, item):  # type: ignore
+def _contains(container, item):
+    # type: (Any, Any) -> bool
     return item in container
 
 
-def _setitem(container, key, item):  # type: ignore
+def _setitem(container, key, item):
+    # type: (Any, Any, Any) -> None
     container[key] = item
 
 
-def _delitem(container, key):  # type: ignore
+def _delitem(container, key):
+    # type: (Any, Any) -> None
     del container[key]
 
 
-def _enter(manager):  # type: ignore
+def _enter(manager):
+    # type: (Any) -> Any
     return manager.__enter__()
 
 
-def _exit(manager, kind, text):  # type: ignore
+def _exit(manager, kind, text):
+    # type: (Any, str | None, str) -> Any
     """Leave a `with` block; the controller's exception arrives as its class name and text."""
     if kind is None:
         return manager.__exit__(None, None, None)
@@ -43,11 +53,13 @@ def _exit(manager, kind, text):  # type: ignore
     return manager.__exit__(cls, error, None)
 
 
-def _call(function, args, kwargs):  # type: ignore
+def _call(function, args, kwargs):
+    # type: (Callable[..., Any], Iterable[Any], dict[str, Any]) -> Any
     return function(*args, **kwargs)
 
 
-def _text(value):  # type: ignore
+def _text(value):
+    # type: (Any) -> str
     return str(value)
 
 
@@ -109,7 +121,7 @@ STEPS = {
     "iadd": operator.iadd,
     "isub": operator.isub,
     "imul": operator.imul,
-}
+}  # type: dict[str, Any]
 
 
 class Calls(object):
@@ -119,17 +131,18 @@ class Calls(object):
         namespace: The user namespace; handles are kept in its ``_PROXY_CONTAINER``.
     """
 
-    def __init__(self, namespace):  # type: ignore
+    def __init__(self, namespace):
+        # type: (dict[str, Any]) -> None
         self.namespace = namespace
         self.kept = namespace.setdefault(CONTAINER, {})
-        self.services = {}
-        self._compiled = {}
+        self.services = {}  # type: dict[str, Callable[..., Any]]
+        self._compiled = {}  # type: dict[str, Any]
         self._operations = {
             messages.EVALUATE: self._evaluate,
             messages.INVOKE: self._invoke,
             messages.STEP: self._step,
             messages.SERVICE: self._service,
-        }
+        }  # type: dict[str, Callable[..., tuple[Any, Any]]]
 
     def run(self, number, body):
         # type: (int, bytes) -> bytes
@@ -145,26 +158,32 @@ class Calls(object):
         except BaseException:  # noqa: BLE001 - user code may raise anything, SystemExit too, and the program must live
             return messages.pack(messages.ERROR, number, describe_error())
 
-    def release(self, handles):  # type: ignore
+    def release(self, handles):
+        # type: (Iterable[str]) -> None
         """Forget objects that no proxy stands for any more."""
         for handle in handles:
             self.kept.pop(handle[len(HANDLE_START) : -2], None)
 
     # -- operations ------------------------------------------------------------------------------------------------
 
-    def _evaluate(self, source, keep):  # type: ignore
+    def _evaluate(self, source, keep):
+        # type: (str, Any) -> tuple[Any, Any]
         return self.evaluate(source), keep
 
-    def _invoke(self, function, args, kwargs, keep):  # type: ignore
+    def _invoke(self, function, args, kwargs, keep):
+        # type: (str, Any, Any, Any) -> tuple[Any, Any]
         return self.evaluate(function)(*args, **kwargs), keep
 
-    def _step(self, expression, step, args, keep):  # type: ignore
+    def _step(self, expression, step, args, keep):
+        # type: (str, str, Any, Any) -> tuple[Any, Any]
         return STEPS[step](self.evaluate(expression), *args), keep
 
-    def _service(self, name, args, keep):  # type: ignore
+    def _service(self, name, args, keep):
+        # type: (str, Any, Any) -> tuple[Any, Any]
         return self.services[name](*args), keep
 
-    def evaluate(self, source):  # type: ignore
+    def evaluate(self, source):
+        # type: (str) -> Any
         """The value of an expression; None for statements, which are executed."""
         if source.startswith(HANDLE_START) and source.endswith("']") and source.count("'") == 2:
             return self.kept[source[len(HANDLE_START) : -2]]
@@ -173,7 +192,8 @@ class Calls(object):
             code = self._compile(source)
         return eval(code, self.namespace)
 
-    def _compile(self, source):  # type: ignore
+    def _compile(self, source):
+        # type: (str) -> Any
         text = str(source) if PY2 and all(ord(c) < 128 for c in source) else source
         try:
             code = compile(text.strip(), "<crl>", "eval", 0, 1)
@@ -184,13 +204,18 @@ class Calls(object):
         self._compiled[source] = code
         return code
 
-    def _resolve(self, wrapped):  # type: ignore
+    def _resolve(self, wrapped):
+        # type: (values.Expression | values.Pickled) -> Any
         """What stands for code among the arguments; the controller is trusted here."""
         if isinstance(wrapped, values.Expression):
             return self.evaluate(wrapped.source)
+        # Late, for it costs as much as all the rest of the start.
+        import pickle
+
         return pickle.loads(wrapped.data)
 
-    def _keep(self, result, handle, types, always, unless_callable):  # type: ignore
+    def _keep(self, result, handle, types, always, unless_callable):
+        # type: (Any, str | None, Any, bool, bool) -> tuple[bool, Any, bool]
         """Decide what crosses and what stays here under a handle."""
         is_callable = callable(result)
         here = types is None or records.type_name(type(result)) in types
@@ -200,7 +225,8 @@ class Calls(object):
             self._assign(handle, result)
         return (here, result if here else None, is_callable)
 
-    def _assign(self, handle, result):  # type: ignore
+    def _assign(self, handle, result):
+        # type: (str, Any) -> None
         if handle.startswith(HANDLE_START):
             self.kept[handle[len(HANDLE_START) : -2]] = result
             return
@@ -209,24 +235,60 @@ class Calls(object):
         del self.namespace["__crl_value"]
 
 
-def describe_error():  # type: ignore
-    """What is being raised now, as plain values: module, class, args, text and traceback."""
-    import traceback
-
+def describe_error():
+    # type: () -> bytes
+    """What is being raised now, as plain values: module, class, args, text, traceback and attributes."""
     cls, error, trace = sys.exc_info()
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith("<_crl."):
-        trace = trace.tb_next
-    lines = traceback.format_exception(cls, error, trace)
+    module = str(getattr(cls, "__module__", "") or "")
+    name = str(getattr(cls, "__name__", cls))
+    try:
+        args = _plain_arguments(error)
+        state = _plain_state(error)
+        return values.encode((module, name, args, _text_of(error), _traceback_of(cls, error, trace), state))
+    except BaseException as failure:  # noqa: BLE001 - user code decides what its errors do when they are looked at
+        text = "<the error cannot be described: %s>" % type(failure).__name__
+        return values.encode((module, name, values.encode(()), text, text, values.encode({})))
+
+
+def _plain_arguments(error):
+    # type: (Any) -> bytes
     args = tuple(getattr(error, "args", ()))
     if isinstance(error, EnvironmentError) and error.filename is not None and len(args) == 2:
         args = (args[0], args[1], error.filename)
     try:
-        text = str(error)
-    except Exception as failure:  # noqa: BLE001 - a broken __str__ of user code must not hide the error itself
-        text = "<the error's text failed: %s>" % type(failure).__name__
-    try:
-        plain = values.encode(args)
+        return values.encode(args)
     except NotTransferable:
-        plain = values.encode(tuple(repr(arg) for arg in args))
-    module = str(getattr(cls, "__module__", "") or "")
-    return values.encode((module, str(cls.__name__), plain, text, "".join(lines)))
+        return values.encode(tuple(repr(arg) for arg in args))
+
+
+def _plain_state(error):
+    # type: (Any) -> bytes
+    """The attributes that its constructor or its raiser gave it, as far as they can cross."""
+    state = {}
+    for name, value in list(getattr(error, "__dict__", {}).items()):
+        try:
+            values.encode(value)
+        except NotTransferable:
+            continue
+        state[name] = value
+    return values.encode(state)
+
+
+def _text_of(error):
+    # type: (Any) -> Any
+    try:
+        return str(error)
+    except UnicodeError:
+        # Python 2, where the text of an error may be unicode.
+        return values.text_type(error)
+    except Exception as failure:  # noqa: BLE001 - a broken __str__ of user code must not hide the error itself
+        return "<the error's text failed: %s>" % type(failure).__name__
+
+
+def _traceback_of(cls, error, trace):
+    # type: (Any, Any, Any) -> str
+    import traceback
+
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith("<_crl."):
+        trace = trace.tb_next
+    return "".join(traceback.format_exception(cls, error, trace))

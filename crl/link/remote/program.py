@@ -4,31 +4,38 @@ One thread has the turn: it reads and runs the calls itself, for a thread hop co
 turn over when a call is not back within two milliseconds, so that a slow call holds up no other. The program promises
 to answer nothing from a forked child, and to end what it was asked to own when it ends.
 """
+# ruff: noqa: F401 - names in type comments look unused.
 
-import io
+import errno
 import os
 import select
 import sys
 import time
 from collections import deque
 
+from crl.link.remote import calls, world
 from crl.link.wire import messages, session, values
 from crl.link.wire.errors import NotTransferable, ProtocolError
-from crl.link.remote import calls
 
 try:
-    from _thread import allocate_lock, start_new_thread
+    from _thread import allocate_lock, error, start_new_thread
 except ImportError:
-    from thread import allocate_lock, start_new_thread  # type: ignore[import-not-found,no-redef]
+    from thread import allocate_lock, error, start_new_thread  # type: ignore[import-not-found,no-redef]
+
+MYPY = False
+if MYPY:
+    from collections.abc import Callable
+    from typing import Any
 
 READ_SIZE = 65536
 TICK = 0.002
 TICKS_BEFORE_PARKING = 25
 SWITCH_INTERVAL = 0.001
-OUTPUT_BACKLOG = 256 * 1024
 MISSED_HEARTBEATS = 3
-
-now = getattr(time, "monotonic", time.time)
+GREETING_INTERVAL_MS = 1000
+END_LIMIT = 10.0
+CANCELLED_KEPT = 1024
+CANCEL_BYTE = messages.pack(messages.CANCEL, 0)[:1]
 
 
 class Program(object):
@@ -37,14 +44,16 @@ class Program(object):
     Args:
         tty_in: Descriptor to read frames from.
         tty_out: Descriptor to write frames to, in blocking mode.
+        life: Descriptor that the tiny parent waits on; a line in it says that the end is an orderly one.
         config: Settings of the controller: ``heartbeat`` and ``grace`` in seconds, ``epoch``.
     """
 
-    def __init__(self, tty_in, tty_out, config):  # type: ignore
+    def __init__(self, tty_in, tty_out, life, config):
+        # type: (int, int, int, dict[str, Any]) -> None
         self.tty_in = tty_in
         self.tty_out = tty_out
-        self.heartbeat = config["heartbeat"]
-        self.grace = config["grace"]
+        self.life = life
+        self.patience = MISSED_HEARTBEATS * config["heartbeat"] + config["grace"]
         self.session = session.Session(config["epoch"])
         self.calls = calls.Calls(sys.modules["__main__"].__dict__)
         self.handlers = {
@@ -53,10 +62,11 @@ class Program(object):
             messages.RELEASE: self._release,
             messages.LOAD: self._load,
             messages.CLOSE: self._close,
-        }
-        self.at_end = []
+        }  # type: dict[int, Callable[[int, bytes], None]]
+        self.at_end = []  # type: list[Callable[[], None]]
+        self.outputs = []  # type: list[world.Output]
         self.pid = os.getpid()
-        self.last_heard = now()
+        self._reads = 0
         self._lock = allocate_lock()
         self._write_lock = allocate_lock()
         self._flush_again = False
@@ -65,28 +75,37 @@ class Program(object):
         self._busy = False
         self._started = 0
         self._parked = True
+        self._has_deputy = False
         self._wake_deputy = allocate_lock()
         self._wake_deputy.acquire()
-        self._inbox = deque()
-        self._cancelled = set()
-        self._over = allocate_lock()
-        self._over.acquire()
+        self._inbox = deque()  # type: deque[bytes]
+        self._cancelled = deque(maxlen=CANCELLED_KEPT)  # type: deque[int]
+        self._ending = allocate_lock()
 
     # -- life ------------------------------------------------------------------------------------------------------
 
-    def serve(self, prepare):  # type: ignore
+    def serve(self, path):
+        # type: (list[str]) -> None
         """Greet the controller, prepare the world of user code, and serve until the end; never returns."""
+        self._greet()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._close_in_child)
+        try:
+            world.prepare(path)
+        except BaseException:  # noqa: BLE001 - site runs files of the target's user, which may raise anything
+            complain()
+        start_new_thread(self._watch_controller, ())
+        self._serve_turn(0)
+        _sleep_for_ever()
+
+    def _greet(self):
+        # type: () -> None
         with self._lock:
             self.session.greet(values.encode(self._facts()))
         self.flush()
-        prepare()
-        start_new_thread(self._deputy, ())
-        self._serve_turn(0)
-        # This thread has lost its turn to a deputy; the process lives until somebody ends it.
-        while True:
-            self._over.acquire()
 
-    def _facts(self):  # type: ignore
+    def _facts(self):
+        # type: () -> dict[str, object]
         return {
             "python": tuple(sys.version_info[:3]),
             "executable": sys.executable or "",
@@ -95,21 +114,73 @@ class Program(object):
             "codec": values.VERSION,
         }
 
-    def end(self, orderly):  # type: ignore
-        """End the program and all it owns."""
-        for finish in self.at_end:
-            finish()
-        if orderly:
-            _run_exit_functions()
+    def _close_in_child(self):
+        # type: () -> None
+        """In a child that user code forked: neither the terminal nor the shell's prompt must wait for its end."""
+        # Once: the child of a child has none of them, and may use the same numbers for its own.
+        ours = [descriptor for descriptor in (self.tty_in, self.tty_out, self.life) if descriptor >= 0]
+        self.tty_in = self.tty_out = self.life = -1
+        for descriptor in ours:
+            os.close(descriptor)
+
+    def _watch_controller(self):
+        # type: () -> None
+        """End when the controller has been silent for too long; seconds are counted, for clocks may jump."""
+        poller = select.poll()
+        poller.register(self.tty_in, select.POLLIN)
+        silent = seen = 0
+        while silent <= self.patience:
+            time.sleep(1.0)
+            # Unread input means that we are the slow ones.
+            silent = silent + 1 if self._reads == seen and not world.wait(poller, 0) else 0
+            seen = self._reads
+        self.end(False)
+
+    def end(self, orderly):
+        # type: (bool) -> None
+        """End the program and all it owns; never returns."""
+        if not self._ending.acquire(False):
+            _sleep_for_ever()
+        start_new_thread(_exit_later, ())
+        try:
+            for finish in self.at_end:
+                finish()
+            if orderly:
+                world.run_exit_functions()
+                for output in self.outputs:
+                    output.drain()
+                self._say_goodbye()
+                os.write(self.life, b"\n")
+        except BaseException:  # noqa: BLE001 - whatever happens here, the program ends
+            complain()
+        finally:
+            os._exit(0)
+
+    def _say_goodbye(self):
+        # type: () -> None
+        # Not by `flush`, which would leave the writing to a thread that does not live long enough.
+        with self._write_lock:
+            self._write_ready()
             with self._lock:
                 self.session.part()
-            self.flush()
-        os._exit(0)
+            self._write_ready()
 
     # -- the turn --------------------------------------------------------------------------------------------------
 
-    def _serve_turn(self, turn):  # type: ignore
+    def _serve_turn(self, turn):
+        # type: (int) -> None
         """Read and run while the turn is ours."""
+        while True:
+            try:
+                self._serve_until_held_up(turn)
+            except BaseException:  # noqa: BLE001 - a signal handler of user code may raise anything anywhere
+                complain()
+                if self._turn == turn:
+                    continue
+            return
+
+    def _serve_until_held_up(self, turn):
+        # type: (int) -> None
         poller = select.poll()
         poller.register(self.tty_in, select.POLLIN)
         inbox = self._inbox
@@ -120,23 +191,48 @@ class Program(object):
                     self.flush()
                     return
             self.flush()
-            if not poller.poll(1000):
-                self._tick()
-                continue
-            try:
-                data = os.read(self.tty_in, READ_SIZE)
-            except OSError:
-                data = b""
-            if not data:
-                self.end(False)
-            self.last_heard = now()
-            with self._lock:
-                try:
-                    inbox.extend(self.session.receive(data))
-                except ProtocolError:
-                    self.end(False)
+            if self.session.heard:
+                happened = world.wait(poller, None)
+            else:
+                # The greeting goes out without a number, so nobody asks for it again when noise has hit it.
+                happened = world.wait(poller, GREETING_INTERVAL_MS)
+                if not happened:
+                    self._greet()
+            if happened:
+                self._read()
 
-    def handle(self, message, turn):  # type: ignore
+    def _read(self):
+        # type: () -> None
+        try:
+            data = os.read(self.tty_in, READ_SIZE)
+        except OSError as failure:
+            if failure.errno in (errno.EINTR, errno.EAGAIN):
+                return
+            data = b""
+        if not data:
+            self.end(False)
+        self._reads += 1
+        with self._lock:
+            try:
+                received = self.session.receive(data)
+            except ProtocolError:
+                received = None
+        if received is None:
+            self.end(False)
+        elif received:
+            if len(received) > 1 or self._inbox:
+                self._look_ahead(received)
+            self._inbox.extend(received)
+
+    def _look_ahead(self, received):
+        # type: (list[bytes]) -> None
+        """Take note of calls that were cancelled before they have begun."""
+        for message in received:
+            if message[:1] == CANCEL_BYTE:
+                self._cancelled.append(messages.unpack(message)[1])
+
+    def handle(self, message, turn):
+        # type: (bytes, int) -> None
         """Do what one message asks."""
         kind, number, body = messages.unpack(message)
         handler = self.handlers.get(kind)
@@ -150,99 +246,125 @@ class Program(object):
             else:
                 handler(number, body)
 
-    def _begin(self):  # type: ignore
+    def _begin(self):
+        # type: () -> None
         with self._turn_lock:
             self._busy = True
             self._started += 1
             if self._parked:
                 self._parked = False
+                if not self._has_deputy:
+                    self._start_deputy()
                 self._wake_deputy.release()
 
-    def _deputy(self):  # type: ignore
-        """Watch the thread that has the turn, and take the turn when it is held up by a call."""
-        while True:
-            self._wake_deputy.acquire()
-            idle = 0
-            seen = -1
-            while idle < TICKS_BEFORE_PARKING:
-                time.sleep(TICK)
-                with self._turn_lock:
-                    if not self._busy:
-                        idle += 1
-                        seen = -1
-                    elif self._started == seen:
-                        self._turn += 1
-                        self._busy = False
-                        turn = self._turn
-                        self._parked = True
-                        break
-                    else:
-                        idle = 0
-                        seen = self._started
-            else:
-                with self._turn_lock:
-                    if not self._busy:
-                        self._parked = True
-                        continue
-                    self._wake_deputy.release()
-                continue
+    def _start_deputy(self):
+        # type: () -> None
+        """Have a thread that waits for its turn; where none can be started now, the next call tries again."""
+        try:
             start_new_thread(self._deputy, ())
-            self._serve_turn(turn)
-            return
+        except error:
+            self._has_deputy = False
+        else:
+            self._has_deputy = True
 
-    def _tick(self):  # type: ignore
-        """Nothing came for a second: is the controller still there?"""
-        if now() - self.last_heard > MISSED_HEARTBEATS * self.heartbeat + self.grace:
-            self.end(False)
+    def _deputy(self):
+        # type: () -> None
+        """Watch the thread that has the turn, and take the turn when it is held up by a call."""
+        turn = None
+        while turn is None:
+            self._wake_deputy.acquire()
+            turn = self._watch_turn()
+        self._serve_turn(turn)
+
+    def _watch_turn(self):
+        # type: () -> int | None
+        """The number of our own turn; None when nothing was called for a while."""
+        idle = 0
+        seen = -1
+        while True:
+            time.sleep(TICK)
+            with self._turn_lock:
+                if not self._busy:
+                    idle += 1
+                    seen = -1
+                    if idle >= TICKS_BEFORE_PARKING:
+                        self._parked = True
+                        return None
+                elif self._started == seen:
+                    self._turn += 1
+                    self._busy = False
+                    self._parked = True
+                    self._start_deputy()
+                    return self._turn
+                else:
+                    idle = 0
+                    seen = self._started
 
     # -- messages --------------------------------------------------------------------------------------------------
 
-    def _run_call(self, number, body):  # type: ignore
-        if number in self._cancelled:
-            self._cancelled.discard(number)
+    def _run_call(self, number, body):
+        # type: (int, bytes) -> None
+        if self._cancelled and number in self._cancelled:
             return
         answer = self.calls.run(number, body)
         if os.getpid() != self.pid:
             # User code forked and its child came back here: it must not answer in our name.
+            world.flush_standard_streams()
             os._exit(0)
-        self._cancelled.discard(number)
-        self.post(answer)
+        self._answer(number, answer)
 
-    def _cancel(self, number, _body):  # type: ignore
-        # Only calls that wait in the inbox can still be dropped; a running one goes on.
-        if any(messages.unpack(m)[:2] == (messages.CALL, number) for m in list(self._inbox)):
-            self._cancelled.add(number)
+    def _answer(self, number, answer):
+        # type: (int, bytes) -> None
+        try:
+            self.post(answer)
+        except NotTransferable as refusal:
+            self.post(messages.pack(messages.REFUSED, number, values.encode(str(refusal))))
 
-    def _release(self, _number, body):  # type: ignore
+    def _cancel(self, number, _body):
+        # type: (int, bytes) -> None
+        # A large call may arrive after the message that cancels it; one that has begun goes on.
+        self._cancelled.append(number)
+
+    def _release(self, _number, body):
+        # type: (int, bytes) -> None
         self.calls.release(values.decode(body))
 
-    def _load(self, number, body):  # type: ignore
-        name, source = values.decode(body)
-        module = sys.modules["_crl"].load(str(name), str(source))  # type: ignore[attr-defined]
-        module.install(self)
-        self.post(messages.pack(messages.RESULT, number, values.encode(None)))
+    def _load(self, number, body):
+        # type: (int, bytes) -> None
+        try:
+            name, source = values.decode(body)
+            sys.modules["_crl"].__dict__["load"](str(name), str(source)).install(self)
+        except BaseException:  # noqa: BLE001 - a module that a slim Python lacks, above all
+            self.post(messages.pack(messages.ERROR, number, calls.describe_error()))
+        else:
+            self.post(messages.pack(messages.RESULT, number, values.encode(None)))
 
-    def _close(self, _number, _body):  # type: ignore
+    def _close(self, _number, _body):
+        # type: (int, bytes) -> None
         self.end(True)
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
-    def post(self, message, order=None):  # type: ignore
+    def post(self, message, order=None):
+        # type: (bytes, int | None) -> None
         """Queue a message; the thread with the turn writes it when no more input waits."""
         with self._lock:
             self.session.post(message, order)
 
-    def send(self, message, order=None):  # type: ignore
+    def send(self, message, order=None):
+        # type: (bytes, int | None) -> None
         """Queue a message and write it now."""
         self.post(message, order)
         self.flush()
 
-    def backlog(self):  # type: ignore
+    def backlog(self):
+        # type: () -> int
         """How many bytes wait to be written."""
         with self._lock:
             return self.session.backlog
 
-    def flush(self):  # type: ignore
+    def flush(self):
+        # type: () -> None
         """Write what may be written; where another thread is at it, it takes ours along."""
         if os.getpid() != self.pid:
             os._exit(0)
@@ -259,7 +381,8 @@ class Program(object):
             if not self._flush_again:
                 return
 
-    def _write_ready(self):  # type: ignore
+    def _write_ready(self):
+        # type: () -> None
         while True:
             with self._lock:
                 ready = self.session.outgoing()
@@ -267,95 +390,56 @@ class Program(object):
                 return
             # One blocking write a frame: the kernel keeps other writers of the terminal out of the middle of it.
             for frame in ready:
-                try:
-                    while frame:
+                while frame:
+                    try:
                         frame = frame[os.write(self.tty_out, frame) :]
-                except OSError:
-                    # The terminal is gone; the reading side finds out and decides what happens.
-                    return
+                    except OSError as failure:
+                        if failure.errno != errno.EINTR:
+                            # The terminal is gone; the reading side finds out and decides what happens.
+                            return
 
 
-def _run_exit_functions():  # type: ignore
-    """What user code registered for the interpreter's end, as a plain interpreter would."""
-    import atexit
+def complain():
+    # type: () -> None
+    """Print what is being raised where the controller can read it."""
+    import traceback
 
-    if hasattr(atexit, "_run_exitfuncs"):
-        atexit._run_exitfuncs()
+    text = traceback.format_exc()
+    try:
+        os.write(2, text if isinstance(text, bytes) else text.encode("ascii", "backslashreplace"))
+    except OSError:
+        # User code has closed it.
+        return
 
 
-def _forward_output(program, descriptor, number):  # type: ignore
-    """Send what user code prints as messages, and drop rather than let prints wait for a slow link."""
-    dropped = 0
+def _sleep_for_ever():
+    # type: () -> None
     while True:
-        try:
-            data = os.read(descriptor, 8192)
-        except OSError:
-            return
-        if not data or os.getpid() != program.pid:
-            return
-        if program.backlog() > OUTPUT_BACKLOG:
-            dropped += len(data)
-            continue
-        if dropped:
-            data = ("[%d bytes of output dropped]\n" % dropped).encode("ascii") + data
-            dropped = 0
-        program.send(messages.pack(messages.OUTPUT, number, data))
+        time.sleep(3600.0)
 
 
-def _take_descriptors():  # type: ignore
-    """Keep the terminal for frames; user code gets /dev/null to read and pipes to write to."""
-    tty_in, tty_out = _private(os.dup(0)), _private(os.dup(1))
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
-    outputs = []
-    for descriptor in (1, 2):
-        read_end, write_end = os.pipe()
-        os.dup2(write_end, descriptor)
-        os.close(write_end)
-        outputs.append((_private(read_end), descriptor))
-    return tty_in, tty_out, outputs
+def _exit_later():
+    # type: () -> None
+    """Nothing may keep the program alive: no exit function of user code, no terminal that takes nothing."""
+    time.sleep(END_LIMIT)
+    os._exit(1)
 
 
-def _private(descriptor):  # type: ignore
-    """Keep a descriptor out of the programs that user code starts."""
-    import fcntl
-
-    flags = fcntl.fcntl(descriptor, fcntl.F_GETFD)
-    fcntl.fcntl(descriptor, fcntl.F_SETFD, flags | fcntl.FD_CLOEXEC)
-    return descriptor
-
-
-def _prepare_user_world(path):  # type: ignore
-    """Make the world of user code what plain `python` would show: paths, site, and prints that appear at once."""
-    # The entry for the working directory comes after site, which would make it absolute.
-    sys.path[:] = [entry for entry in path if entry]
-    import site
-
-    if sys.version_info[0] > 2:
-        site.main()
-    sys.path[:0] = [entry for entry in path if not entry]
-    # The interpreter chose its buffers when there was a terminal; now there are pipes.
-    sys.stdout, sys.stderr = _line_buffered(sys.stdout, 1), _line_buffered(sys.stderr, 2)
-    sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr
-
-
-def _line_buffered(stream, descriptor):  # type: ignore
-    if sys.version_info[0] > 2:
-        return io.open(descriptor, "w", 1, encoding=stream.encoding, errors="backslashreplace", closefd=False)
-    return os.fdopen(descriptor, "w", 1)
-
-
-def main(config, path):  # type: ignore
+def main(config, path, life):
+    # type: (dict[str, Any], list[str], int) -> None
     """Become the program; never returns."""
-    tty_in, tty_out, outputs = _take_descriptors()
-    main_names = sys.modules["__main__"].__dict__
-    for name in [n for n in main_names if not n.startswith("__")]:
-        del main_names[name]
-    if hasattr(sys, "setswitchinterval"):
-        sys.setswitchinterval(SWITCH_INTERVAL)
-    program = Program(tty_in, tty_out, config)
-    sys.modules["_crl"].program = program  # type: ignore[attr-defined]
-    for descriptor, number in outputs:
-        start_new_thread(_forward_output, (program, descriptor, number))
-    program.serve(lambda: _prepare_user_world(path))
+    tty_in, tty_out, pipes = world.take_descriptors()
+    try:
+        main_names = sys.modules["__main__"].__dict__
+        for name in [n for n in main_names if not n.startswith("__")]:
+            del main_names[name]
+        if hasattr(sys, "setswitchinterval"):
+            sys.setswitchinterval(SWITCH_INTERVAL)
+        program = Program(tty_in, tty_out, life, config)
+        sys.modules["_crl"].__dict__["program"] = program
+        program.outputs = world.start_outputs(program, pipes)
+        program.serve(path)
+    except BaseException:  # noqa: BLE001 - why the program cannot start must be seen where somebody looks
+        os.dup2(tty_out, 2)
+        complain()
+        os._exit(1)

@@ -83,6 +83,7 @@ class Decoder(object):
         self._chunks = []  # type: list[bytes]
         self._have = 0
         self._need = 1
+        self._held = False
 
     def feed(self, data):
         # type: (bytes) -> list[Frame]
@@ -90,7 +91,7 @@ class Decoder(object):
         self._chunks.append(data)
         self._have += len(data)
         # Joining only when a whole frame can be there keeps the cost linear however small the reads are.
-        if self._have < self._need:
+        if self._have < self._need or self._held:
             return []
         buffer = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         found = []  # type: list[Frame]
@@ -100,14 +101,23 @@ class Decoder(object):
         self._have = len(rest)
         return found
 
+    @property
+    def held(self):
+        # type: () -> bool
+        """Whether a BYE came: what follows may be somebody else's and is not looked at until `go_on`."""
+        return self._held
+
+    def go_on(self):
+        # type: () -> list[Frame]
+        """Look behind a BYE that was not meant for us."""
+        self._held = False
+        self._need = 1
+        return self.feed(b"")
+
     def rest(self):
         # type: () -> bytes
-        """Take the bytes that have arrived and belong to no frame yet; after a BYE they are somebody else's."""
-        rest = b"".join(self._chunks)
-        self._chunks = []
-        self._have = 0
-        self._need = 1
-        return rest
+        """The bytes that have arrived and belong to no frame yet; after a BYE they are somebody else's."""
+        return b"".join(self._chunks)
 
     def _scan(self, buffer, found):
         # type: (bytes, list[Frame]) -> int
@@ -119,7 +129,7 @@ class Decoder(object):
             if start < 0:
                 start = size - _partial_magic(buffer, size)
             if start > position:
-                self._skip(buffer[position:start])
+                self._skip(buffer, position, start)
                 position = start
             if size - position < HEADER_SIZE:
                 self._need = HEADER_SIZE
@@ -128,7 +138,7 @@ class Decoder(object):
             (check,) = CHECK.unpack_from(buffer, position + HEADER.size)
             (_, kind, flags, epoch, message, seq, ack, length, payload_check) = HEADER.unpack(head)
             if zlib.crc32(head) & 0xFFFFFFFF != check or length > MAX_PAYLOAD:
-                self._skip(buffer[position : position + 1])
+                self._skip(buffer, position, position + 1)
                 position += 1
                 continue
             end = position + HEADER_SIZE + length
@@ -142,14 +152,13 @@ class Decoder(object):
                 continue
             found.append(Frame(kind, flags, epoch, message, seq, ack, payload))
             if kind == BYE:
-                # What follows a BYE is not ours: it stays for `rest`.
-                self._need = HEADER_SIZE + MAX_PAYLOAD
+                self._held = True
                 return position
 
-    def _skip(self, noise):
-        # type: (bytes) -> None
-        self.noise_bytes += len(noise)
-        self.noise = (self.noise + noise[-NOISE_KEPT:])[-NOISE_KEPT:]
+    def _skip(self, buffer, start, end):
+        # type: (bytes, int, int) -> None
+        self.noise_bytes += end - start
+        self.noise = (self.noise + buffer[max(start, end - NOISE_KEPT) : end])[-NOISE_KEPT:]
 
 
 def _partial_magic(buffer, size):

@@ -30,7 +30,7 @@ EXIT = 21  # number of the process; EXIT_BODY: whether all output came, and the 
 # Both ways, for streams.
 DATA = 32  # bytes
 END = 33  # nothing follows in this direction
-CREDIT_MORE = 34  # how many bytes more may be sent
+CREDIT_TO = 34  # how many bytes may be sent in all, since the beginning: a repeated one changes nothing
 RESET = 35  # both directions are over
 
 # How many bytes of a stream may be under way before the receiver has used some.

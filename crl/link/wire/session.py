@@ -9,7 +9,7 @@ import struct
 from collections import deque
 
 from crl.link.wire import frames
-from crl.link.wire.errors import ProtocolError
+from crl.link.wire.errors import NotTransferable, ProtocolError
 
 NUMBER = struct.Struct(">Q")
 PING_BODY = struct.Struct(">QQ")
@@ -18,6 +18,8 @@ FRAME_SIZE = 32 * 1024
 WINDOW = 512 * 1024
 MAX_MESSAGE = 256 * 1024 * 1024
 MAX_NAKS = 64
+# How many messages are cut up at the same time; the peer accepts more, so that the two may differ by a version.
+MESSAGES_OPEN = 64
 MAX_MESSAGES_OPEN = 4096
 
 
@@ -64,9 +66,15 @@ class Session(object):
         self.decoder = frames.Decoder()
         self._next_message = 1
         self._small = deque()  # type: deque[tuple[int, bytes]]
-        self._bulk = {}  # type: dict[object, deque[_Bulk]]
-        self._turns = deque()  # type: deque[object]
-        self._control = []  # type: list[bytes]
+        self._bulk = {}  # type: dict[int, deque[_Bulk]]
+        self._turns = deque()  # type: deque[int]
+        self._waiting = deque()  # type: deque[int]
+        self._begun_bytes = 0
+        # What is unsequenced is kept as a state and never queued: however often a peer asks, one answer goes out.
+        self._control = {}  # type: dict[int, bytes]
+        self._naks = []  # type: list[int]
+        self._repeats = {}  # type: dict[int, bytes]
+        self._parted = False
         self._next_seq = 1
         self._unacked = {}  # type: dict[int, bytes]
         self._unacked_bytes = 0
@@ -74,6 +82,7 @@ class Session(object):
         self._expected = 1
         self._early = {}  # type: dict[int, frames.Frame]
         self._early_bytes = 0
+        self._newest = 0
         self._received_since_ack = 0
         self._open = {}  # type: dict[int, list[bytes]]
         self._open_bytes = 0
@@ -88,7 +97,12 @@ class Session(object):
             message: The message.
             order: Messages of the same order arrive in the order they were posted and give way to those of none.
                 Without one, small messages keep their order and a large one lets others pass.
+
+        Raises:
+            NotTransferable: It is larger than the peer takes.
         """
+        if len(message) > self.max_message:
+            raise NotTransferable("%d bytes in one message; the limit is %d" % (len(message), self.max_message))
         number = self._next_message
         self._next_message = (number % 0xFFFFFFFF) + 1
         if order is None and len(message) <= self.frame_size:
@@ -99,49 +113,63 @@ class Session(object):
         queue = self._bulk.get(key)
         if queue is None:
             queue = self._bulk[key] = deque()
-            self._turns.append(key)
+            self._waiting.append(key)
         queue.append(_Bulk(number, message))
 
     def greet(self, payload):
         # type: (bytes) -> None
         """Queue a HELLO."""
-        self._control.append(self._frame(frames.HELLO, payload))
+        self._control[frames.HELLO] = payload
 
     def part(self):
         # type: () -> None
-        """Queue a BYE: nothing of ours follows."""
-        self._control.append(self._frame(frames.BYE, b""))
+        """Queue a BYE: nothing of ours follows it."""
+        self._control[frames.BYE] = b""
 
     def ping(self, token):
         # type: (int) -> None
         """Queue a heartbeat; the peer answers with the same token and both learn of lost frames."""
-        self._control.append(self._frame(frames.PING, PING_BODY.pack(token, self._next_seq)))
+        self._control[frames.PING] = NUMBER.pack(token)
 
     def outgoing(self):
         # type: () -> list[bytes]
         """Take the frames that may be written now, one `bytes` each, in order."""
-        ready = self._control
-        self._control = []
-        while self._unacked_bytes < self.window:
+        ready = self._urgent() if self._control or self._naks or self._repeats else []
+        while self._unacked_bytes < self.window and not self._parted:
             if self._small:
                 number, message = self._small.popleft()
                 ready.append(self._data(frames.WHOLE, number, message))
-            elif self._turns:
+            elif self._turns or self._waiting:
                 ready.append(self._piece())
             else:
                 break
         # Four acknowledgements in a window keep the peer sending; any data frame carries one for free.
-        if self._received_since_ack >= self.window // 4:
+        if self._received_since_ack >= self.window // 4 and not self._parted:
             ready.append(self._frame(frames.ACK, b""))
         return ready
 
-    @property
-    def has_outgoing(self):
-        # type: () -> bool
-        """Whether `outgoing` would give anything but a mere acknowledgement."""
-        if self._control:
-            return True
-        return bool(self._small or self._turns) and self._unacked_bytes < self.window
+    def _urgent(self):
+        # type: () -> list[bytes]
+        """The frames that go before all data: signs of life, questions for lost frames and their answers."""
+        if self._parted:
+            return []
+        ready = []  # type: list[bytes]
+        for kind in (frames.HELLO, frames.PING, frames.PONG):
+            payload = self._control.pop(kind, None)
+            if payload is not None:
+                # The next number is told as late as possible: it uncovers what was lost at the tail.
+                tail = b"" if kind == frames.HELLO else NUMBER.pack(self._next_seq)
+                ready.append(self._frame(kind, payload + tail))
+        if self._naks:
+            ready.append(self._frame(frames.NAK, b"".join(map(NUMBER.pack, self._naks))))
+            self._naks = []
+        ready.extend(self._repeats.values())
+        self.repeated += len(self._repeats)
+        self._repeats = {}
+        if frames.BYE in self._control:
+            ready.append(self._frame(frames.BYE, b""))
+            self._parted = True
+        return ready
 
     @property
     def backlog(self):
@@ -150,22 +178,37 @@ class Session(object):
         bulk = sum(len(e.message) - e.offset for queue in self._bulk.values() for e in queue)
         return bulk + sum(len(message) for _, message in self._small)
 
+    def _admit(self):
+        # type: () -> None
+        """Let large messages begin, as many as the peer keeps unfinished at a time."""
+        while self._waiting and len(self._turns) < MESSAGES_OPEN:
+            size = len(self._bulk[self._waiting[0]][0].message)
+            if self._turns and self._begun_bytes + size > self.max_message:
+                return
+            self._begun_bytes += size
+            self._turns.append(self._waiting.popleft())
+
     def _piece(self):
         # type: () -> bytes
         """The next piece of the bulk whose turn it is; each order has one frame, then the next."""
+        if self._waiting:
+            self._admit()
         key = self._turns.popleft()
         queue = self._bulk[key]
         entry = queue[0]
         piece = entry.message[entry.offset : entry.offset + self.frame_size]
         flags = frames.FIRST if entry.offset == 0 else 0
         entry.offset += len(piece)
-        if entry.offset == len(entry.message):
-            flags |= frames.LAST
-            queue.popleft()
-        if queue:
+        if entry.offset < len(entry.message):
             self._turns.append(key)
         else:
-            del self._bulk[key]
+            flags |= frames.LAST
+            self._begun_bytes -= len(entry.message)
+            queue.popleft()
+            if queue:
+                self._waiting.append(key)
+            else:
+                del self._bulk[key]
         return self._data(flags, entry.number, piece)
 
     def _data(self, flags, number, payload):
@@ -193,17 +236,25 @@ class Session(object):
             ProtocolError: The peer breaks the rules in a way that damage on the way cannot explain.
         """
         messages = []  # type: list[bytes]
-        for frame in self.decoder.feed(data):
-            if frame.epoch != self.epoch:
-                continue
-            self.heard += 1
-            if frame.ack > self._acked:
-                self._forget(frame.ack)
-            if frame.kind == frames.DATA:
-                self._take_data(frame, messages)
-            else:
-                self._take_control(frame)
-        return messages
+        found = self.decoder.feed(data)
+        while True:
+            for frame in found:
+                if frame.epoch == self.epoch:
+                    self._take(frame, messages)
+            if self.ended or not self.decoder.held:
+                return messages
+            # The BYE was one of an older attachment.
+            found = self.decoder.go_on()
+
+    def _take(self, frame, messages):
+        # type: (frames.Frame, list[bytes]) -> None
+        self.heard += 1
+        if frame.ack > self._acked:
+            self._forget(frame.ack)
+        if frame.kind == frames.DATA:
+            self._take_data(frame, messages)
+        else:
+            self._take_control(frame)
 
     def _forget(self, ack):
         # type: (int) -> None
@@ -222,7 +273,7 @@ class Session(object):
             self._join(frame, messages)
             while self._early and self._expected in self._early:
                 early = self._early.pop(self._expected)
-                self._early_bytes -= len(early.payload)
+                self._early_bytes -= frames.HEADER_SIZE + len(early.payload)
                 self._expected += 1
                 self._join(early, messages)
         elif frame.seq > self._expected:
@@ -231,18 +282,24 @@ class Session(object):
     def _take_early(self, frame):
         # type: (frames.Frame) -> None
         """Keep a frame that came before its turn, and ask for those that are missing."""
-        if frame.seq not in self._early and self._early_bytes + len(frame.payload) <= 2 * self.window:
-            newest = max(self._early) if self._early else self._expected - 1
+        cost = frames.HEADER_SIZE + len(frame.payload)
+        if frame.seq not in self._early and self._early_bytes + cost <= 2 * self.window:
+            newest = max(self._newest, self._expected - 1)
             self._early[frame.seq] = frame
-            self._early_bytes += len(frame.payload)
+            self._early_bytes += cost
             # Only the gap that this frame uncovers: what was missing before has been asked for.
-            self._ask(max(newest + 1, self._expected), frame.seq)
+            if frame.seq > newest:
+                self._newest = frame.seq
+                self._ask(newest + 1, frame.seq)
 
     def _ask(self, start, end):
         # type: (int, int) -> None
-        missing = [seq for seq in range(start, min(end, start + MAX_NAKS)) if seq not in self._early]
-        if missing:
-            self._control.append(self._frame(frames.NAK, b"".join(NUMBER.pack(seq) for seq in missing)))
+        """Ask for the frames from `start` to before `end` that are not here; a few at a time, heartbeats ask again."""
+        for seq in range(start, min(end, start + MAX_NAKS)):
+            if len(self._naks) >= MAX_NAKS:
+                return
+            if seq not in self._early and seq not in self._naks:
+                self._naks.append(seq)
 
     def _take_control(self, frame):
         # type: (frames.Frame) -> None
@@ -254,7 +311,7 @@ class Session(object):
                 raise ProtocolError("a heartbeat of %d bytes" % len(frame.payload))
             token, peer_next = PING_BODY.unpack(frame.payload)
             if frame.kind == frames.PING:
-                self._control.append(self._frame(frames.PONG, PING_BODY.pack(token, self._next_seq)))
+                self._control[frames.PONG] = NUMBER.pack(token)
             else:
                 self.pongs = token
             self._ask(self._expected, peer_next)
@@ -267,8 +324,7 @@ class Session(object):
         # type: (int) -> None
         frame = self._unacked.get(seq)
         if frame is not None:
-            self.repeated += 1
-            self._control.append(frame)
+            self._repeats[seq] = frame
 
     def _join(self, frame, messages):
         # type: (frames.Frame, list[bytes]) -> None
@@ -276,6 +332,8 @@ class Session(object):
         if frame.flags == frames.WHOLE:
             messages.append(frame.payload)
             return
+        if frame.flags & ~frames.WHOLE or not frame.payload:
+            raise ProtocolError("a piece of message %d that is none" % frame.message)
         if frame.flags & frames.FIRST:
             if frame.message in self._open or len(self._open) >= MAX_MESSAGES_OPEN:
                 raise ProtocolError("message %d begins twice or too many are unfinished" % frame.message)

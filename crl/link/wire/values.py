@@ -5,6 +5,7 @@ the two tags that do run code on the target (expression and pickle) are refused 
 them. Decoding is total: a value or `ProtocolError`, bounded in depth, and never larger than what was sent allows.
 Sequences of one type and records of one shape take a path at C speed.
 """
+# ruff: noqa: B905, F401 - on Python 2.7 zip knows no `strict`; names in type comments look unused.
 
 import struct
 import sys
@@ -12,19 +13,29 @@ import sys
 from crl.link.wire import records
 from crl.link.wire.errors import NotTransferable, ProtocolError
 
+MYPY = False
+if MYPY:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any
+
+    Put = Callable[[bytes], Any]
+
 VERSION = 1
 MAX_DEPTH = 100
+# How many items the containers of one value may have in all: what a peer sends in a byte may take fifty in memory.
+MAX_ITEMS = 1 << 25
+# What a row or a record of a table counts as: it is an object of its own, though its items may take one byte each.
+ROW_COST = 8
+DICT_COST = 16
 FAST_FROM = 8
 
 PY2 = sys.version_info[0] == 2
 if PY2:
-    text_type = unicode  # type: ignore  # noqa: F821
-    long_type = long  # type: ignore  # noqa: F821
-    native_bytes = None
+    text_type = unicode  # type: ignore[name-defined]  # noqa: F821
+    long_type = long  # type: ignore[name-defined]  # noqa: F821
 else:
     text_type = str
     long_type = int
-    native_bytes = bytes
 
 COUNT = struct.Struct(">I")
 INT64 = struct.Struct(">q")
@@ -73,12 +84,16 @@ def encode(value):
         NotTransferable: Some part of it is outside the codec, or it is nested deeper than `MAX_DEPTH` (a cycle is).
     """
     out = []  # type: list[bytes]
-    _encode(value, out.append, MAX_DEPTH)
+    try:
+        _encode(value, out.append, MAX_DEPTH)
+    except RuntimeError as error:
+        # The caller's own stack is nearly full, or another thread changes the value while it is read.
+        raise NotTransferable("the value cannot be read (%s)" % error)
     return b"".join(out)
 
 
 def _encode(value, put, depth):
-    # type: (object, object, int) -> None
+    # type: (object, Put, int) -> None
     writer = WRITERS.get(type(value))
     if writer is None:
         writer = _writer_of_base(value)
@@ -88,7 +103,7 @@ def _encode(value, put, depth):
 
 
 def _writer_of_base(value):
-    # type: (object) -> object
+    # type: (object) -> Callable[[Any, Put, int], None]
     """How a value is written whose exact type is unknown: as a registered record, or as its builtin base."""
     if records.plain_of(value) is not None:
         return _write_record
@@ -98,15 +113,18 @@ def _writer_of_base(value):
     raise NotTransferable("a value of type %s cannot cross" % records.type_name(type(value)))
 
 
-def _write_none(_value, put, _depth):  # type: ignore
+def _write_none(_value, put, _depth):
+    # type: (object, Put, int) -> None
     put(b"N")
 
 
-def _write_bool(value, put, _depth):  # type: ignore
+def _write_bool(value, put, _depth):
+    # type: (bool, Put, int) -> None
     put(b"T" if value else b"F")
 
 
-def _write_int(value, put, _depth):  # type: ignore
+def _write_int(value, put, _depth):
+    # type: (int, Put, int) -> None
     if INT64_MIN <= value <= INT64_MAX:
         put(b"i" + INT64.pack(value))
         return
@@ -116,35 +134,42 @@ def _write_int(value, put, _depth):  # type: ignore
     put((b"J" if negative else b"I") + COUNT.pack(len(digits)) + digits.encode("ascii"))
 
 
-def _write_float(value, put, _depth):  # type: ignore
+def _write_float(value, put, _depth):
+    # type: (float, Put, int) -> None
     put(b"d" + DOUBLE.pack(value))
 
 
-def _write_complex(value, put, _depth):  # type: ignore
+def _write_complex(value, put, _depth):
+    # type: (complex, Put, int) -> None
     put(b"c" + COMPLEX.pack(value.real, value.imag))
 
 
-def _text_bytes(value):  # type: ignore
+def _text_bytes(value):
+    # type: (str) -> bytes
     return value.encode("utf-8") if PY2 else value.encode("utf-8", "surrogatepass")
 
 
-def _write_text(value, put, _depth):  # type: ignore
+def _write_text(value, put, _depth):
+    # type: (str, Put, int) -> None
     data = _text_bytes(value)
     put(b"s" + COUNT.pack(len(data)) + data)
 
 
-def _write_native(value, put, _depth):  # type: ignore
+def _write_native(value, put, _depth):
+    # type: (bytes, Put, int) -> None
     """Python 2's `str`, which is text to its users and bytes to the interpreter."""
     put(b"S" + COUNT.pack(len(value)) + value)
 
 
-def _write_bytes(value, put, _depth):  # type: ignore
+def _write_bytes(value, put, _depth):
+    # type: (bytes, Put, int) -> None
     _check_length(len(value))
     put(b"b" + COUNT.pack(len(value)))
     put(value)
 
 
-def _write_bytearray(value, put, _depth):  # type: ignore
+def _write_bytearray(value, put, _depth):
+    # type: (bytearray, Put, int) -> None
     _check_length(len(value))
     put(b"B" + COUNT.pack(len(value)))
     put(bytes(value))
@@ -156,33 +181,39 @@ def _check_length(length):
         raise NotTransferable("%d bytes are more than one value can hold" % length)
 
 
-def _write_list(value, put, depth):  # type: ignore
+def _write_list(value, put, depth):
+    # type: (list[Any], Put, int) -> None
     put(b"l")
     _write_items(value, put, depth)
 
 
-def _write_tuple(value, put, depth):  # type: ignore
+def _write_tuple(value, put, depth):
+    # type: (tuple[Any, ...], Put, int) -> None
     put(b"t")
     _write_items(value, put, depth)
 
 
-def _write_set(value, put, depth):  # type: ignore
+def _write_set(value, put, depth):
+    # type: (set[Any], Put, int) -> None
     put(b"e")
     _write_items(list(value), put, depth)
 
 
-def _write_frozenset(value, put, depth):  # type: ignore
+def _write_frozenset(value, put, depth):
+    # type: (frozenset[Any], Put, int) -> None
     put(b"f")
     _write_items(list(value), put, depth)
 
 
-def _write_dict(value, put, depth):  # type: ignore
+def _write_dict(value, put, depth):
+    # type: (dict[Any, Any], Put, int) -> None
     put(b"m")
     _write_items(list(value.keys()), put, depth)
     _write_items(list(value.values()), put, depth)
 
 
-def _write_items(items, put, depth):  # type: ignore
+def _write_items(items, put, depth):
+    # type: (Sequence[Any], Put, int) -> None
     """The items of a sequence, by the fastest of the ways that keep every one exact."""
     put(COUNT.pack(len(items)))
     if len(items) >= FAST_FROM:
@@ -195,7 +226,8 @@ def _write_items(items, put, depth):  # type: ignore
         _encode(item, put, depth)
 
 
-def _write_fast(items, kind, put, depth):  # type: ignore
+def _write_fast(items, kind, put, depth):
+    # type: (Sequence[Any], type, Put, int) -> bool
     """Write items of one type in one go; False when they have to go one by one."""
     if kind is int or kind is long_type:
         if not INT64_MIN <= min(items) <= max(items) <= INT64_MAX:
@@ -218,7 +250,8 @@ def _write_fast(items, kind, put, depth):  # type: ignore
     return True
 
 
-def _write_rows(items, tag, put, depth):  # type: ignore
+def _write_rows(items, tag, put, depth):
+    # type: (Sequence[Any], bytes, Put, int) -> bool
     width = len(items[0])
     if not 1 <= width <= 64 or depth <= 1 or set(map(len, items)) != {width}:
         return False
@@ -228,7 +261,8 @@ def _write_rows(items, tag, put, depth):  # type: ignore
     return True
 
 
-def _write_dicts(items, put, depth):  # type: ignore
+def _write_dicts(items, put, depth):
+    # type: (Sequence[Any], Put, int) -> bool
     keys = tuple(items[0])
     # The same keys in the same order: the order is part of what a dict shows.
     if not 1 <= len(keys) <= 64 or depth <= 1 or set(map(tuple, items)) != {keys}:
@@ -240,18 +274,24 @@ def _write_dicts(items, put, depth):  # type: ignore
     return True
 
 
-def _write_record(value, put, depth):  # type: ignore
-    name, plain = records.plain_of(value)
+def _write_record(value, put, depth):
+    # type: (object, Put, int) -> None
+    record = records.plain_of(value)
+    if record is None:
+        raise NotTransferable("a value of type %s cannot cross" % records.type_name(type(value)))
+    name, plain = record
     put(b"r" + COUNT.pack(len(name)) + name.encode("ascii"))
     _encode(plain, put, depth - 1)
 
 
-def _write_expression(value, put, _depth):  # type: ignore
+def _write_expression(value, put, _depth):
+    # type: (Expression, Put, int) -> None
     data = _text_bytes(text_type(value.source))
     put(b"X" + COUNT.pack(len(data)) + data)
 
 
-def _write_pickled(value, put, _depth):  # type: ignore
+def _write_pickled(value, put, _depth):
+    # type: (Pickled, Put, int) -> None
     put(b"P" + COUNT.pack(len(value.data)) + value.data)
 
 
@@ -272,7 +312,7 @@ WRITERS = {
     dict: _write_dict,
     Expression: _write_expression,
     Pickled: _write_pickled,
-}
+}  # type: dict[type, Callable[[Any, Put, int], None]]
 BASES = (int, long_type, float, complex, text_type, bytes, bytearray, dict, list, tuple, set, frozenset)
 
 
@@ -285,14 +325,15 @@ class Reader(object):
     """
 
     def __init__(self, data, resolve=None):
-        # type: (bytes, object) -> None
+        # type: (bytes, Callable[[Expression | Pickled], Any] | None) -> None
         self.data = data
         self.size = len(data)
         self.position = 0
+        self.items_left = MAX_ITEMS
         self.resolve = resolve
 
     def value(self):
-        # type: () -> object
+        # type: () -> Any
         """The value.
 
         Raises:
@@ -302,11 +343,16 @@ class Reader(object):
             value = self.read(MAX_DEPTH)
         except (struct.error, IndexError, UnicodeError, TypeError, ValueError, OverflowError, MemoryError) as error:
             raise ProtocolError("a value that cannot be decoded (%s)" % type(error).__name__)
+        except RuntimeError as error:
+            # RecursionError, which Python 2 does not know by name: the caller's own stack is nearly full.
+            raise ProtocolError("a value that cannot be decoded here (%s)" % error)
         if self.position != self.size:
             raise ProtocolError("%d bytes after the end of a value" % (self.size - self.position))
         return value
 
-    def read(self, depth):  # type: ignore
+    def read(self, depth):
+        # type: (int) -> Any
+        """The next value, of whatever tag."""
         tag = self.data[self.position : self.position + 1]
         self.position += 1
         reader = READERS.get(tag)
@@ -318,6 +364,7 @@ class Reader(object):
 
     def take(self, count):
         # type: (int) -> bytes
+        """The next bytes."""
         end = self.position + count
         if end > self.size:
             raise ProtocolError("a value that says it is longer than what came")
@@ -327,12 +374,22 @@ class Reader(object):
 
     def count(self):
         # type: () -> int
+        """The next count or length."""
         (count,) = COUNT.unpack(self.take(4))
         return count  # type: ignore[no-any-return]
 
-    def items(self, depth):  # type: ignore
+    def spend(self, items):
+        # type: (int) -> None
+        """Count items against the limit of one value."""
+        self.items_left -= items
+        if self.items_left < 0:
+            raise ProtocolError("a value of more than %d items" % MAX_ITEMS)
+
+    def items(self, depth):
+        # type: (int) -> list[Any]
         """The items of one sequence as a list."""
         count = self.count()
+        self.spend(count)
         mode = self.take(1)
         if mode == PLAIN:
             # Every item takes at least a byte, so that a count is never larger than what really came.
@@ -356,21 +413,29 @@ class Reader(object):
             return self.dicts(count, depth)
         raise ProtocolError("unknown way %r of writing a sequence" % mode)
 
-    def rows(self, count, depth):  # type: ignore
+    def rows(self, count, depth):
+        # type: (int, int) -> list[Any]
+        """Lists or tuples of one length, which stand by column."""
         make = MAKERS[b"t" if self.take(1) == b"t" else b"l"]
         width = self.count()
+        self.spend(ROW_COST * count)
         columns = [self.column(count, depth) for _ in range(self.bounded(width))]
         rows = zip(*columns)
         return [make(row) for row in rows] if make is list else list(rows)
 
-    def dicts(self, count, depth):  # type: ignore
+    def dicts(self, count, depth):
+        # type: (int, int) -> list[dict[Any, Any]]
+        """Dicts of the same keys, which stand by column."""
         keys = self.items(self.deeper(depth))
+        self.spend(DICT_COST * count)
         columns = [self.column(count, depth) for _ in keys]
         if not keys:
             raise ProtocolError("records without a key")
         return [dict(zip(keys, row)) for row in zip(*columns)]
 
-    def column(self, count, depth):  # type: ignore
+    def column(self, count, depth):
+        # type: (int, int) -> list[Any]
+        """One column of a table."""
         items = self.items(self.deeper(depth))
         if len(items) != count:
             raise ProtocolError("a column of %d items in a table of %d" % (len(items), count))
@@ -378,69 +443,82 @@ class Reader(object):
 
     def deeper(self, depth):
         # type: (int) -> int
+        """The depth that is left one level down."""
         if depth <= 1:
             raise ProtocolError("a value nested deeper than %d levels" % MAX_DEPTH)
         return depth - 1
 
     def bounded(self, width):
         # type: (int) -> int
+        """A width that a table can have."""
         if not 1 <= width <= 64:
             raise ProtocolError("a table of %d columns" % width)
         return width
 
-    def mapping(self, depth):  # type: ignore
+    def mapping(self, depth):
+        # type: (int) -> dict[Any, Any]
+        """A dict: its keys, then its values."""
         keys = self.items(depth)
         values = self.items(depth)
         if len(keys) != len(values):
             raise ProtocolError("a dict of %d keys and %d values" % (len(keys), len(values)))
         return dict(zip(keys, values))
 
-    def digits(self, sign):  # type: ignore
+    def digits(self, sign):
+        # type: (int) -> int
+        """An int beyond 64 bits."""
         return sign * int(self.take(self.count()), 16)
 
-    def resolved(self, wrapped):  # type: ignore
+    def resolved(self, wrapped):
+        # type: (Expression | Pickled) -> Any
+        """What stands for code, where the owner of this reader allows it."""
         if self.resolve is None:
             raise ProtocolError("the peer sent code where only values are allowed")
         return self.resolve(wrapped)
 
-    def record(self, depth):  # type: ignore
+    def record(self, depth):
+        # type: (int) -> Any
+        """A plain record of the standard library."""
         name = self.take(self.count()).decode("ascii")
         return records.build(name, self.read(self.deeper(depth)))
 
 
-def _decode_text(data):  # type: ignore
+def _decode_text(data):
+    # type: (bytes) -> str
     return data.decode("utf-8") if PY2 else data.decode("utf-8", "surrogatepass")
 
 
-def _decode_native(data):  # type: ignore
+def _decode_native(data):
+    # type: (bytes) -> Any
     """What was `str` on Python 2: text, whose undecodable bytes become lone surrogates as in file names."""
     return data if PY2 else data.decode("utf-8", "surrogateescape")
 
 
 READERS = {
-    b"N": lambda reader, depth: None,
-    b"T": lambda reader, depth: True,
-    b"F": lambda reader, depth: False,
-    b"i": lambda reader, depth: INT64.unpack(reader.take(8))[0],
-    b"I": lambda reader, depth: reader.digits(1),
-    b"J": lambda reader, depth: reader.digits(-1),
-    b"d": lambda reader, depth: DOUBLE.unpack(reader.take(8))[0],
-    b"c": lambda reader, depth: complex(*COMPLEX.unpack(reader.take(16))),
-    b"s": lambda reader, depth: _decode_text(reader.take(reader.count())),
-    b"S": lambda reader, depth: _decode_native(reader.take(reader.count())),
-    b"b": lambda reader, depth: reader.take(reader.count()),
-    b"B": lambda reader, depth: bytearray(reader.take(reader.count())),
+    b"N": lambda _, __: None,
+    b"T": lambda _, __: True,
+    b"F": lambda _, __: False,
+    b"i": lambda reader, _: INT64.unpack(reader.take(8))[0],
+    b"I": lambda reader, _: reader.digits(1),
+    b"J": lambda reader, _: reader.digits(-1),
+    b"d": lambda reader, _: DOUBLE.unpack(reader.take(8))[0],
+    b"c": lambda reader, _: complex(*COMPLEX.unpack(reader.take(16))),
+    b"s": lambda reader, _: _decode_text(reader.take(reader.count())),
+    b"S": lambda reader, _: _decode_native(reader.take(reader.count())),
+    b"b": lambda reader, _: reader.take(reader.count()),
+    b"B": lambda reader, _: bytearray(reader.take(reader.count())),
     b"l": lambda reader, depth: reader.items(depth),
     b"t": lambda reader, depth: tuple(reader.items(depth)),
     b"e": lambda reader, depth: set(reader.items(depth)),
     b"f": lambda reader, depth: frozenset(reader.items(depth)),
     b"m": lambda reader, depth: reader.mapping(depth),
     b"r": lambda reader, depth: reader.record(depth),
-    b"X": lambda reader, depth: reader.resolved(Expression(_decode_text(reader.take(reader.count())))),
-    b"P": lambda reader, depth: reader.resolved(Pickled(reader.take(reader.count()))),
-}
+    b"X": lambda reader, _: reader.resolved(Expression(_decode_text(reader.take(reader.count())))),
+    b"P": lambda reader, _: reader.resolved(Pickled(reader.take(reader.count()))),
+}  # type: dict[bytes, Callable[[Reader, int], Any]]
 
 
-def decode(data, resolve=None):  # type: ignore
+def decode(data, resolve=None):
+    # type: (bytes, Callable[[Expression | Pickled], Any] | None) -> Any
     """The value that `encode` wrote; see `Reader`."""
     return Reader(data, resolve).value()

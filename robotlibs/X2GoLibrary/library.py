@@ -1,0 +1,443 @@
+"""The keywords of ``X2GoLibrary``.
+
+They know `crl.x2go`, Robot Framework and ``TargetLibrary``, whose targets they use and which closes the sessions before
+it closes a target. Each keyword is one step or one look of a session.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Literal
+
+from assertionengine import AssertionOperator
+from robot.api import logger
+from robot.api.deco import keyword
+from robot.libraries.BuiltIn import BuiltIn
+from TargetLibrary import TargetLibrary
+from TargetLibrary.foundation import CrlLibrary, asserted
+
+from crl.display import Window, window_matcher
+from crl.errors import CrlError, UsageError
+from crl.targets import Target
+from crl.x2go import SessionState, Verification, X2GoServerSessionInfo, X2GoSession, list_sessions
+from X2GoLibrary.pictures import EMBED, Picture, show
+
+__all__ = ["X2GoLibrary"]
+
+LinkSpeed = Literal["modem", "isdn", "adsl", "wan", "lan"]
+Clipboard = Literal["both", "server", "client", "none"]
+
+LIVING = (SessionState.RUNNING, SessionState.SUSPENDED, SessionState.FAULTY)
+MINUTE = timedelta(minutes=1)
+HALF_A_MINUTE = timedelta(seconds=30)
+NO_TIME = timedelta()
+
+
+class X2GoLibrary(CrlLibrary):
+    """Starts, looks at, suspends, resumes and ends X2Go sessions.
+
+    The server is a target of ``TargetLibrary``: open it there first. The graphics travel over the target's own
+    connection, through jump hosts and other users' shells too. The server needs ``x2goserver``; this machine needs
+    ``nxproxy`` and, when it has no display, ``Xvfb`` and a window manager.
+
+    = Sessions =
+
+    A session that was started is the one in use; keywords concern it, or the one whose alias or name they are given as
+    ``session``. A session ends when its target is closed, at the latest.
+
+    = Pictures =
+
+    ``EMBED``, the default for a file's name, puts a picture into ``log.html`` itself: one file to keep or to send, also
+    from parallel runs with pabot. When a keyword of this library fails, the state of the session and its picture are
+    put into the log; ``run_on_failure`` at `Importing` switches that off.
+
+    = Windows =
+
+    A window is named by its title, or by the instance or class of its application, with the wildcards ``*`` and ``?``.
+
+    = Example =
+
+    | Library    TargetLibrary
+    | Library    X2GoLibrary
+    |
+    | The desktop comes up
+    |     Open Target    beta
+    |     Start Desktop Session    openbox-session    geometry=1024x768
+    |     Verify Session
+    """
+
+    def __init__(self, run_on_failure: bool = True, retry_for: timedelta = NO_TIME) -> None:
+        """Settings for all keywords.
+
+        Args:
+            run_on_failure: Whether a failing keyword of this library logs the session's state and picture.
+            retry_for: How long assertions are tried again, where a keyword does not say it.
+        """
+        self._run_on_failure = run_on_failure
+        self._retry_for = retry_for
+        self._sessions: dict[str, X2GoSession] = {}
+        self._current: X2GoSession | None = None
+        super().__init__()
+
+    # Starting and ending
+
+    @keyword
+    def start_desktop_session(
+        self,
+        command: str = "TERMINAL",
+        alias: str | None = None,
+        *,
+        target: str | Target | None = None,
+        geometry: str = "1024x768",
+        link: LinkSpeed = "adsl",
+        clipboard: Clipboard = "both",
+        client_display: str | None = None,
+        timeout: timedelta = MINUTE,
+        **parameters: Any,
+    ) -> X2GoSession:
+        """Starts a desktop and uses its session from now on.
+
+        Example:
+        | Start Desktop Session    openbox-session    geometry=1280x800
+        | Start Desktop Session    MATE    alias=second    target=beta    client_display=:0
+
+        Args:
+            command: The program, or one of the server's words such as ``MATE``, ``XFCE``, ``OPENBOX``, ``TERMINAL``.
+            alias: What to call the session; its name on the server works in any case.
+            target: Alias of the target; by default the one in use.
+            geometry: Width and height in pixels, or ``fullscreen``.
+            link: How fast the way is.
+            clipboard: Which way the clipboard works.
+            client_display: The display here, ``:0`` or ``$DISPLAY``; by default one is started for the session alone.
+            timeout: How long the start may take.
+            **parameters: Further parameters of `crl.x2go.X2GoSession`, such as ``depth``, ``pack``, ``kbtype``.
+
+        Returns:
+            The session.
+        """
+        parameters |= {"geometry": geometry, "link": link, "clipboard": clipboard, "client_display": client_display}
+        return self._start("desktop", command, alias, target, timeout, parameters)
+
+    @keyword
+    def start_application_session(
+        self,
+        command: str,
+        alias: str | None = None,
+        *,
+        target: str | Target | None = None,
+        link: LinkSpeed = "adsl",
+        clipboard: Clipboard = "both",
+        client_display: str | None = None,
+        timeout: timedelta = MINUTE,
+        **parameters: Any,
+    ) -> X2GoSession:
+        """Starts a single application, whose windows stand among those of the display here.
+
+        Args:
+            command: The program with its arguments.
+            alias: As of `Start Desktop Session`.
+            target: As of `Start Desktop Session`.
+            link: As of `Start Desktop Session`.
+            clipboard: As of `Start Desktop Session`.
+            client_display: As of `Start Desktop Session`.
+            timeout: As of `Start Desktop Session`.
+            **parameters: As of `Start Desktop Session`.
+
+        Returns:
+            The session.
+        """
+        parameters |= {"link": link, "clipboard": clipboard, "client_display": client_display}
+        return self._start("application", command, alias, target, timeout, parameters)
+
+    def _start(
+        self,
+        kind: str,
+        command: str,
+        alias: str | None,
+        target: str | Target | None,
+        timeout: timedelta,
+        parameters: dict[str, Any],
+    ) -> X2GoSession:
+        if alias is not None and self._is_alive(self._sessions.get(alias)):
+            raise UsageError(f"there is a session {alias!r}", advice="give another alias, or terminate that one first")
+        session = self._new_session(target, session_type=kind, cmd=command, **parameters)
+        self._current = session
+        session.start(timeout=timeout.total_seconds())
+        self._sessions[alias or str(session.get_session_name())] = session
+        logger.info(repr(session))
+        return session
+
+    def _new_session(self, target: str | Target | None, **parameters: Any) -> X2GoSession:
+        library = _target_library()
+        server = library.targets.find(target)
+        session = X2GoSession(target=server, **parameters)
+        library.targets.before_closing(server, session.close)
+        return session
+
+    @staticmethod
+    def _is_alive(session: X2GoSession | None) -> bool:
+        return session is not None and session.state in LIVING
+
+    @keyword
+    def suspend_session(self, session: str | X2GoSession | None = None, *, timeout: timedelta = MINUTE) -> None:
+        """Suspends a session: its programs go on, nothing of it is shown here.
+
+        Args:
+            session: Alias or name; by default the session in use.
+            timeout: How long it may take.
+        """
+        self._find(session).suspend(timeout=timeout.total_seconds())
+
+    @keyword
+    def resume_session(
+        self,
+        session: str | X2GoSession | None = None,
+        *,
+        target: str | Target | None = None,
+        client_display: str | None = None,
+        timeout: timedelta = MINUTE,
+    ) -> X2GoSession:
+        """Shows a suspended session again and uses it from now on.
+
+        Args:
+            session: Alias or name; by default the session in use. A name that this library does not know is looked for
+                on the server, so that a session of another run can be taken over.
+            target: Alias of the target of such a session; by default the one in use.
+            client_display: The display here for such a session, as of `Start Desktop Session`.
+            timeout: How long it may take.
+
+        Returns:
+            The session.
+        """
+        found = self._known(session) or self._new_session(
+            target, session_name=session, client_display=client_display
+        )
+        found.resume(timeout=timeout.total_seconds())
+        self._sessions.setdefault(str(found.get_session_name()), found)
+        self._current = found
+        return found
+
+    @keyword
+    def terminate_session(
+        self,
+        session: str | X2GoSession | None = None,
+        *,
+        target: str | Target | None = None,
+        timeout: timedelta = MINUTE,
+    ) -> None:
+        """Ends a session and removes what it left on both sides.
+
+        Args:
+            session: As of `Resume Session`.
+            target: As of `Resume Session`.
+            timeout: How long it may take.
+        """
+        found = self._known(session) or self._new_session(target, session_name=session)
+        found.terminate(timeout=timeout.total_seconds())
+        found.close()
+        for alias in [alias for alias, other in self._sessions.items() if other is found]:
+            del self._sessions[alias]
+
+    def _find(self, wanted: str | X2GoSession | None) -> X2GoSession:
+        """The session of an alias or name; the one in use for None."""
+        found = self._known(wanted)
+        if found is None:
+            known = ", ".join(map(repr, self._sessions)) or "none"
+            raise UsageError(f"no session {wanted!r}", advice=f"there are: {known}")
+        return found
+
+    def _known(self, wanted: str | X2GoSession | None) -> X2GoSession | None:
+        """As `_find`, but None for a name that is not known here."""
+        if isinstance(wanted, X2GoSession):
+            return wanted
+        if wanted is None:
+            if self._current is None:
+                raise UsageError("no session is in use", advice="use the keyword Start Desktop Session first")
+            return self._current
+        return next((one for name, one in self._sessions.items() if wanted in (name, one.get_session_name())), None)
+
+    # Looking
+
+    @keyword(tags=("Getter", "Assertion"))
+    def get_session_state(
+        self,
+        assertion_operator: AssertionOperator | None = None,
+        assertion_expected: str | None = None,
+        message: str | None = None,
+        *,
+        session: str | X2GoSession | None = None,
+        retry_for: timedelta | None = None,
+    ) -> str:
+        """Gets the true state of a session, asked of the server.
+
+        It is ``RUNNING``, ``SUSPENDED`` or ``TERMINATED``, or for a moment ``STARTING``, ``SUSPENDING``, ``RESUMING``
+        or ``TERMINATING``.
+
+        Example:
+        | Get Session State    ==    RUNNING
+        | Get Session State    ==    SUSPENDED    session=second    retry_for=5s
+
+        Args:
+            assertion_operator: How it is compared.
+            assertion_expected: The state expected.
+            message: The error's text when the assertion fails.
+            session: Alias or name; by default the session in use.
+            retry_for: How long to ask again until the assertion holds.
+        """
+        found = self._find(session)
+        return str(
+            asserted(
+                lambda: str(found.get_state()),
+                assertion_operator,
+                assertion_expected,
+                message,
+                what="The session's state",
+                retry_for=self._retry_for if retry_for is None else retry_for,
+            )
+        )
+
+    @keyword(tags=("Getter",))
+    def list_sessions(
+        self, target: str | Target | None = None, *, timeout: timedelta = MINUTE
+    ) -> list[X2GoServerSessionInfo]:
+        """Lists the sessions of the target's account on its server, running and suspended ones.
+
+        Args:
+            target: Alias of the target; by default the one in use.
+            timeout: How long it may take.
+
+        Returns:
+            Records with ``name``, ``status``, ``display``, ``agent_pid``, ``hostname``, ``client``, ``date_created``
+            and more.
+        """
+        server = _target_library().targets.find(target)
+        found = list(list_sessions(server, timeout=timeout.total_seconds()).values())
+        logger.info("\n".join(map(repr, found)) or "no sessions")
+        return found
+
+    @keyword
+    def wait_for_window(
+        self, window: str, *, session: str | X2GoSession | None = None, timeout: timedelta = HALF_A_MINUTE
+    ) -> Window:
+        """Waits until a session shows a window.
+
+        Args:
+            window: Title, instance or class, with wildcards.
+            session: Alias or name; by default the session in use.
+            timeout: How long to wait.
+
+        Returns:
+            The window, with ``name``, ``wm_class``, ``geometry``, ``pid`` and more.
+        """
+        found = self._find(session).wait_for_window(window, timeout.total_seconds())
+        logger.info(str(found))
+        return found
+
+    @keyword(tags=("Getter",))
+    def get_windows(self, pattern: str = "*", *, session: str | X2GoSession | None = None) -> list[Window]:
+        """Gets the windows that a session shows now, lowest first.
+
+        Args:
+            pattern: Title, instance or class, with wildcards.
+            session: Alias or name; by default the session in use.
+        """
+        matches = window_matcher(pattern)
+        found = [window for window in self._find(session).windows() if matches(window)]
+        logger.info("\n".join(map(str, found)) or "no windows")
+        return found
+
+    @keyword
+    def verify_session(
+        self,
+        *windows: str,
+        session: str | X2GoSession | None = None,
+        timeout: timedelta = HALF_A_MINUTE,
+        pictures: bool = True,
+    ) -> Verification:
+        """Verifies a session from both sides: state, processes, windows, pictures.
+
+        The agent runs, the proxy shows it here, each window is there, and neither picture is of one colour.
+
+        Args:
+            *windows: Windows that have to be there.
+            session: Alias or name; by default the session in use.
+            timeout: How long to wait for the windows.
+            pictures: Whether both pictures are put into the log.
+
+        Returns:
+            What was seen, with ``state``, ``server_windows``, ``client_windows`` and both pictures.
+        """
+        found = self._find(session)
+        seen = found.verify(windows, timeout=timeout.total_seconds())
+        logger.info("\n".join(f"{name}: {value}" for name, value in _described(seen).items()))
+        if pictures:
+            for side, image in (("The session", seen.server_picture), ("The display here", seen.client_picture)):
+                if image is not None:
+                    show(image, f"{side}: {seen.session_name}")
+        return seen
+
+    @keyword
+    def take_server_picture(self, filename: str = EMBED, *, session: str | X2GoSession | None = None) -> Picture:
+        """Takes a picture of a session as the server draws it.
+
+        Args:
+            filename: ``EMBED`` for a picture in the log itself, or a file's name, relative to the output folder.
+                ``{index}`` in it becomes the first free number; a file that is there is never overwritten.
+            session: Alias or name; by default the session in use.
+
+        Returns:
+            The picture, with ``width``, ``height``, ``path`` and ``image``.
+        """
+        found = self._find(session)
+        return show(found.server_picture(), f"The session: {found.get_session_name()}", filename)
+
+    @keyword
+    def take_client_picture(
+        self, filename: str = EMBED, *, session_only: bool = False, session: str | X2GoSession | None = None
+    ) -> Picture:
+        """Takes a picture of the display here that shows a session.
+
+        Args:
+            filename: As of `Take Server Picture`.
+            session_only: Only the window of a desktop.
+            session: Alias or name; by default the session in use.
+
+        Returns:
+            As of `Take Server Picture`.
+        """
+        found = self._find(session)
+        image = found.client_picture(session_only=session_only)
+        return show(image, f"The display here: {found.get_session_name()}", filename)
+
+    # Failures
+
+    def keyword_failed(self, error: Exception) -> None:
+        """Put the state and the picture of the session in use into the log."""
+        session = self._current
+        if not self._run_on_failure or session is None or isinstance(error, UsageError):
+            return
+        try:
+            logger.info(f"{session!r}; the agent on the server is {session.get_state()}")
+            if session.state is SessionState.RUNNING:
+                logger.info("\n".join(map(str, session.windows())) or "no windows")
+                show(session.server_picture(), f"When it failed, the session: {session.get_session_name()}")
+                show(session.client_picture(), f"When it failed, the display here: {session.get_session_name()}")
+        except (CrlError, OSError) as second:  # the failure of the keyword is the one to report
+            logger.info(f"There is no more to show: {second}")
+
+
+def _target_library() -> TargetLibrary:
+    """The ``TargetLibrary`` of the suite."""
+    libraries: Any = BuiltIn().get_library_instance(all=True)
+    for library in libraries.values():
+        if isinstance(library, TargetLibrary):
+            return library
+    raise UsageError("the suite does not use TargetLibrary", advice="import it: Library    TargetLibrary")
+
+
+def _described(seen: Verification) -> dict[str, object]:
+    return {
+        "state": seen.state,
+        "windows on the server": "; ".join(map(str, seen.server_windows)),
+        "windows here": "; ".join(str(window) for window in seen.client_windows if window.viewable),
+    }

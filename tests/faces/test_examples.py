@@ -1,0 +1,55 @@
+"""The examples of the documentation, run for real: the same job as a Robot suite and as a pytest module."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from tests.faces.artefacts import EXAMPLES, PICTURE, python, read, robot, secrets_in
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.lab
+
+NAMES = ("host", "desktop")
+EMBEDDED = {"host": 0, "desktop": 6}
+
+
+def statuses(output: Path) -> dict[str, str]:
+    """Each test's name and status."""
+    tests = ET.parse(output).iter("test")
+    return {test.attrib["name"]: found.attrib["status"] for test in tests for found in test.findall("status")}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_robot_example(name: str, tmp_path: Path, lab_env: dict[str, str], secrets: list[str]) -> None:
+    done = robot(tmp_path, EXAMPLES / f"{name}.robot", env=lab_env)
+    found = statuses(tmp_path / "results" / "output.xml")
+    assert done.status == 0, done.output
+    assert done.errors == ""
+    assert found
+    assert set(found.values()) == {"PASS"}
+    log = read(tmp_path / "results" / "log.html")
+    assert log.count(PICTURE) >= EMBEDDED[name]
+    assert secrets_in(done.everything(), secrets) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_robot_dry_run(name: str, tmp_path: Path, lab_env: dict[str, str]) -> None:
+    done = robot(tmp_path, EXAMPLES / f"{name}.robot", "--dryrun", env=lab_env)
+    assert (done.status, done.errors) == (0, ""), done.output
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pytest_example(name: str, tmp_path: Path, lab_env: dict[str, str], secrets: list[str]) -> None:
+    options = ["-rA", "-p", "no:cacheprovider", "--log-level=DEBUG", f"--junit-xml={tmp_path / 'junit.xml'}"]
+    done = python(tmp_path, "-m", "pytest", *options, EXAMPLES / f"test_{name}.py", env=lab_env)
+    suite = ET.parse(tmp_path / "junit.xml").getroot().find("testsuite")
+    assert suite is not None
+    assert done.status == 0, done.output
+    assert int(suite.attrib["tests"]) >= 2
+    assert (suite.attrib["failures"], suite.attrib["errors"], suite.attrib["skipped"]) == ("0", "0", "0")
+    assert secrets_in(done.everything(), secrets) == []

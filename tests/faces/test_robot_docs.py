@@ -1,0 +1,43 @@
+"""The libraries' documentation: Libdoc makes it without a word; every keyword and argument is described and typed."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.faces.artefacts import python
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEYWORDS = {
+    "TargetLibrary": [
+        "Call Remote Function", "Close All Targets", "Close Target", "Get Remote Value", "Get Target Facts",
+        "Open Target", "Open Tunnel", "Reboot Target", "Run Command", "Start Process", "Stop Process", "Switch Target",
+        "Wait For Process", "Wait Until Target Is Up",
+    ],
+    "X2GoLibrary": [
+        "Get Session State", "Get Windows", "List Sessions", "Resume Session", "Start Application Session",
+        "Start Desktop Session", "Suspend Session", "Take Client Picture", "Take Server Picture", "Terminate Session",
+        "Verify Session", "Wait For Window",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("library", KEYWORDS)
+def test_libdoc(library: str, tmp_path: Path) -> None:
+    for name in ("doc.html", "doc.json"):
+        done = python(tmp_path, "-m", "robot.libdoc", library, name)
+        assert (done.status, done.errors) == (0, ""), done.output
+        assert done.output.split() == [str(tmp_path / name)]
+    doc = json.loads((tmp_path / "doc.json").read_text(encoding="utf-8"))
+    assert [keyword["name"] for keyword in doc["keywords"]] == KEYWORDS[library]
+    assert (doc["docFormat"], doc["scope"]) == ("HTML", "GLOBAL")
+    for keyword in [*doc["inits"], *doc["keywords"]]:
+        assert keyword["doc"], keyword["name"]
+        for argument in keyword["args"]:
+            if argument["name"]:
+                assert argument["type"], f"{keyword['name']}: {argument['name']} has no type"
+                assert argument.get("doc"), f"{keyword['name']}: {argument['name']} has no description"

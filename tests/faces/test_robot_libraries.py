@@ -1,0 +1,211 @@
+"""What the Robot libraries promise beside the work of their keywords: retries, closing, plain text, secrets, pictures.
+
+Whatever a host says stays text, whatever a suite opens is closed, and no secret is in anything a run leaves.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from itertools import count
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+import pytest
+from assertionengine import AssertionOperator
+from TargetLibrary.foundation import asserted
+from TargetLibrary.registry import OpenTargets
+from X2GoLibrary.pictures import write_new
+
+from crl.errors import UsageError
+from crl.interactivesessions.shells import SshShell
+from crl.targets import Target
+from tests.faces.artefacts import PICTURE, read, robot, secrets_in, write_suite
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EQUAL = AssertionOperator["=="]
+
+
+def never_opened(name: str) -> Target:
+    """A target that nobody connects."""
+    return Target(SshShell(name), name=name)
+
+
+# Without a host
+
+
+def test_an_assertion_is_tried_again_until_it_holds() -> None:
+    numbers = count(1)
+    assert asserted(lambda: next(numbers), EQUAL, "3", None, what="It", retry_for=timedelta(seconds=10)) == 3
+    assert next(numbers) == 4
+
+
+def test_an_assertion_without_retry_asks_once() -> None:
+    numbers = count(1)
+    with pytest.raises(AssertionError, match="It '1'"):
+        asserted(lambda: next(numbers), EQUAL, "3", None, what="It", retry_for=timedelta())
+    assert next(numbers) == 2
+
+
+@pytest.mark.parametrize(("value", "expected"), [(True, "True"), ([1], "[1]"), ("2", "2"), (2.5, 2.5), ((1,), "(1,)")])
+def test_expected_text_is_read_like_the_value(value: object, expected: object) -> None:
+    assert asserted(lambda: value, EQUAL, expected, None, what="It", retry_for=timedelta()) == value
+
+
+def test_what_stands_on_a_target_is_closed_before_it_and_the_last_opened_first() -> None:
+    targets = OpenTargets()
+    seen: list[str] = []
+
+    def note(target: Target) -> None:
+        seen.append(repr(target))
+
+    for name in ("one", "two", "three"):
+        target = never_opened(name)
+        targets.add(name, target, owner="suite" if name != "three" else "other")
+        targets.before_closing(target, partial(note, target))
+    targets.close_all("suite")
+    assert seen == ["<Target two (not connected)>", "<Target one (not connected)>"]
+    assert (targets.aliases, targets.current) == (["three"], "three")
+    targets.close_all()
+    assert seen[2:] == ["<Target three (not connected)>"]
+    with pytest.raises(UsageError, match="no target is in use"):
+        targets.find(None)
+
+
+def test_a_target_is_closed_although_something_on_it_fails() -> None:
+    targets = OpenTargets()
+    target = never_opened("one")
+    targets.add("one", target, owner="")
+
+    def fail() -> None:
+        raise UsageError("no")
+
+    targets.before_closing(target, fail)
+    with pytest.raises(UsageError, match="no"):
+        targets.close_all()
+    assert repr(target) == "<Target one (closed)>"
+    assert targets.aliases == []
+
+
+def test_aliases() -> None:
+    targets = OpenTargets()
+    one, two = never_opened("one"), never_opened("two")
+    targets.add("a", one, owner="")
+    targets.add("b", two, owner="")
+    assert targets.use("a") == "b"
+    assert targets.use(two) == "a"
+    assert targets.find("a") is one
+    with pytest.raises(UsageError, match="open target 'a'"):
+        targets.add("a", two, owner="")
+    with pytest.raises(UsageError, match=r"(?s)no open target 'c'.*'a', 'b'"):
+        targets.find("c")
+    targets.close_all()
+
+
+def test_pictures_never_get_the_same_file(tmp_path: Path) -> None:
+    named = [write_new(tmp_path / "one.png", b"1").name for _ in range(3)]
+    numbered = [write_new(tmp_path / "deeper" / "two-{index}", b"2").name for _ in range(2)]
+    assert named == ["one.png", "one-1.png", "one-2.png"]
+    assert numbered == ["two-1.png", "two-2.png"]
+    assert {path.read_bytes() for path in tmp_path.glob("one*")} == {b"1"}
+
+
+# On the lab
+
+
+@pytest.mark.lab
+def test_what_a_target_says_is_no_html(tmp_path: Path, lab_env: dict[str, str]) -> None:
+    suite = write_suite(
+        tmp_path,
+        """
+*** Test Cases ***
+An Error Of The Target
+    Open Target    alpha    config=${SSH_CONFIG}
+    Call Remote Function    (lambda: (_ for _ in ()).throw(AssertionError('*HTML*<b>bold</b>')))
+A Value Of The Target
+    Get Remote Value    '*HTML*<b>bold</b>'    ==    other    message={value}
+""",
+    )
+    done = robot(tmp_path, suite, env=lab_env)
+    assert done.status == 2, done.output
+    messages = list(ET.parse(tmp_path / "results" / "output.xml").iter("msg"))
+    failures = [message for message in messages if message.attrib["level"] == "FAIL"]
+    assert len(failures) == 2
+    assert all("<b>bold</b>" in str(message.text) and "html" not in message.attrib for message in failures)
+    assert not [message for message in messages if message.attrib.get("html") and "bold" in str(message.text)]
+
+
+@pytest.mark.lab
+def test_what_a_suite_opens_is_closed_at_its_end(tmp_path: Path, lab_env: dict[str, str]) -> None:
+    folder = tmp_path / "suites"
+    write_suite(folder, "Suite Setup    Open Target    alpha    alias=of all    config=${SSH_CONFIG}", "__init__.robot")
+    for name in ("first", "second"):
+        write_suite(
+            folder,
+            """
+*** Test Cases ***
+The Suite Opens Its Own
+    Run Command    true    ==    0
+    Open Target    alpha    alias=own    config=${SSH_CONFIG}
+    ${before}=    Switch Target    of all
+    Should Be Equal    ${before}    own
+    Start Process    sleep 61
+""",
+            f"{name}.robot",
+        )
+    done = robot(tmp_path, folder, env=lab_env)
+    assert done.status == 0, done.output
+    assert done.errors == ""
+
+
+@pytest.mark.lab
+def test_a_failing_keyword_shows_the_session(tmp_path: Path, lab_env: dict[str, str]) -> None:
+    suite = write_suite(
+        tmp_path,
+        """
+*** Test Cases ***
+A Window Does Not Come
+    Open Target    beta    config=${SSH_CONFIG}
+    Start Application Session    xterm -bg ivory    alias=app
+    Wait For Window    xterm    session=app
+    Take Server Picture    picture-{index}.png
+    Wait For Window    nothing of the kind    timeout=0.5s
+""",
+    )
+    done = robot(tmp_path, suite, env=lab_env)
+    assert done.status == 1, done.output
+    log = read(tmp_path / "results" / "log.html")
+    assert log.count(PICTURE) == 2
+    assert "When it failed, the session" in log
+    assert "the agent on the server is RUNNING" in log
+    assert [path.name for path in (tmp_path / "results").glob("*.png")] == ["picture-1.png"]
+    assert "no window 'nothing of the kind' came within 0.5 s" in done.output
+
+
+@pytest.mark.lab
+def test_secrets_stay_out_of_a_failing_run(tmp_path: Path, lab_env: dict[str, str], secrets: list[str]) -> None:
+    suite = write_suite(
+        tmp_path,
+        """
+*** Test Cases ***
+By Shells
+    VAR    &{shell}    host=alpha-password    config=${SSH_CONFIG}    password=${PASSWORD}
+    VAR    @{shells}    ${shell}
+    Open Target    ${shells}    alias=shells
+    ${result}=    Run Command    cat; echo "$WORD"    input=${PASSWORD}    env=${{{'WORD': $PASSWORD}}}
+    Log    ${result}
+    Run Command    cat >&2; false    input=${PASSWORD}    check=True
+A Wrong Password
+    Open Target    alpha-both    user=pwuser    password=${PASSWORD}x    config=${SSH_CONFIG}    max_tries=1
+A Wrong Command
+    Run Command    exit 3    ==    0    env=${{{'WORD': $PASSWORD}}}
+""",
+    )
+    done = robot(tmp_path, suite, env=lab_env)
+    assert done.status == 3, done.output
+    everything = done.everything()
+    assert "alpha-password" in everything
+    assert "ended with status 1" in everything
+    assert secrets_in(everything, secrets) == []

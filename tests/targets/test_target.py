@@ -1,0 +1,348 @@
+"""The verbs of a target, for real: results, limits, other users, loss of the connection, many threads."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import pickle
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from crl.errors import UsageError
+from crl.interactivesessions.runnerexceptions import RunnerTerminalSessionClosed, SessionInitializationFailed
+from crl.interactivesessions.shells.bashshell import BashShell
+from crl.interactivesessions.shells.sshshell import SshShell
+from crl.link import LinkLost, RemoteProcess
+from crl.secrets import Secret
+from crl.targets import (
+    BecomeRefused,
+    CommandFailed,
+    CommandTimeout,
+    ConnectTimeout,
+    DetachedProcess,
+    RebootFailed,
+    RunResult,
+    Target,
+)
+from tests.terminals.sshd import Sshd
+
+
+def test_run(here: Target) -> None:
+    result = here.run("echo out; echo err >&2; exit 3")
+    assert (result.status, result.stdout, result.stderr, result.ok) == (3, "out\n", "err\n", False)
+    assert result.duration > 0
+    assert "status=3 stdout='out" in repr(result)
+    assert here.run(["printf", "%s|", "a b", "$HOME", "'"]).stdout == "a b|$HOME|'|"
+    assert here.run(["cat"], input="ä").stdout == "ä"
+    assert here.run(["cat"], input=b"\xff\x00").stdout_bytes == b"\xff\x00"
+    assert here.run("echo $ONE; pwd", env={"ONE": "1"}, cwd="/usr").stdout == "1\n/usr\n"
+    assert here.run("echo ${HOME-unset}", env={"HOME": None}).stdout == "unset\n"
+    assert here.run("kill -9 $$").status == -9
+    with pytest.raises(FileNotFoundError):
+        here.run(["/no/such/program"])
+
+
+def test_output_is_exact_and_large(here: Target) -> None:
+    data = bytes(range(256)) * 4096
+    assert here.run(["cat"], input=data).stdout_bytes == data
+    both = here.run("head -c 1000000 /dev/zero; head -c 1000000 /dev/zero >&2", timeout=20)
+    assert (len(both.stdout), len(both.stderr)) == (1000000, 1000000)
+    errors_first = here.run("head -c 2000000 /dev/zero >&2; echo done", timeout=20)
+    assert (errors_first.stdout, len(errors_first.stderr)) == ("done\n", 2000000)
+
+
+def test_check(here: Target) -> None:
+    secret = Secret("a-canary-of-a-secret")
+    with pytest.raises(CommandFailed) as caught:
+        here.run(f"echo bad news >&2; exit 4 # {secret.value}", check=True)
+    text = str(caught.value)
+    assert "here: running echo bad news" in text
+    assert "status 4" in text
+    assert "| bad news" in text
+    assert secret.value not in text + repr(caught.value)
+    assert caught.value.result.status == 4
+    copied = pickle.loads(pickle.dumps(caught.value))
+    assert str(copied) == text
+    assert copied.result == caught.value.result
+    with pytest.raises(CommandFailed, match="signal 9"):
+        here.run("kill -9 $$", check=True)
+
+
+def test_timeout_kills_the_group(here: Target, tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    started = time.monotonic()
+    with pytest.raises(CommandTimeout) as caught:
+        here.run(f"echo early; sleep 60 & echo $! $$ > {pids}; setsid sleep 61 & echo $! >> {pids}; wait", timeout=1)
+    assert time.monotonic() - started < 6
+    assert "1 s; it and its children were killed" in str(caught.value)
+    assert caught.value.stdout == "early\n"
+    assert caught.value.alive == ()
+    assert [pid for pid in pids.read_text().split() if _runs(int(pid))] == []
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="becoming another user without a password needs root")
+def test_become(here: Target) -> None:
+    assert here.run(["id", "-un"], become="nobody").stdout == "nobody\n"
+    assert here.run("id -un; echo $USER $ONE", become="nobody", env={"ONE": "1"}).stdout == "nobody\nnobody 1\n"
+    assert here.run(["id", "-Gn"], become="nobody").stdout == "nogroup\n"
+    assert here.run("echo $0; exit 1", become=getpass.getuser()).status == 1
+    with pytest.raises(BecomeRefused, match="there is no user 'no-such-user'"):
+        here.run("true", become="no-such-user")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="an account that may not use sudo is made by root")
+def test_become_where_sudo_wants_a_password() -> None:
+    shell = BashShell(cmd="setpriv --reuid=65534 --clear-groups --regid=65534 env HOME=/ bash")
+    with Target(shell, name="poor") as target:
+        assert target.facts.user == "nobody"
+        with pytest.raises(BecomeRefused) as caught:
+            target.run("echo never", become="root")
+        assert "NOPASSWD" in str(caught.value)
+        assert target.run("echo 'sudo: not really' >&2; exit 1").status == 1
+
+
+def test_start(here: Target) -> None:
+    process = here.start(["cat"])
+    assert isinstance(process, RemoteProcess)
+    process.write(b"live\n")
+    assert process.read_stdout(5) == b"live\n"
+    process.close_stdin()
+    assert process.wait(5) == 0
+    sleeping = here.start("sleep 60")
+    assert isinstance(sleeping, RemoteProcess)
+    assert sleeping.kill() == ()
+    assert sleeping.wait(5) < 0
+
+
+def test_start_with_a_terminal(here: Target) -> None:
+    process = here.start("test -t 0 && test -t 1 && tty; read x; stty size; echo got $x; exit 5", pty=True)
+    assert isinstance(process, RemoteProcess)
+    process.write(b"line\n")
+    assert process.wait(10) == 5
+    output = b"".join(iter(lambda: process.read_stdout(5), b""))
+    assert b"/dev/pts/" in output
+    assert b"24 80" in output
+    assert b"got line" in output
+    missing = here.start(["/no/such/program"], pty=True)
+    assert isinstance(missing, RemoteProcess)
+    assert missing.wait(10) == 127
+    interrupted = here.start(["sleep", "60"], pty=True)
+    assert isinstance(interrupted, RemoteProcess)
+    time.sleep(0.3)
+    interrupted.send_signal(signal.SIGTERM)
+    assert interrupted.wait(10) in (-signal.SIGTERM, 128 + signal.SIGTERM)
+
+
+def test_start_detached() -> None:
+    with Target(BashShell()) as target:
+        process = target.start(["sleep", "60"], detached=True)
+        assert isinstance(process, DetachedProcess)
+        assert process.alive
+    assert _runs(process.pid)
+    with Target(BashShell()) as target:
+        again = DetachedProcess(process.pid, target)
+        again.send_signal(signal.SIGKILL)
+        deadline = time.monotonic() + 5
+        while again.alive and _runs(process.pid) and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert not _runs(process.pid)
+    with pytest.raises(UsageError, match="no terminal"), Target(BashShell()) as target:
+        target.start("true", detached=True, pty=True)
+
+
+def _serve_once(server: socket.socket) -> None:
+    connection, _ = server.accept()
+    with connection:
+        connection.sendall(connection.recv(100).upper())
+
+
+def test_sockets_and_tunnels(here: Target) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        for _ in range(2):
+            thread = threading.Thread(target=_serve_once, args=(server,))
+            thread.start()
+            with here.connect_socket(server.getsockname()) as direct:
+                direct.settimeout(5)
+                direct.sendall(b"hello")
+                assert direct.recv(100) == b"HELLO"
+            thread.join(5)
+        tunnel = here.forward(server.getsockname())
+        thread = threading.Thread(target=_serve_once, args=(server,))
+        thread.start()
+        with socket.create_connection(tunnel.address, timeout=5) as client:  # type: ignore[arg-type]
+            client.sendall(b"tunnel")
+            assert client.recv(100) == b"TUNNEL"
+        thread.join(5)
+        tunnel.close()
+
+
+def test_shell(here: Target) -> None:
+    with here.shell() as shell:
+        assert shell.exec_command("echo interactive").strip() == "interactive"
+        assert here.run("echo meanwhile").stdout == "meanwhile\n"
+
+
+def test_many_threads(here: Target) -> None:
+    outputs: list[str] = []
+    errors: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            outputs.extend(here.run(["echo", f"{number}.{step}"], check=True).stdout.strip() for step in range(5))
+        except Exception as error:
+            errors.append(error)
+            raise
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert errors == []
+    assert sorted(outputs) == sorted(f"{number}.{step}" for number in range(10) for step in range(5))
+
+
+@pytest.fixture
+def remote(sshd: Sshd, nothing_left: None) -> Iterator[Target]:
+    target = Target(sshd.shell(), name="remote")
+    yield target
+    target.close()
+
+
+def test_connect_close_and_again(remote: Target) -> None:
+    assert "not connected" in repr(remote)
+    assert remote.run("echo lazy").stdout == "lazy\n"
+    assert repr(remote) == "<Target remote (connected)>"
+    remote.close()
+    remote.close()
+    uses: list[Callable[[], object]] = [
+        lambda: remote.run("true"),
+        lambda: remote.facts,
+        lambda: remote.python.os,
+        lambda: remote.shell().__enter__(),
+    ]
+    for use in uses:
+        with pytest.raises(UsageError, match="closed"):
+            use()
+    assert remote.connect() is remote
+    assert remote.run("echo again").stdout == "again\n"
+
+
+def test_a_loss_is_told_and_the_next_verb_connects_again(remote: Target, tmp_path: Path) -> None:
+    count = tmp_path / "count"
+    remote.connect()
+    session = remote.terminal.session
+    assert session is not None
+    carrier = session.get_session().terminal.channel.pid  # type: ignore[union-attr]
+    timer = threading.Timer(0.4, os.kill, (carrier, signal.SIGKILL))
+    timer.start()
+    with pytest.raises(LinkLost):
+        remote.run(f"echo x >> {count}; sleep 5")
+    timer.join()
+    before = time.monotonic()
+    assert remote.run("echo back").stdout == "back\n"
+    assert time.monotonic() - before < 5
+    assert count.read_text() == "x\n"
+    assert remote.python.call("len", [1]) == 1
+
+
+def test_stack_of_ssh_and_bash(sshd: Sshd, nothing_left: None) -> None:
+    with Target([sshd.shell(), {"shellname": "BashShell", "workdir": "/usr"}]) as target:
+        assert target.run("pwd").stdout == "/usr\n"
+        with target.shell() as shell:
+            assert shell.exec_command("pwd").strip() == "/usr"
+
+
+def test_from_ssh_alias(sshd: Sshd, tmp_path: Path, nothing_left: None) -> None:
+    config = tmp_path / "config"
+    config.write_text(
+        f"Host somewhere\n HostName 127.0.0.1\n Port {sshd.port}\n User {getpass.getuser()}\n"
+        f" IdentityFile {sshd.folder}/user\n UserKnownHostsFile {sshd.folder}/known_hosts\n"
+    )
+    with Target.from_ssh_alias("somewhere", config=str(config)) as target:
+        assert target.name == "somewhere"
+        assert target.run(["true"]).ok
+
+
+def test_wait_until_up(sshd: Sshd, nothing_left: None) -> None:
+    target = Target(sshd.shell(), max_tries=1)
+    facts = target.wait_until_up(20)
+    assert facts.uid == os.getuid()
+    target.close()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    nobody = Target(SshShell("127.0.0.1", port=port), max_tries=1)
+    started = time.monotonic()
+    with pytest.raises(RebootFailed, match=r"(?i)refused"):
+        nobody.wait_until_up(2)
+    assert 1.5 < time.monotonic() - started < 3
+    nobody.close()
+
+
+def test_reboot_is_only_believed_with_another_boot_id(nothing_left: None) -> None:
+    with Target(BashShell(), name="steady") as target:
+        with pytest.raises(RebootFailed, match="boot id is still the same"):
+            target.reboot(2.5, command=["true"])
+        with pytest.raises(RebootFailed, match="status 9"):
+            target.reboot(10, command="exit 9")
+        with pytest.raises(RebootFailed, match="No such file"):
+            target.reboot(10, command=["/no/such/program"])
+
+
+def test_limits_while_connecting(nothing_left: None) -> None:
+    target = Target(BashShell(init_env="content:sleep 2"), name="slow")
+    started = time.monotonic()
+    with pytest.raises(ConnectTimeout, match="slow: connecting"):
+        target.run("true", timeout=0.5)
+    assert time.monotonic() - started < 1.5
+    assert target.run("true", timeout=20).ok
+    target.close()
+
+
+def test_usage() -> None:
+    with pytest.raises(UsageError, match="at least one shell"):
+        Target([])
+    assert Target(SshShell("alpha")).name == "alpha"
+    assert RunResult(0, "", "", 0.1).ok
+    with pytest.raises(RunnerTerminalSessionClosed):
+        Target(BashShell()).terminal.link  # noqa: B018
+
+
+def test_wait_until_up_sees_a_host_come(tmp_path: Path, nothing_left: None) -> None:
+    late = Sshd(tmp_path)
+    with late:
+        shell = late.shell()
+    target = Target(shell, max_tries=1)
+    timer = threading.Timer(1.0, late.listen)
+    timer.start()
+    try:
+        assert target.wait_until_up(20).uid == os.getuid()
+    finally:
+        timer.join()
+        target.close()
+        late.__exit__()
+
+
+def test_a_definite_refusal_ends_the_wait(sshd: Sshd, tmp_path: Path, nothing_left: None) -> None:
+    other_key = tmp_path / "known_hosts"
+    key = (sshd.folder / "user.pub").read_text().split()[1]
+    other_key.write_text(f"[127.0.0.1]:{sshd.port} ssh-ed25519 {key}\n")
+    target = Target(SshShell("127.0.0.1", port=sshd.port, known_hosts=other_key), max_tries=3)
+    started = time.monotonic()
+    with pytest.raises(SessionInitializationFailed):
+        target.wait_until_up(30)
+    assert time.monotonic() - started < 5
+    target.close()

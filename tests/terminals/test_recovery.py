@@ -1,0 +1,271 @@
+"""Sessions that are killed, frozen or lost: within the limits, recovered once, and nothing is run twice."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crl.interactivesessions.autorecoveringterminal import AutoRecoveringTerminal
+from crl.interactivesessions.autorunnerterminal import AutoRunnerTerminal
+from crl.interactivesessions.runnerexceptions import (
+    InvalidProxySession,
+    RemoteTimeout,
+    RunnerException,
+    RunnerTerminalSessionBroken,
+    RunnerTerminalSessionClosed,
+    SessionInitializationFailed,
+)
+from crl.interactivesessions.shells.bashshell import BashShell
+from crl.interactivesessions.shells.sshshell import SshShell
+from tests.terminals.conftest import Make
+from tests.terminals.sshd import Sshd
+
+KILLED_SECONDS = 8
+
+
+class Recovered:
+    """A terminal with one proxy that its prepare fills, and a log of what was called."""
+
+    def __init__(self, make: Make, shells: Any = None) -> None:
+        self.log: list[str] = []
+        self.terminal: AutoRunnerTerminal = make(shells, prepare=self.prepare, finalize=self.finalize)
+        self.proxy = self.terminal.create_empty_recursive_proxy()
+
+    def prepare(self) -> None:
+        self.log.append("prepare")
+        self.terminal.import_libraries("os", "time")
+        self.proxy.set_from_remote_proxy(self.terminal.get_recursive_proxy("os"))
+
+    def finalize(self) -> None:
+        self.log.append("finalize")
+        self.proxy.getpid()
+
+    def kill_carrier(self) -> None:
+        """End the terminal: kill ssh; on this machine bash and Python, which hold the pseudo terminal."""
+        assert self.terminal.session is not None
+        session = self.terminal.session.get_session()
+        assert session is not None
+        link = self.terminal.link
+        if isinstance(session.current_shell(), SshShell):
+            os.kill(session.terminal.channel.pid, signal.SIGKILL)
+        else:
+            os.kill(link.facts.pid, signal.SIGKILL)
+            os.kill(session.terminal.channel.pid, signal.SIGKILL)
+        deadline = time.monotonic() + 5
+        while link.alive and time.monotonic() < deadline:
+            time.sleep(0.005)
+
+    def kill_program(self) -> None:
+        """Kill Python on the target."""
+        os.kill(self.terminal.link.facts.pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def within(seconds: float) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    assert time.monotonic() - started < seconds
+
+
+@pytest.fixture(params=["bash", "ssh"])
+def recovered(request: pytest.FixtureRequest, sshd: Sshd, make: Make) -> Recovered:
+    return Recovered(make, sshd.shell() if request.param == "ssh" else None)
+
+
+def test_the_next_use_after_a_kill_of_the_carrier(recovered: Recovered) -> None:
+    pid, session_id = recovered.proxy.getpid(), recovered.terminal.session_id
+    old = recovered.terminal.get_proxy_object_from_call("list", [1])
+    recovered.kill_carrier()
+    with within(5):
+        assert recovered.proxy.getpid() != pid
+    assert recovered.log == ["prepare", "finalize", "prepare"]
+    assert recovered.terminal.session_id != session_id
+    with pytest.raises(InvalidProxySession):
+        old.as_local_value()
+    recovered.terminal.close()
+    assert recovered.log[3:] == ["finalize"]
+
+
+def test_a_kill_of_the_carrier_in_mid_call(recovered: Recovered) -> None:
+    recovered.proxy.getpid()
+    timer = threading.Timer(0.3, recovered.kill_carrier)
+    timer.start()
+    with within(3), pytest.raises(RunnerTerminalSessionBroken) as caught:
+        recovered.terminal.run_python("time.sleep(30)")
+    timer.join()
+    assert "ended" in str(caught.value)
+    with pytest.raises(RunnerTerminalSessionClosed):
+        recovered.terminal.run_python("1")
+    with within(5):
+        assert recovered.proxy.getpid() > 0
+
+
+def test_a_kill_of_python_on_the_target(make: Make) -> None:
+    recovered = Recovered(make)
+    recovered.proxy.getpid()
+    timer = threading.Timer(0.3, recovered.kill_program)
+    timer.start()
+    with within(KILLED_SECONDS), pytest.raises(RunnerTerminalSessionBroken):
+        recovered.terminal.run_python("time.sleep(30)")
+    timer.join()
+    with within(5):
+        assert recovered.proxy.getpid() > 0
+    assert recovered.log == ["prepare", "finalize", "prepare"]
+
+
+def test_pending_answers_do_not_live_through_a_recovery(make: Make) -> None:
+    recovered = Recovered(make)
+    recovered.proxy.remote_proxy_use_asynchronous_response()
+    handle = recovered.proxy.system("sleep 30")
+    waiting: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            recovered.proxy.get_remote_proxy_response(handle)
+        except RunnerException as error:
+            waiting.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    recovered.kill_carrier()
+    thread.join(5)
+    assert [type(error) for error in waiting] == [InvalidProxySession]
+    recovered.proxy.remote_proxy_use_synchronous_response()
+    assert recovered.proxy.getpid() > 0
+    with pytest.raises(InvalidProxySession):
+        recovered.proxy.get_remote_proxy_response(handle)
+
+
+def test_calls_are_not_run_twice(make: Make, tmp_path: Path) -> None:
+    recovered = Recovered(make)
+    count = tmp_path / "count"
+    recovered.proxy.getpid()
+    timer = threading.Timer(0.3, recovered.kill_carrier)
+    timer.start()
+    with pytest.raises(RunnerTerminalSessionBroken):
+        recovered.proxy.system(f"echo x >> {count}; sleep 1")
+    timer.join()
+    assert recovered.proxy.system("true") == 0
+    time.sleep(0.2)
+    assert count.read_text() == "x\n"
+
+
+def test_many_callers_are_recovered_once(make: Make) -> None:
+    recovered = Recovered(make)
+    recovered.proxy.getpid()
+    recovered.kill_carrier()
+    pids: list[int] = []
+    threads = [threading.Thread(target=lambda: pids.append(recovered.proxy.getpid())) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert len(pids) == 20
+    assert len(set(pids)) == 1
+    assert recovered.log == ["prepare", "finalize", "prepare"]
+
+
+def test_a_frozen_target_keeps_nobody_beyond_his_limit(make: Make) -> None:
+    recovered = Recovered(make)
+    recovered.proxy.getpid()
+    pid = recovered.terminal.link.facts.pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        uses: list[Callable[[], Any]] = [
+            lambda: recovered.terminal.run_python("1", timeout=0.5),
+            lambda: recovered.proxy.getpid,
+            lambda: len(recovered.proxy),
+            lambda: recovered.terminal.run_python("1", timeout=-1),
+        ]
+        recovered.proxy.set_remote_proxy_timeout(0.5)
+        for use in uses:
+            with within(1.5), pytest.raises(RemoteTimeout):
+                use()
+        with within(3):
+            repr(recovered.proxy)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    recovered.proxy.set_remote_proxy_timeout(None)
+    assert recovered.proxy.getpid() == pid
+    assert recovered.log == ["prepare"]
+
+
+def test_a_late_answer_of_a_frozen_target_is_redeemed(make: Make) -> None:
+    terminal = make()
+    terminal.initialize_if_needed()
+    pid = terminal.link.facts.pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(RemoteTimeout) as caught:
+            terminal.run_python("6 * 7", timeout=0.3)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert terminal.get_response(caught.value, 5) == 42
+
+
+def test_close_of_a_frozen_target_ends(make: Make) -> None:
+    terminal = make()
+    terminal.initialize_if_needed()
+    pid = terminal.link.facts.pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with within(10):
+            terminal.close()
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # it may have been ended with its terminal
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_a_recovery_that_takes_too_long_for_a_caller(make: Make) -> None:
+    terminal = make(BashShell(init_env="content:sleep 1.5"))
+    proxy = terminal.get_recursive_proxy("str")
+    proxy.set_remote_proxy_timeout(0.4)
+    with within(1.2), pytest.raises(RemoteTimeout, match="nothing of this call was sent") as caught:
+        proxy(1)
+    with pytest.raises(InvalidProxySession):
+        proxy.get_remote_proxy_response(caught.value)
+    terminal.initialize_if_needed()
+    assert proxy(1) == "1"
+
+
+def test_verify_of_the_user_is_called_for_each_use(make: Make) -> None:
+    terminal = make()
+    calls: list[int] = []
+    assert isinstance(terminal.session, AutoRecoveringTerminal)
+    terminal.session.set_verify(lambda: calls.append(1))
+    proxy = terminal.get_recursive_proxy("str")
+    assert proxy(1) == "1"
+    assert calls == []
+    assert proxy.__name__ == "str"
+    assert len(calls) == 1
+    proxy(2)
+    assert len(calls) == 2
+
+
+def test_a_broken_prepare_is_named(make: Make) -> None:
+    def prepare() -> None:
+        terminal.import_libraries("no_such_module")
+
+    terminal = make(prepare=prepare)
+    with pytest.raises(SessionInitializationFailed, match="no_such_module") as caught:
+        terminal.initialize_if_needed()
+    assert isinstance(caught.value.args[0], ImportError)
+
+
+def test_nothing_is_left_on_the_target(make: Make) -> None:
+    recovered = Recovered(make)
+    recovered.proxy.getpid()
+    program = recovered.terminal.link.facts.pid
+    recovered.terminal.close()
+    deadline = time.monotonic() + 5
+    while Path(f"/proc/{program}").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not Path(f"/proc/{program}").exists()

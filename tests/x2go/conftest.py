@@ -1,0 +1,126 @@
+"""Targets of the lab with an X2Go server, and proof that nothing is left on either side."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crl.interactivesessions.shells.shell import Shell
+from crl.interactivesessions.shells.sshshell import SshShell
+from crl.interactivesessions.shells.sudoshell import SudoShell
+from crl.lab import Lab
+from crl.targets import Target
+from crl.x2go import X2GoSession, list_sessions
+
+OpenTarget = Callable[..., Target]
+Session = Callable[..., X2GoSession]
+QUIET = {"geometry": "640x480", "link": "lan", "pack": "nopack", "kbtype": "pc105/us", "kblayout": "us"}
+
+REMAINS = r"""
+u=$1; h=$2
+ps -o args= -u "$u" | grep -E 'x2go|xterm|openbox|dbus' | grep -v grep
+ls -d /tmp/.x2go-"$u"/* "$h"/.x2go/C-* /tmp/.x2go-"$u" 2>/dev/null
+find /tmp/.X11-unix -user "$u" 2>/dev/null
+find /tmp -maxdepth 1 -user "$u" -name 'tmp.*' 2>/dev/null
+[ -s "$h/.Xauthority" ] && xauth -f "$h/.Xauthority" list
+true
+"""
+
+
+@dataclass(frozen=True)
+class Remains:
+    """What of X2Go there is on a server for one user, and on the controller for this process."""
+
+    server: frozenset[str]
+    children: frozenset[str]
+    files: frozenset[str]
+    descriptors: int
+
+
+def remains_of(lab: Lab, host: str, login: str) -> Remains:
+    found = lab.host(host).exec(["sh", "-c", REMAINS, "sh", login, f"/home/{login}"]).stdout.decode()
+    temporary = [str(path) for kind in ("x2go", "display") for path in Path("/tmp").glob(f"crl-{kind}-*")]
+    return Remains(
+        server=frozenset(found.splitlines()),
+        children=frozenset(_children()),
+        files=frozenset(temporary),
+        descriptors=len(os.listdir("/proc/self/fd")),
+    )
+
+
+def _children() -> Iterator[str]:
+    """Command lines of this process's children, zombies included."""
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            status = Path(f"/proc/{entry}/stat").read_text()
+            command = Path(f"/proc/{entry}/cmdline").read_text().replace("\0", " ")
+        except OSError:
+            continue  # it ended meanwhile
+        if int(status.rpartition(")")[2].split()[1]) == os.getpid():
+            yield f"{entry} {command or status}"
+
+
+@pytest.fixture
+def open_target(lab: Lab) -> Iterator[OpenTarget]:
+    """Make targets: ``open_target("alpha", "zsh")``, with ``sudo_to="ashuser"``; closed at the end."""
+    opened: list[Target] = []
+
+    def make(host: str, role: str = "zsh", *, sudo_to: str | None = None) -> Target:
+        user = lab.host(host).users[role]
+        shells: list[Shell] = [SshShell(f"{host}-{role}", config=str(lab.ssh_config), password=user.password)]
+        if sudo_to is not None:
+            shells.append(SudoShell(f"sudo -u {sudo_to} bash", password=user.password))
+        return opened_one(shells, host)
+
+    def opened_one(shells: list[Shell], name: str) -> Target:
+        target = Target(shells, name=name)
+        opened.append(target)
+        return target.connect()
+
+    yield make
+    for target in opened:
+        target.close()
+
+
+@pytest.fixture
+def alpha(open_target: OpenTarget) -> Target:
+    """The account of the tests on the X2Go server that is reached directly."""
+    return open_target("alpha", "zsh")
+
+
+@pytest.fixture
+def session() -> Iterator[Session]:
+    """Make sessions with small, exact pictures; whatever is left of them is ended with the test."""
+    made: list[X2GoSession] = []
+
+    def make(target: Target, **options: Any) -> X2GoSession:
+        made.append(X2GoSession(target=target, **{**QUIET, **options}))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def nothing_left(lab: Lab, alpha: Target) -> Iterator[None]:
+    """After the test both sides are as before it: processes, files, sockets, cookies, descriptors, the list."""
+    listed = dict(list_sessions(alpha))
+    before = remains_of(lab, "alpha", "zshuser")
+    yield
+    wait_until(lambda: remains_of(lab, "alpha", "zshuser") == before)
+    assert remains_of(lab, "alpha", "zshuser") == before
+    assert list_sessions(alpha).keys() == listed.keys()
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Give the kernel and the server time for what they do after we have been told that it is done."""
+    end = time.monotonic() + seconds
+    while not holds() and time.monotonic() < end:
+        time.sleep(0.1)
