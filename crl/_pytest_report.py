@@ -55,9 +55,15 @@ def _errors(error: BaseException) -> Iterator[BaseException]:
     following: BaseException | None = error
     while following is not None and following not in seen and len(seen) < MAX_CAUSES:
         seen.append(following)
-        if isinstance(following, CrlError) or hasattr(following, "remote_traceback"):
+        is_ours = isinstance(following, CrlError) and not _is_told(following, seen)
+        if is_ours or hasattr(following, "remote_traceback"):
             yield following
         following = following.__cause__ or (None if following.__suppress_context__ else following.__context__)
+
+
+def _is_told(error: CrlError, seen: list[BaseException]) -> bool:
+    """Whether an error before it, with the same class, has said the same."""
+    return any(type(other) is type(error) and vars(other)["transcript"] == error.transcript for other in seen[:-1])
 
 
 def _described(error: BaseException) -> str:
@@ -95,7 +101,9 @@ def _look(session: X2GoSession, item: pytest.Item, report: pytest.TestReport, fo
         session.server_picture().save(path, "PNG")
     except (CrlError, OSError) as error:
         return [f"there is no more to show: {redact(str(error))}"]
-    report.user_properties.append(("crl_picture", str(path)))
+    # The test's own list is for the reports of its later phases, of which JUnit's file takes the last.
+    for properties in (report.user_properties, item.user_properties):
+        properties.append(("crl_picture", str(path)))
     _add_extra(item.config, report, path)
     return [*lines, f"picture: {path}"]
 

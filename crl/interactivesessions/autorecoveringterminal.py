@@ -203,14 +203,17 @@ class AutoRecoveringTerminal:
             self._recover(session, deadline)
 
     def _is_verified(self) -> bool:
+        # Not by a context manager: this stands before every use of a proxy.
+        self._inside.depth += 1
         try:
-            with self._marked_inside():
-                self._verify()
+            self._verify()
         except self._broken as error:
             if not self._counts_as_broken(error):
                 raise
             logger.info("%s: the session is broken: %s", self.name, error)
             return False
+        finally:
+            self._inside.depth -= 1
         return True
 
     def _counts_as_broken(self, error: BaseException) -> bool:

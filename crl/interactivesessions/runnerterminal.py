@@ -17,7 +17,6 @@ from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from crl.deadlines import Deadline
-from crl.errors import UsageError
 from crl.interactivesessions import _optin
 from crl.interactivesessions._pending import Bin, PendingResponse
 from crl.interactivesessions._terminalcalls import Live, Submit, TerminalCalls
@@ -28,8 +27,7 @@ from crl.interactivesessions.runnerexceptions import (
     RunnerTerminalSessionBroken,
     RunnerTerminalSessionClosed,
 )
-from crl.interactivesessions.shells.shell import Shell
-from crl.link import BASIC_TYPES, Keep, Kept, Lane, Link
+from crl.link import BASIC_TYPES, Keep, Kept, Link
 
 __all__ = ["HandledResponse", "RunnerTerminal"]
 
@@ -129,11 +127,12 @@ class RunnerTerminal(TerminalCalls):
 
         Raises:
             crl.link.LinkStartError: Python could not be started there.
+            crl.errors.UsageError: The current shell is none that can carry a link.
             RunnerTerminalSessionClosed: The session is not open.
         """
         with self._linking:
             self.close_session()
-            lane = _lane_of(self.get_session().current_shell())
+            lane = self.get_session().current_shell().lane()
             link = Link.start(lane, timeout=self.prompt_timeout, python=self.python)
             session_id = uuid.uuid4().hex
             self._live = Live(link, session_id, Bin(session_id))
@@ -443,19 +442,6 @@ class RunnerTerminal(TerminalCalls):
         except RemoteTimeout as late:
             late.add_response_wrap(wrap)
             raise
-
-def _lane_of(shell: Shell) -> Lane:
-    """The terminal of a shell, lent to the link."""
-    lane: Callable[[], Lane] | None = getattr(shell, "lane", None)
-    if lane is None:
-        raise UsageError(
-            f"Python cannot be started in a {type(shell).__name__}",
-            host=shell.host,
-            doing="starting Python on the target",
-            advice="let the last shell be a BashShell, or one that derives from it",
-        )
-    return lane()
-
 
 def _handled(kept: Kept) -> HandledResponse:
     return HandledResponse(kept.isobj, kept.obj)

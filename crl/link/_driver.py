@@ -18,88 +18,129 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-__all__ = ["Driver", "driver"]
+__all__ = ["Driver", "Registration", "driver"]
 
 logger = logging.getLogger(__name__)
 
 LENT_SECONDS: Final = 0.02
 
 
+class Registration:
+    """One descriptor that the driver serves; stale ones do nothing, whoever has the descriptor's number by then.
+
+    Args:
+        owner: The driver.
+        descriptor: What is served.
+        handler: Called with the events.
+    """
+
+    __slots__ = ("_owner", "descriptor", "handler")
+
+    def __init__(self, owner: Driver, descriptor: int, handler: Callable[[int], None]) -> None:
+        self._owner = owner
+        self.descriptor = descriptor
+        self.handler = handler
+
+    def arm(self, events: int) -> None:
+        """Report the next event."""
+        self._owner.arm(self, events)
+
+    def arm_soon(self) -> None:
+        """Report input again after a moment, so that one who reads it now is not disturbed."""
+        self._owner.arm_soon(self)
+
+    def remove(self) -> None:
+        """Stop serving, before the descriptor's owner closes it."""
+        self._owner.remove(self)
+
+
 class Driver:
     """Runs handlers when descriptors are ready and when timers are due."""
 
     def __init__(self) -> None:
+        self._forget_all()
+        os.register_at_fork(after_in_child=self._forget_all)
+
+    def _forget_all(self) -> None:
+        """Nothing is served: at the beginning, and in a forked child, which has no thread of its parent's."""
         self._lock = threading.Lock()
-        self._handlers: dict[int, Callable[[int], None]] = {}
+        self._handlers: dict[int, Registration] = {}
         self._timers: list[tuple[float, int, Callable[[], float | None]]] = []
         self._order = itertools.count()
-        self._lent: set[int] = set()
+        self._lent: set[Registration] = set()
         self._epoll: select.epoll | None = None
         self._thread: threading.Thread | None = None
         self._wake: int = -1
-        self._pid = os.getpid()
 
-    def add(self, descriptor: int, handler: Callable[[int], None], events: int) -> None:
+    def add(self, descriptor: int, handler: Callable[[int], None], events: int) -> Registration:
         """Serve a descriptor: `handler` gets the events, once for each time it is armed."""
+        registration = Registration(self, descriptor, handler)
         with self._lock:
-            self._check_process()
-            self._start()
-            self._handlers[descriptor] = handler
-            assert self._epoll is not None
-            self._epoll.register(descriptor, events | select.EPOLLONESHOT)
+            epoll = self._started()
+            # Known before it is served, for the thread may hear of it at once.
+            self._handlers[descriptor] = registration
+            try:
+                epoll.register(descriptor, events | select.EPOLLONESHOT)
+            except BaseException:
+                del self._handlers[descriptor]
+                raise
+        return registration
 
-    def arm(self, descriptor: int, events: int) -> None:
+    def arm(self, registration: Registration, events: int) -> None:
         """Report the next event of a descriptor; harmless when it is not served any more."""
-        with suppress(OSError, ValueError, AttributeError):  # it was removed meanwhile by its owner
-            self._epoll.modify(descriptor, events | select.EPOLLONESHOT)  # type: ignore[union-attr]
+        with self._lock:
+            self._arm(registration, events)
 
-    def arm_soon(self, descriptor: int) -> None:
+    def _arm(self, registration: Registration, events: int) -> None:
+        if self._epoll is not None and self._handlers.get(registration.descriptor) is registration:
+            with suppress(OSError):  # its owner closed it without a word: then nothing can happen there
+                self._epoll.modify(registration.descriptor, events | select.EPOLLONESHOT)
+
+    def arm_soon(self, registration: Registration) -> None:
         """Report a descriptor's input again after a moment, so that one who reads it now is not disturbed."""
         with self._lock:
-            self._lent.add(descriptor)
+            self._lent.add(registration)
             self._poke()
 
-    def remove(self, descriptor: int) -> None:
+    def remove(self, registration: Registration) -> None:
         """Stop serving a descriptor, before its owner closes it."""
         with self._lock:
-            if self._handlers.pop(descriptor, None) is not None and self._epoll is not None:
-                with suppress(OSError):  # a closed descriptor has left the epoll by itself
-                    self._epoll.unregister(descriptor)
-            self._lent.discard(descriptor)
+            self._lent.discard(registration)
+            if self._handlers.get(registration.descriptor) is registration:
+                del self._handlers[registration.descriptor]
+                if self._epoll is not None:
+                    with suppress(OSError):  # a closed descriptor has left the epoll by itself
+                        self._epoll.unregister(registration.descriptor)
             self._poke()
 
     def call_later(self, seconds: float, timer: Callable[[], float | None]) -> None:
-        """Call `timer` after that many seconds; what it returns is the time to its next call, None ends it."""
+        """Call `timer` after that many seconds; what it returns is the time to its next call, None ends it.
+
+        Timers alone keep no thread alive: they end with the last descriptor.
+        """
         with self._lock:
-            self._check_process()
             heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._order), timer))
-            self._start()
+            self._started()
             self._poke()
 
     # -- the thread --------------------------------------------------------------------------------------------------
 
-    def _check_process(self) -> None:
-        """Forget the parent's thread in a forked child."""
-        if os.getpid() != self._pid:
-            self._handlers, self._timers, self._lent = {}, [], set()
-            self._epoll, self._thread, self._wake, self._pid = None, None, -1, os.getpid()
-
-    def _start(self) -> None:
-        if self._thread is not None:
-            return
-        self._epoll = select.epoll()
-        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._epoll.register(self._wake, select.EPOLLIN)
-        self._thread = threading.Thread(target=self._run, name="crl-io", daemon=True)
-        self._thread.start()
+    def _started(self) -> select.epoll:
+        if self._epoll is None:
+            self._epoll = select.epoll()
+            self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            self._epoll.register(self._wake, select.EPOLLIN)
+            self._thread = threading.Thread(
+                target=self._run, args=(self._epoll, self._wake), name="crl-io", daemon=True
+            )
+            self._thread.start()
+        return self._epoll
 
     def _poke(self) -> None:
         if self._wake >= 0:
             os.eventfd_write(self._wake, 1)
 
-    def _run(self) -> None:
-        epoll, wake = self._epoll, self._wake
-        assert epoll is not None
+    def _run(self, epoll: select.epoll, wake: int) -> None:
         while True:
             with self._lock:
                 if not self._handlers:
@@ -111,16 +152,17 @@ class Driver:
                     with suppress(BlockingIOError):
                         os.eventfd_read(wake)
                     continue
-                handler = self._handlers.get(descriptor)
-                if handler is not None:
-                    self._guarded(handler, events)
+                registration = self._handlers.get(descriptor)
+                if registration is not None:
+                    self._guarded(registration.handler, events)
             self._run_timers()
             self._rearm_lent()
 
     def _guarded(self, handler: Callable[[int], None], events: int) -> None:
+        # A bug in one handler must not end the thread that serves all links.
         try:
             handler(events)
-        except Exception:  # noqa: BLE001 - a bug in one handler must not end the thread that serves all links
+        except Exception:
             logger.exception("an I/O handler failed; please report this")
 
     def _end(self, epoll: select.epoll, wake: int) -> None:
@@ -140,7 +182,11 @@ class Driver:
                 if not self._timers or self._timers[0][0] > now:
                     return
                 _, _, timer = heapq.heappop(self._timers)
-            again = timer()
+            again = None
+            try:
+                again = timer()
+            except Exception:
+                logger.exception("a timer failed; please report this")
             if again is not None:
                 with self._lock:
                     heapq.heappush(self._timers, (now + again, next(self._order), timer))
@@ -148,8 +194,8 @@ class Driver:
     def _rearm_lent(self) -> None:
         with self._lock:
             lent, self._lent = self._lent, set()
-        for descriptor in lent:
-            self.arm(descriptor, select.EPOLLIN)
+            for registration in lent:
+                self._arm(registration, select.EPOLLIN)
 
 
 driver = Driver()

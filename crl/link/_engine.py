@@ -8,12 +8,12 @@ owner exactly once, whatever exception interrupts the reading thread.
 from __future__ import annotations
 
 import os
+import re
 import select
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Final
 
 from crl.channels.base import Channel, ChannelClosed
@@ -29,6 +29,7 @@ HEARTBEAT: Final = 5.0 / 3
 SUSPECT_AFTER: Final = 5.0
 SILENCE_LIMIT: Final = 30.0
 POLL_SLICE: Final = 0.5
+VERDICT_PATIENCE: Final = 5.0
 
 
 class Waiter:
@@ -75,8 +76,16 @@ class Engine:
         channel: The bytes; borrowed.
         session: The session, which may have taken bytes already.
         host: The target's name for errors.
-        on_message: Called with each message, in the reading thread; it must be quick and must not raise.
+        end_mark: What the shell prints before a status and ``;`` when the remote program was killed.
+        on_message: Called with each message, in the reading thread, and again when it was interrupted; it must be
+            quick and must not raise.
         on_lost: Called once, with the reason, when the link is lost or closed.
+
+    Attributes:
+        lost: Why the link can be used no more; None while it can.
+        after: The bytes behind the end of the remote program, which are the shell's; None when it has not ended.
+        busy_streams: How many connections want input to be read even when nobody waits.
+        last_heard: When the target gave the last sign of life, on the monotonic clock.
     """
 
     def __init__(
@@ -84,42 +93,52 @@ class Engine:
         channel: Channel,
         session: Session,
         host: str,
+        end_mark: bytes,
         on_message: Callable[[bytes], None],
         on_lost: Callable[[LinkError], None],
     ) -> None:
         self.session = session
         self.host = host
         self.lost: LinkError | None = None
+        self.after: bytes | None = None
         self.busy_streams = 0
         self.last_heard = time.monotonic()
+        self._end_mark = re.compile(re.escape(end_mark) + rb":(\d+);")
         self._channel = channel
         self._on_message = on_message
         self._on_lost = on_lost
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._reading = threading.Lock()
-        self._writing = threading.Lock()
+        # Whether they are ours can be asked, so that an exception right after taking one leaves none behind.
+        self._reading = threading.RLock()
+        self._writing = threading.RLock()
         self._write_again = False
         self._unsent: deque[memoryview] = deque()
         self._inbox: deque[bytes] = deque()
         self._followers: deque[Waiter] = deque()
-        self._in = channel.fileno()
-        # A second descriptor of the same channel, so that reading and writing are armed apart.
-        self._out = os.dup(self._in)
+        self._heard = session.heard
+        self._noise = session.decoder.noise_bytes
+        self._over = Waiter()
+        self._closing = False
+        self._pings = self._missed = 0
+        self._beat = (session.heard, time.monotonic())
+        descriptor = channel.fileno()
         self._poll = select.poll()
-        self._poll.register(self._in, select.POLLIN)
-        self._pings = 0
-        driver.add(self._in, self._on_readable, select.EPOLLIN)
-        driver.add(self._out, self._on_writable, 0)
+        self._poll.register(descriptor, select.POLLIN)
+        # A second descriptor of the same channel, so that reading and writing are armed apart.
+        self._second = os.dup(descriptor)
+        self._in = driver.add(descriptor, self._on_readable, select.EPOLLIN)
+        self._out = driver.add(self._second, self._on_writable, 0)
         driver.call_later(HEARTBEAT, self._heartbeat)
 
-    # -- sending -----------------------------------------------------------------------------------------------------
+    # -- sending ---------------------------------------------------------------------------------------------------
 
     def send(self, message: bytes, order: int | None = None) -> None:
         """Queue a message and write what can be written now; see `Session.post` for the order.
 
         Raises:
             LinkLost: The link is gone; the message was not sent.
+            NotTransferable: It is too large.
         """
         self.check()
         with self._lock:
@@ -129,8 +148,8 @@ class Engine:
     def check(self) -> None:
         """Raise unless the link can be used here and now."""
         if self.lost is not None:
-            raise _again(self.lost)
-        if os.getpid() != self._pid:
+            raise self.lost.again()
+        if self.foreign:
             raise LinkError(
                 "this link belongs to the parent process",
                 host=self.host,
@@ -138,18 +157,24 @@ class Engine:
                 advice="open a link of its own in the child",
             )
 
+    @property
+    def foreign(self) -> bool:
+        """Whether this is a forked child of the process that the link belongs to."""
+        return os.getpid() != self._pid
+
     def flush(self) -> None:
         """Write what may be written, without ever blocking; the I/O thread writes the rest."""
         while True:
             self._write_again = True
-            if not self._writing.acquire(blocking=False):
-                return
             try:
+                if not self._writing.acquire(blocking=False):
+                    return
                 while self._write_again:
                     self._write_again = False
                     self._write()
             finally:
-                self._writing.release()
+                if self._writing._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001
+                    self._writing.release()
             if not self._write_again:
                 return
 
@@ -163,49 +188,67 @@ class Engine:
                     return
             try:
                 count = self._channel.write(unsent[0])
-            except (BrokenPipeError, ChannelClosed):
+            except BrokenPipeError:
                 # The reading side sees the end as well and has the better words for it.
-                driver.arm(self._in, select.EPOLLIN)
+                self._in.arm(select.EPOLLIN)
+                return
+            except ChannelClosed:
+                self.give_up(self._ended("the terminal was closed under the link"))
                 return
             if count == len(unsent[0]):
                 unsent.popleft()
             else:
                 unsent[0] = unsent[0][count:]
-                driver.arm(self._out, select.EPOLLOUT)
+                self._out.arm(select.EPOLLOUT)
                 return
 
-    # -- receiving -----------------------------------------------------------------------------------------------------
+    # -- receiving -------------------------------------------------------------------------------------------------
 
     def wait(self, waiter: Waiter, deadline: Deadline) -> bool:
         """Wait until `waiter` is done, reading for all when nobody else reads.
 
         Returns:
             Whether it is done; False when the deadline came first.
+
+        Raises:
+            LinkError: The link is the parent process's.
         """
         while not waiter.done:
-            if self._reading.acquire(blocking=False):
-                try:
+            if self.lost is not None:
+                return self._await_verdict(waiter)
+            self.check()
+            try:
+                if self._reading.acquire(blocking=False):
                     if not self._read_until(waiter, deadline):
                         return waiter.done
-                finally:
+                    continue
+            finally:
+                if self._reading._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001
                     self._pass_reading_on()
-            elif not self._follow(waiter, deadline):
+            if not self._follow(waiter, deadline):
                 return waiter.done
         return True
 
     def _read_until(self, waiter: Waiter, deadline: Deadline) -> bool:
-        """Read as the one reader; False when the deadline comes first."""
-        while not waiter.done:
-            self._drain_inbox()
-            if waiter.done or self.lost is not None:
-                return waiter.done
+        """Read as the one reader, until the waiter is done or the link lost; False when the deadline comes first."""
+        self._drain_inbox()
+        while not waiter.done and self.lost is None:
             # In slices: the I/O thread may give the link up while we wait.
-            if not self._poll.poll(deadline.sooner(POLL_SLICE).poll_ms()):
-                if deadline.expired:
-                    return False
-                continue
-            self._read_once()
+            if self._poll.poll(deadline.sooner(POLL_SLICE).poll_ms()):
+                self._read_once()
+            # Looked at after each read as well: a target that never stops talking must not keep us.
+            if deadline.expired:
+                return waiter.done
         return True
+
+    def _await_verdict(self, waiter: Waiter) -> bool:
+        """The link is lost: whoever found out is about to tell everybody."""
+        patience = Deadline.after(VERDICT_PATIENCE)
+        waiter.prepare_to_sleep()
+        while not waiter.done and not patience.expired:
+            waiter.sleep(patience.remaining())
+        waiter.ring()
+        return waiter.done
 
     def _follow(self, waiter: Waiter, deadline: Deadline) -> bool:
         """Sleep while another thread reads; False when the deadline comes first."""
@@ -213,11 +256,14 @@ class Engine:
         self._followers.append(waiter)
         try:
             # The reader may have stopped, or finished us, before we stood in the queue.
-            if waiter.done or not self._reading.locked():
+            if waiter.done or self.lost is not None or not self._is_read():
                 return True
             waiter.sleep(deadline.remaining())
             return waiter.done or not deadline.expired
         finally:
+            if waiter.done:
+                # Others may wait for the same.
+                waiter.ring()
             try:
                 self._followers.remove(waiter)
             except ValueError:
@@ -225,11 +271,18 @@ class Engine:
                 if waiter.done or deadline.expired:
                     self._wake_follower()
 
+    def _is_read(self) -> bool:
+        """Whether somebody has the role of the reader."""
+        if not self._reading.acquire(blocking=False):
+            return True
+        self._reading.release()
+        return False
+
     def _pass_reading_on(self) -> None:
         self._reading.release()
         self._wake_follower()
         if self.busy_streams:
-            driver.arm(self._in, select.EPOLLIN)
+            self._in.arm(select.EPOLLIN)
 
     def _wake_follower(self) -> None:
         try:
@@ -246,6 +299,7 @@ class Engine:
             inbox.popleft()
 
     def _read_once(self) -> None:
+        """Read once, and hand out what came. Whoever calls it has the role of the reader."""
         try:
             data = self._channel.read()
         except BlockingIOError:
@@ -254,50 +308,77 @@ class Engine:
             self.give_up(LinkLost(f"the terminal failed: {error}", host=self.host, doing="reading from the target"))
             return
         if not data:
-            self.give_up(self._ended())
+            self.give_up(self._ended("the connection to the target has ended"))
             return
-        self.last_heard = time.monotonic()
+        session = self.session
         try:
             with self._lock:
-                self._inbox.extend(self.session.receive(data))
+                self._inbox.extend(session.receive(data))
         except ProtocolError as error:
-            self.give_up(self._violation(error))
+            self.violated(str(error))
             return
+        except BaseException:
+            # Ctrl-C or a timeout of Robot's has hit the few instructions that must not be cut in two.
+            self.give_up(self._ended("reading was interrupted in the middle of a message"))
+            raise
+        if session.heard != self._heard:
+            self._heard = session.heard
+            self.last_heard = time.monotonic()
         self._drain_inbox()
+        if session.ended or session.decoder.noise_bytes != self._noise or session.decoder.partial:
+            self._noise = session.decoder.noise_bytes
+            self._look_for_end()
         self.flush()
 
-    def _ended(self) -> LinkLost:
-        noise = self.session.decoder.noise.decode("utf-8", "replace")
-        return LinkLost(
-            "the connection to the target has ended", host=self.host, doing="talking to the target", transcript=noise
-        )
+    def _look_for_end(self) -> None:
+        """Has the remote program said goodbye, or the shell that it was killed?"""
+        decoder = self.session.decoder
+        if self.session.ended:
+            self.after = decoder.rest()
+            what = "the link was closed" if self._closing else "the remote program has ended by itself"
+            self.give_up(LinkLost(what, host=self.host, doing="using a link"))
+            return
+        # A frame that was cut short swallows what follows, so that its unfinished part is looked at too.
+        seen = decoder.noise + decoder.rest()
+        mark = self._end_mark.search(seen)
+        if mark is not None:
+            self.after = seen[mark.end() :]
+            self.give_up(self._ended(f"the remote program was ended by force (status {mark.group(1).decode()})"))
 
-    def _violation(self, error: ProtocolError) -> ProtocolViolation:
-        return ProtocolViolation(
-            str(error),
+    def _ended(self, message: str) -> LinkLost:
+        noise = self.session.decoder.noise.decode("utf-8", "replace")
+        return LinkLost(message, host=self.host, doing="talking to the target", transcript=noise)
+
+    def violated(self, message: str) -> ProtocolViolation:
+        """The target breaks the protocol: give the link up; returns the reason."""
+        reason = ProtocolViolation(
+            message,
             host=self.host,
             doing="reading what the target sent",
             advice="do not trust this target: it breaks the protocol on purpose or runs another program",
         )
+        self.give_up(reason)
+        return reason
 
     def _on_readable(self, _events: int) -> None:
         """The I/O thread: read, unless a caller is at it."""
         if not self._reading.acquire(blocking=False):
-            driver.arm_soon(self._in)
+            self._in.arm_soon()
             return
         try:
             if self.lost is None:
+                self._drain_inbox()
                 self._read_once()
         finally:
             self._reading.release()
             self._wake_follower()
         if self.lost is None:
-            driver.arm(self._in, select.EPOLLIN)
+            self._in.arm(select.EPOLLIN)
 
     def _on_writable(self, _events: int) -> None:
         self.flush()
 
-    # -- life ------------------------------------------------------------------------------------------------------------
+    # -- life ------------------------------------------------------------------------------------------------------
 
     @property
     def silent_for(self) -> float:
@@ -305,17 +386,19 @@ class Engine:
         return time.monotonic() - self.last_heard
 
     def _heartbeat(self) -> float | None:
+        """Ask for a sign of life; runs in the I/O thread at every interval."""
         if self.lost is not None:
             return None
-        if self.silent_for > SILENCE_LIMIT:
-            self.give_up(
-                LinkLost(
-                    f"the target has been silent for {self.silent_for:.0f} s",
-                    host=self.host,
-                    doing="waiting for a sign of life",
-                    advice="look whether the host or its network is down, or its remote program is stopped",
-                )
-            )
+        heard, when = self._beat
+        now = time.monotonic()
+        self._beat = (self.session.heard, now)
+        # When we were the ones who stood still, the silence says nothing.
+        suspended = now - when > 2 * HEARTBEAT
+        self._missed = 0 if suspended or self.session.heard != heard else self._missed + 1
+        if self._missed * HEARTBEAT >= SILENCE_LIMIT:
+            reason = self._ended(f"the target has been silent for {self.silent_for:.0f} s")
+            reason.advice = "look whether the host or its network is down, or its remote program is stopped"
+            self.give_up(reason)
             return None
         with self._lock:
             self._pings += 1
@@ -323,34 +406,15 @@ class Engine:
         self.flush()
         return HEARTBEAT
 
-    def close(self, deadline: Deadline, give_back: Callable[[bytes], None]) -> bool:
-        """Wait for the target's BYE and hand back the bytes behind it; False when none came in time."""
-        with self._reading_role(deadline) as reading:
-            while reading and not self.session.ended and self.lost is None and not deadline.expired:
-                if self._poll.poll(deadline.sooner(POLL_SLICE).poll_ms()):
-                    self._read_once()
-            orderly = self.session.ended and self.lost is None
-            rest = self.session.decoder.rest() if orderly else b""
-            self.give_up(
-                LinkLost("the link was closed", host=self.host, doing="using a link")
-                if orderly
-                else LinkLost("the remote program did not end in time", host=self.host, doing="closing the link")
-            )
-        if orderly:
-            give_back(rest)
-        return orderly
+    def close(self, deadline: Deadline) -> bool:
+        """Wait for the target's BYE after it was asked to end; False when it does not come in time.
 
-    @contextmanager
-    def _reading_role(self, deadline: Deadline) -> Iterator[bool]:
-        """Be the one reader; False where another thread keeps the role until the deadline."""
-        left = deadline.remaining()
-        acquired = self._reading.acquire(timeout=-1 if left is None else left)
-        try:
-            yield acquired
-        finally:
-            if acquired:
-                self._reading.release()
-                self._wake_follower()
+        Afterwards the link is over, and `after` has the bytes that follow the remote program's.
+        """
+        self._closing = True
+        self.wait(self._over, deadline)
+        self.give_up(LinkLost("the remote program did not end in time", host=self.host, doing="closing the link"))
+        return self.after is not None
 
     def give_up(self, reason: LinkError) -> None:
         """The link is over: tell the owner, wake everybody, serve the descriptors no more."""
@@ -358,21 +422,10 @@ class Engine:
             if self.lost is not None:
                 return
             self.lost = reason
-        driver.remove(self._in)
-        driver.remove(self._out)
-        os.close(self._out)
+        self._in.remove()
+        self._out.remove()
+        os.close(self._second)
         self._on_lost(reason)
+        self._over.finish()
         while self._followers:
             self._wake_follower()
-
-
-def _again(error: LinkError) -> LinkError:
-    """A fresh copy of the reason, so that each raise has its own traceback."""
-    return type(error)(
-        error.message,
-        host=error.host,
-        hop=error.hop,
-        doing=error.doing,
-        advice=error.advice,
-        transcript=error.transcript,
-    )

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from crl.deadlines import Deadline
+from crl.errors import UsageError
 from crl.link._engine import SUSPECT_AFTER, Waiter
-from crl.link.errors import CallTimeout, LinkError, ProtocolViolation, ValueNotTransferable
+from crl.link.errors import CallTimeout, LinkError, ValueNotTransferable
 from crl.link.exceptions import rebuild
 from crl.link.wire import messages, values
 from crl.link.wire.errors import NotTransferable, ProtocolError
@@ -100,11 +101,12 @@ class Call(Waiter):
         super().__init__()
         self.number = number
         self._link = link
-        self._answer: tuple[int, bytes] | LinkError | None = None
+        self._answer: tuple[int, bytes] | LinkError | UsageError | None = None
 
-    def answer(self, answer: tuple[int, bytes] | LinkError) -> None:
-        """Take the answer, in the reading thread."""
-        self._answer = answer
+    def answer(self, answer: tuple[int, bytes] | LinkError | UsageError) -> None:
+        """Take the answer, in the reading thread; the first one counts."""
+        if self._answer is None:
+            self._answer = answer
         self.finish()
 
     def result(self, timeout: float | None = None) -> Any:
@@ -116,16 +118,20 @@ class Call(Waiter):
         Raises:
             CallTimeout: It is not answered yet; the call goes on and can be asked again.
             LinkLost: The link is gone.
+            UsageError: The call was abandoned.
             ValueNotTransferable: The call was done, its value cannot cross.
             Exception: What the code on the target raised.
         """
         if not self.done and not self._link.engine.wait(self, Deadline.after(timeout)) and not self.done:
             raise self._timeout(timeout)
         answer = self._answer
-        assert answer is not None
+        if isinstance(answer, tuple):
+            return self._value(*answer)
         if isinstance(answer, LinkError):
-            raise answer
-        kind, body = answer
+            raise answer.again()
+        raise UsageError("this call was abandoned", host=self._link.host, doing="asking for a result")
+
+    def _value(self, kind: int, body: bytes) -> Any:
         host = self._link.host
         if kind == messages.RESULT:
             return self._decoded(body)
@@ -134,9 +140,16 @@ class Call(Waiter):
         if kind == messages.REFUSED:
             reason = self._decoded(body)
             raise ValueNotTransferable(
-                str(reason), host=host, doing="fetching a result", advice="use a proxy for it, or convert it on the target"
+                str(reason),
+                host=host,
+                doing="fetching a result",
+                advice="use a proxy for it, or convert it on the target",
             )
-        raise rebuild(body, host)
+        try:
+            error = rebuild(body, host)
+        except ProtocolError as violation:
+            raise self._link.engine.violated(str(violation)) from None
+        raise error
 
     def abandon(self) -> None:
         """Nobody will ask for the result: the target need not run the call if it has not begun."""
@@ -146,20 +159,21 @@ class Call(Waiter):
         try:
             return values.decode(body)
         except ProtocolError as error:
-            raise ProtocolViolation(str(error), host=self._link.host, doing="reading a result of the target") from None
+            raise self._link.engine.violated(str(error)) from None
 
     def _kept(self, plain: Any) -> Kept:
         if isinstance(plain, tuple) and len(plain) == 3 and isinstance(plain[0], bool) and isinstance(plain[2], bool):
             return Kept(*plain)
-        raise ProtocolViolation(
-            "an answer of the wrong form", host=self._link.host, doing="reading a result of the target"
-        )
+        raise self._link.engine.violated("an answer of the wrong form")
 
-    def _timeout(self, timeout: float | None) -> CallTimeout:
+    def _timeout(self, timeout: float | None) -> LinkError:
+        lost = self._link.engine.lost
+        if lost is not None:
+            return lost.again()
         silent = self._link.engine.silent_for
         link = f"; the target has been silent for {silent:.0f} s" if silent > SUSPECT_AFTER else ""
         return CallTimeout(
-            f"no answer within {timeout:g} s{link}",
+            f"no answer within {timeout or 0:g} s{link}",
             host=self._link.host,
             doing="calling the target",
             advice="the call goes on: ask for its result again, or give it more time",

@@ -6,6 +6,8 @@ trying again cannot help. Errors that the target's own code raised are made in `
 
 from __future__ import annotations
 
+import copy
+
 from crl.errors import RemoteWorldError
 
 __all__ = [
@@ -25,6 +27,10 @@ class LinkError(RemoteWorldError):
     """Base of the link's errors."""
 
     definite = False
+
+    def again(self) -> LinkError:
+        """A fresh copy, so that each thread that raises it has a traceback of its own."""
+        return copy.copy(self)
 
 
 class LinkStartError(LinkError):
@@ -72,6 +78,7 @@ class RemoteError(RemoteWorldError):
     def __init__(
         self, message: str, class_name: str = "", remote_traceback: str = "", *, host: str | None = None
     ) -> None:
-        super().__init__(message, class_name, remote_traceback, host=host, doing=f"code on the target raised {class_name}")
+        doing = f"code on the target raised {class_name}"
+        super().__init__(message, class_name, remote_traceback, host=host, doing=doing)
         self.class_name = class_name
         self.remote_traceback = remote_traceback

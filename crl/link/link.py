@@ -8,7 +8,6 @@ operation under way with the same clear reason, and that closing leaves nothing 
 from __future__ import annotations
 
 import itertools
-import logging
 import secrets
 import socket
 import threading
@@ -18,23 +17,26 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from crl.deadlines import Deadline
+from crl.errors import UsageError
 from crl.link import processes, tunnels
 from crl.link._engine import HEARTBEAT, Engine
+from crl.link._output import OutputLog
 from crl.link.calls import Call, Keep, encode_request
-from crl.link.errors import LinkError, LinkLost, LinkStartError
+from crl.link.errors import LinkError, LinkStartError
 from crl.link.lane import Lane
 from crl.link.processes import CommandLine, Environment, RemoteProcess, RunResult
 from crl.link.program import piece
-from crl.link.startup import start_program
+from crl.link.startup import Started, start_program
 from crl.link.streams import InputStream, OutputStream
 from crl.link.tunnels import Address, Connection, Tunnel, TunnelError
 from crl.link.wire import messages, values
-from crl.link.wire.errors import ProtocolError
+from crl.link.wire.errors import NotTransferable, ProtocolError
 
 __all__ = ["Link", "LinkFacts", "Statistics"]
 
 START_TIMEOUT: Final = 30.0
 CLOSE_TIMEOUT: Final = 5.0
+OUTPUT_PATIENCE: Final = 1.0
 SERVICE_TIMEOUT: Final = 60.0
 GRACE: Final = 60.0
 PIECES: Final = {
@@ -74,13 +76,12 @@ class Statistics:
 class Link:
     """A running link; make one with `Link.start`."""
 
-    def __init__(self, lane: Lane, engine_arguments: tuple[Any, ...], facts: LinkFacts) -> None:
-        session, early = engine_arguments
+    def __init__(self, lane: Lane, started: Started, facts: LinkFacts) -> None:
         self.host = lane.host
         self.facts = facts
         self.statistics = Statistics()
         self._lane = lane
-        self._numbers = itertools.count(1)
+        self._last_number = 0
         self._handles = itertools.count(1)
         self._prefix = secrets.token_hex(4)
         self._lock = threading.Lock()
@@ -91,11 +92,12 @@ class Link:
         self._tunnels: list[Tunnel] = []
         self._loaded: set[str] = set()
         self._load_lock = threading.Lock()
-        self._output_logger = logging.getLogger(f"crl.remote.{lane.host}")
-        self._closing = False
-        self._ended = Call(self, 0)
-        self.engine = Engine(lane.channel, session, lane.host, self._on_message, self._on_lost)
-        for message in early:
+        self._output = OutputLog(lane.host)
+        self._closing = self._given_back = False
+        self.engine = Engine(
+            lane.channel, started.session, lane.host, started.end_mark, self._on_message, self._on_lost
+        )
+        for message in started.messages:
             self._on_message(message)
 
     @classmethod
@@ -112,11 +114,11 @@ class Link:
             PythonTooOld: It is older than 2.7 or 3.6.
             LinkStartError: It did not start.
         """
-        config: dict[str, object] = {"epoch": 1, "heartbeat": HEARTBEAT, "grace": GRACE}
+        config: dict[str, object] = {"heartbeat": HEARTBEAT, "grace": GRACE}
         started = start_program(lane, config, python, Deadline.after(timeout))
-        return cls(lane, (started.session, started.messages), _facts(started.hello, lane.host))
+        return cls(lane, started, _facts(started.hello, lane.host))
 
-    # -- calls -------------------------------------------------------------------------------------------------------
+    # -- calls -----------------------------------------------------------------------------------------------------
 
     def submit_evaluate(self, source: str, *, keep: Keep | None = None) -> Call:
         """Have an expression evaluated, or statements executed, without waiting for the answer."""
@@ -165,17 +167,22 @@ class Link:
 
     def service(self, name: str, *args: Any, timeout: float | None = SERVICE_TIMEOUT) -> Any:
         """Ask a service of the remote program; its part of the program is sent on first use."""
+        return self.submit_service(name, *args).result(timeout)
+
+    def submit_service(self, name: str, *args: Any) -> Call:
+        """Ask a service of the remote program without waiting for the answer."""
         self._load(name.partition(".")[0])
-        return self._submit(messages.CALL, encode_request(messages.SERVICE, name, args, keep=None)).result(timeout)
+        return self._submit(messages.CALL, encode_request(messages.SERVICE, name, args, keep=None))
 
     def abandon(self, call: Call) -> None:
         """Drop a call that nobody waits for."""
-        with self._lock:
-            known = self._calls.pop(call.number, None)
-        if known is not None and self.engine.lost is None:
-            self.send(messages.pack(messages.CANCEL, call.number))
+        known = self._calls.pop(call.number, None)
+        if known is not None:
+            call.answer(UsageError("this call was abandoned", host=self.host))
+            with suppress(LinkError):  # a lost link runs nothing any more
+                self.send(messages.pack(messages.CANCEL, call.number))
 
-    # -- processes and tunnels -------------------------------------------------------------------------------------------
+    # -- processes and tunnels -------------------------------------------------------------------------------------
 
     def run(
         self,
@@ -209,8 +216,8 @@ class Link:
         self._load("process")
         nonce = processes.new_nonce()
         with self._lock:
-            number = next(self._numbers)
-            next(self._numbers), next(self._numbers)
+            number = self._last_number + 1
+            self._last_number += 3
             # Known before it is started: its output may come before the answer.
             process = RemoteProcess(self, number, 0, nonce)
             self._processes[number] = process
@@ -234,10 +241,10 @@ class Link:
         return int(self.service("process.detach", plain, None if env is None else dict(env), cwd))
 
     def connect(self, address: Address, timeout: float = 10.0) -> socket.socket:
-        """A local socket whose other end is at an address that the target reaches.
+        r"""A local socket whose other end is at an address that the target reaches.
 
         Args:
-            address: ``(host, port)``, the path of a unix socket, or ``"\\0name"`` for an abstract one.
+            address: ``(host, port)``, the path of a unix socket, or ``"\0name"`` for an abstract one.
             timeout: Seconds for connecting.
 
         Raises:
@@ -257,7 +264,7 @@ class Link:
         address = tunnels.plain_address(address)
         self._load("tunnel")
         with self._lock:
-            number = next(self._numbers)
+            number = self._last_number = self._last_number + 1
             connection = Connection(self, number, sock)
             self._inputs[number] = self._outputs[number] = connection
             self.engine.busy_streams += 1
@@ -283,23 +290,23 @@ class Link:
             self._tunnels.append(tunnel)
         return tunnel
 
-    # -- for the parts of the link ------------------------------------------------------------------------------------
+    # -- for the parts of the link ---------------------------------------------------------------------------------
 
     def send(self, message: bytes, order: int | None = None) -> None:
         """Send one message; those of one order (the number of a stream) arrive in order and give way to calls."""
         self.engine.send(message, order)
 
-    def grant(self, number: int, count: int) -> None:
-        """Tell the target that `count` bytes of a stream were used."""
+    def grant(self, number: int, limit: int) -> None:
+        """Tell the target how many bytes it may send in all on a stream."""
         with suppress(LinkError):  # a lost link needs no credit
-            self.send(messages.pack(messages.CREDIT_MORE, number, messages.CREDIT.pack(count)))
+            self.send(messages.pack(messages.CREDIT_TO, number, messages.CREDIT.pack(limit)))
 
     def forget_stream(self, number: int) -> None:
         """A connection is over."""
         with self._lock:
+            self._outputs.pop(number, None)
             if self._inputs.pop(number, None) is not None:
                 self.engine.busy_streams -= 1
-            self._outputs.pop(number, None)
 
     def forget_tunnel(self, tunnel: Tunnel) -> None:
         """A tunnel has stopped listening."""
@@ -315,11 +322,17 @@ class Link:
             self._inputs.pop(number + 2, None)
 
     def _submit(self, kind: int, body: bytes) -> Call:
-        number = next(self._numbers)
+        with self._lock:
+            number = self._last_number = self._last_number + 1
+            self.statistics.requests += 1
         call = self._calls[number] = Call(self, number)
-        self.statistics.requests += 1
         try:
             self.engine.send(messages.pack(kind, number, body))
+        except NotTransferable as error:
+            self._calls.pop(number, None)
+            raise UsageError(
+                str(error), host=self.host, doing="calling the target", advice="send it in pieces, or as a file"
+            ) from None
         except BaseException:
             self._calls.pop(number, None)
             raise
@@ -334,31 +347,57 @@ class Link:
                         self._submit(messages.LOAD, values.encode(piece(name))).result(SERVICE_TIMEOUT)
                         self._loaded.add(name)
 
-    # -- what the target says; in the reading thread ----------------------------------------------------------------------
+    # -- what the target says; in the reading thread ---------------------------------------------------------------
 
     def _on_message(self, message: bytes) -> None:
+        """Hand one message to whom it concerns; harmless when it is repeated after an interruption."""
         try:
             kind, number, body = messages.unpack(message)
         except ProtocolError as error:
-            self.engine.give_up(LinkLost(str(error), host=self.host, doing="reading what the target sent"))
+            self.engine.violated(str(error))
             return
-        if messages.RESULT <= kind <= messages.REFUSED:
+        if kind == messages.OUTPUT and number in (1, 2):
+            self._output.take(number, body)
+        elif number > self._last_number:
+            self.engine.violated(f"a message of kind {kind} with number {number}, which was never used")
+        elif messages.RESULT <= kind <= messages.REFUSED:
             call = self._calls.pop(number, None)
             if call is not None:
                 call.answer((kind, body))
-        elif kind == messages.DATA and number in self._inputs:
-            self._inputs[number].take(body)
-        elif kind == messages.END and number in self._inputs:
-            self._inputs[number].end()
-        elif kind == messages.CREDIT_MORE and number in self._outputs and len(body) == messages.CREDIT.size:
-            self._outputs[number].more_credit(messages.CREDIT.unpack(body)[0])
-        elif kind == messages.EXIT and number in self._processes and len(body) == messages.EXIT_BODY.size:
-            process = self._processes[number]
-            self._forget_process(number)
+        elif not self._on_stream_message(kind, number, message, body):
+            self.engine.violated(f"a message of kind {kind} and {len(body)} bytes that the protocol forbids")
+
+    def _on_stream_message(self, kind: int, number: int, message: bytes, body: bytes) -> bool:
+        """What concerns a stream, which may have been forgotten by now; False when it breaks the rules."""
+        source, sink = self._inputs.get(number), self._outputs.get(number)
+        if kind == messages.DATA:
+            return source is None or source.take(message)
+        if kind == messages.CREDIT_TO:
+            if len(body) != messages.CREDIT.size:
+                return False
+            if sink is not None:
+                sink.allow(messages.CREDIT.unpack(body)[0])
+        elif kind == messages.END:
+            if source is not None:
+                source.end()
+        elif kind == messages.RESET:
+            for side in (source, sink):
+                if side is not None:
+                    side.reset()
+        elif kind == messages.EXIT:
+            return self._on_exit(number, body)
+        else:
+            return False
+        return True
+
+    def _on_exit(self, number: int, body: bytes) -> bool:
+        if len(body) != messages.EXIT_BODY.size:
+            return False
+        process = self._processes.get(number)
+        if process is not None:
             process.exited(*messages.EXIT_BODY.unpack(body))
-        elif kind == messages.OUTPUT:
-            level = logging.INFO if number == 1 else logging.WARNING
-            self._output_logger.log(level, "%s", body.decode("utf-8", "replace").rstrip("\n"))
+            self._forget_process(number)
+        return True
 
     def _on_lost(self, reason: LinkError) -> None:
         with self._lock:
@@ -367,17 +406,16 @@ class Link:
             inputs, self._inputs = self._inputs, {}
             self._outputs = {}
             open_tunnels = list(self._tunnels)
+        for tunnel in open_tunnels:
+            tunnel.close()
         for call in calls.values():
             call.answer(reason)
         for process in running.values():
             process.lost(reason)
         for stream in inputs.values():
             stream.end(reason)
-        for tunnel in open_tunnels:
-            tunnel.close()
-        self._ended.answer(reason)
 
-    # -- life ------------------------------------------------------------------------------------------------------------
+    # -- life ------------------------------------------------------------------------------------------------------
 
     @property
     def alive(self) -> bool:
@@ -385,20 +423,35 @@ class Link:
         return self.engine.lost is None
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> bool:
-        """End the remote program and give the terminal back to the shell.
+        """End the remote program and give the terminal back to the shell; again is harmless.
 
         Returns:
-            True when the shell has its terminal again; False when the link was lost or did not end in time.
+            True when the shell has its terminal again, also after the remote program was killed; False when the link
+            was lost with the terminal, or the program did not end in time.
         """
         with self._lock:
-            if self._closing or self.engine.lost is not None:
+            first, self._closing = not self._closing, True
+        if self.engine.foreign:
+            return False
+        deadline = Deadline.after(timeout)
+        if first and self.engine.lost is None:
+            for tunnel in list(self._tunnels):
+                tunnel.close()
+            with suppress(LinkError):  # lost meanwhile: then there is nobody to tell
+                self.send(messages.pack(messages.CLOSE, 0))
+        self.engine.close(deadline)
+        self._output.close(OUTPUT_PATIENCE)
+        return self._give_back()
+
+    def _give_back(self) -> bool:
+        """Hand the terminal back to the shell, once, where the remote program left it."""
+        with self._lock:
+            after = None if self._given_back else self.engine.after
+            if after is None:
                 return False
-            self._closing = True
-        for tunnel in list(self._tunnels):
-            tunnel.close()
-        with suppress(LinkError):  # lost meanwhile: then there is nobody to tell
-            self.send(messages.pack(messages.CLOSE, 0))
-        return self.engine.close(Deadline.after(timeout), self._lane.give_back)
+            self._given_back = True
+        self._lane.give_back(after)
+        return True
 
     def __enter__(self) -> Link:
         return self

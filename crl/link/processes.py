@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from crl.deadlines import Deadline
 from crl.link._engine import Waiter
-from crl.link.errors import CallTimeout, LinkError
+from crl.link.errors import CallTimeout, LinkError, LinkLost
 from crl.link.streams import InputStream, OutputStream
 
 if TYPE_CHECKING:
@@ -120,12 +120,13 @@ class RemoteProcess:
         """
         if not self._link.engine.wait(self._exit, Deadline.after(timeout)):
             raise CallTimeout(
-                f"process {self.pid} still runs after {timeout:g} s", host=self._link.host, doing="waiting for a process"
+                f"process {self.pid} still runs after {timeout or 0:g} s",
+                host=self._link.host,
+                doing="waiting for a process",
             )
-        if self._status is None:
-            assert self._error is not None
-            raise self._error
-        return self._status
+        if self._status is not None:
+            return self._status
+        raise (self._error or LinkLost("the link is gone", host=self._link.host)).again()
 
     def send_signal(self, signum: int) -> bool:
         """Send a signal to its process group; False when it has ended."""
@@ -143,6 +144,11 @@ class RemoteProcess:
         alive = self._link.service("process.kill", self._number, grace, self._nonce, timeout=grace + KILL_TIMEOUT)
         return tuple(int(pid) for pid in alive)
 
+    def kill_soon(self) -> None:
+        """Have it and all its children ended, without waiting for it."""
+        with suppress(LinkError):  # when the link is gone, so is everything that it owned
+            self._link.submit_service("process.kill", self._number, KILL_GRACE, self._nonce)
+
     def exited(self, complete: bool, status: int) -> None:
         """It has ended; called by the reading thread."""
         self._status = status
@@ -155,7 +161,7 @@ class RemoteProcess:
     def lost(self, error: LinkError) -> None:
         """The link is gone; called by the thread that found out."""
         self._error = error
-        self.stdin.end()
+        self.stdin.end(error)
         self.stdout.end(error)
         self.stderr.end(error)
         self._exit.finish()
@@ -184,6 +190,12 @@ def run_to_end(process: RemoteProcess, stdin: bytes, timeout: float | None) -> R
         status = process.wait(deadline.remaining())
     except CallTimeout:
         raise _timed_out(process, timeout) from None
+    except LinkError:
+        raise
+    except BaseException:
+        # Ctrl-C or a timeout of the test: nobody will wait for it any more, so nothing of it may stay.
+        process.kill_soon()
+        raise
     duration = time.monotonic() - started
     return RunResult(status, process.stdout.collected(), process.stderr.collected(), duration, process.complete)
 

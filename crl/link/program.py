@@ -68,9 +68,8 @@ def _without_comments(text: str) -> str:
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
             first = node.body[0]
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
-                assert first.end_lineno is not None
-                for number in range(first.lineno - 1, first.end_lineno):
+            if ast.get_docstring(node, clean=False) is not None:
+                for number in range(first.lineno - 1, first.end_lineno or first.lineno):
                     lines[number] = ""
                 if len(node.body) == 1:
                     lines[first.lineno - 1] = " " * first.col_offset + "pass"

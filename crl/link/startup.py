@@ -22,6 +22,7 @@ from crl.link.wire.session import Session
 __all__ = ["INTERPRETERS", "Started", "start_program"]
 
 INTERPRETERS = ("python3", "python", "/usr/libexec/platform-python", "python2")
+EPOCH = 1
 TOO_OLD_STATUS = 93
 TRANSCRIPT_SIZE = 4000
 ROWS, COLUMNS = 50, 200
@@ -32,14 +33,14 @@ STAGE = (
     "import sys,os,zlib,binascii\n"
     "v=sys.version_info\n"
     'os.write(1,("%s"[::-1]+":%%d.%%d;"%%v[:2]).encode())\n'
-    "if v<(2,7) or (3,)<=v<(3,6): sys.exit({too_old})\n"
+    f"if v<(2,7) or (3,)<=v<(3,6): sys.exit({TOO_OLD_STATUS})\n"
     'd=b""\n'
     'while d[-3:]!=b"\\n.\\n":\n'
     " c=os.read(0,65536)\n"
     " if not c: sys.exit(1)\n"
     " d+=c\n"
-    'exec(compile(zlib.decompress(binascii.a2b_base64(d[:-2])),"<_crl.boot>","exec"),{{"__name__":"_crl"}})'
-).format(too_old=TOO_OLD_STATUS)
+    'exec(compile(zlib.decompress(binascii.a2b_base64(d[:-2])),"<_crl.boot>","exec"),{"__name__":"_crl"})'
+)
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,13 @@ class Started:
         session: The session, which has taken all bytes read so far.
         hello: The encoded facts of the greeting.
         messages: Messages that came with the greeting.
+        end_mark: What the shell prints before a status and ``;`` when the program does not end in order.
     """
 
     session: Session
     hello: bytes
     messages: tuple[bytes, ...]
+    end_mark: bytes
 
 
 def start_program(lane: Lane, config: dict[str, object], python: str | None, deadline: Deadline) -> Started:
@@ -62,7 +65,7 @@ def start_program(lane: Lane, config: dict[str, object], python: str | None, dea
 
     Args:
         lane: The terminal with an idle shell.
-        config: Settings for the remote program, among them its ``epoch``.
+        config: Settings for the remote program.
         python: The interpreter to use, by name or path; None tries the usual names.
         deadline: When to give up.
 
@@ -75,15 +78,18 @@ def start_program(lane: Lane, config: dict[str, object], python: str | None, dea
     conversation = _Conversation(lane, deadline)
     lane.send_line(start_line(token, (python,) if python else INTERPRETERS))
     _await_interpreter(conversation, token, python)
-    conversation.write(encoded_program(config))
-    epoch = config["epoch"]
-    assert isinstance(epoch, int)
-    session = Session(epoch)
+    conversation.write(encoded_program({**config, "epoch": EPOCH}))
+    session = Session(EPOCH)
     messages = session.receive(conversation.take())
     while session.hello is None:
         messages.extend(session.receive(conversation.read()))
-        _check_ended(conversation, token, session.decoder.noise, [], python)
-    return Started(session, session.hello, tuple(messages))
+        _check_ended(conversation, token, session.decoder.noise + session.decoder.rest(), [], python)
+    return Started(session, session.hello, tuple(messages), _end_mark(token))
+
+
+def _end_mark(token: str) -> bytes:
+    """The two halves of the token, which nowhere stand together but in what the line prints at a bad end."""
+    return (token[8:] + token[:8]).encode()
 
 
 def start_line(token: str, interpreters: tuple[str, ...]) -> str:
@@ -97,7 +103,9 @@ def start_line(token: str, interpreters: tuple[str, ...]) -> str:
     stage = f"exec({json.dumps(STAGE % token[::-1])})"
     names = " ".join("'" + name.replace("'", "'\\''") + "'" for name in interpreters)
     return (
-        f"crl_s=$(stty -g 2>/dev/null); stty raw -echo rows {ROWS} cols {COLUMNS} 2>/dev/null; crl_r=127; "
+        # A terminal at the end of a pipe has no size, which some programs take badly.
+        f'crl_s=$(stty -g 2>/dev/null); [ "$(stty size 2>/dev/null)" != "0 0" ] || stty rows {ROWS} cols {COLUMNS}; '
+        f"stty raw -echo 2>/dev/null; crl_r=127; "
         f'for crl_p in {names}; do command -v "$crl_p" >/dev/null 2>&1 || continue; '
         f"\"$crl_p\" -S -c '{stage}'; crl_r=$?; [ $crl_r -eq {TOO_OLD_STATUS} ] || [ $crl_r -eq 127 ] || "
         f'[ $crl_r -eq 126 ] || break; done; [ -z "$crl_s" ] || stty "$crl_s"; '
@@ -189,7 +197,7 @@ def _check_ended(
     conversation: _Conversation, token: str, data: bytes, too_old: list[str], python: str | None
 ) -> None:
     """Raise when the line is over: there was no interpreter, or it ended."""
-    ended = re.search(re.escape((token[8:] + token[:8]).encode()) + rb":(\d+);", data)
+    ended = re.search(re.escape(_end_mark(token)) + rb":(\d+);", data)
     if ended is None:
         return
     conversation.lane.give_back(data[ended.end() :])

@@ -39,6 +39,9 @@ class InputStream:
         self._ended = False
         self._collecting = False
         self._waiter: Waiter | None = None
+        self._last: bytes | None = None
+        self._received = 0
+        self._used = 0
         self.error: LinkError | None = None
 
     def collect(self) -> None:
@@ -46,15 +49,25 @@ class InputStream:
         with self._lock:
             self._collecting = True
 
-    def take(self, data: bytes) -> None:
-        """Bytes have arrived; called by the reading thread."""
+    def take(self, message: bytes) -> bool:
+        """A message with bytes has arrived; called by the reading thread, which may be interrupted and call again.
+
+        Returns:
+            False when the target sends more than it was allowed to.
+        """
+        size = len(message) - messages.HEAD.size
         with self._lock:
-            self._pieces.append(data)
+            if message is not self._last and not (self._pieces and message is self._pieces[-1]):
+                self._pieces.append(message)
+                self._received += size
+            self._last = message
+            allowed = self._received <= self._used + messages.STREAM_CREDIT
             waiter, collecting = self._waiter, self._collecting
-        if collecting:
-            self._link.grant(self._number, len(data))
         if waiter is not None:
             waiter.finish()
+        if collecting:
+            self._grant(size)
+        return allowed
 
     def end(self, error: LinkError | None = None) -> None:
         """Nothing more will arrive; called by the reading thread."""
@@ -64,6 +77,10 @@ class InputStream:
             waiter = self._waiter
         if waiter is not None:
             waiter.finish()
+
+    def reset(self) -> None:
+        """The target's end has failed; called by the reading thread."""
+        self.end()
 
     def read(self, timeout: float | None = None) -> bytes:
         """The next bytes, as many as are there; ``b""`` at the end.
@@ -76,28 +93,38 @@ class InputStream:
         while True:
             with self._lock:
                 if self._pieces:
-                    data = b"".join(self._pieces)
-                    self._pieces.clear()
+                    data = self._joined()
                     break
                 if self._ended:
                     if self.error is not None:
-                        raise self.error
+                        raise self.error.again()
                     return b""
-                self._waiter = waiter = Waiter()
+                waiter = self._waiter = _fresh(self._waiter)
             if not self._link.engine.wait(waiter, deadline):
                 raise CallTimeout(
                     f"no output within {timeout:g} s", host=self._link.host, doing="reading a process's output"
                 )
         if not self._collecting:
-            self._link.grant(self._number, len(data))
+            self._grant(len(data))
         return data
 
     def collected(self) -> bytes:
         """Take all that has come, without waiting."""
         with self._lock:
-            data = b"".join(self._pieces)
-            self._pieces.clear()
+            return self._joined()
+
+    def _joined(self) -> bytes:
+        if self._pieces:
+            self._last = self._pieces[-1]
+        data = b"".join([memoryview(piece)[messages.HEAD.size :] for piece in self._pieces])
+        self._pieces.clear()
         return data
+
+    def _grant(self, count: int) -> None:
+        with self._lock:
+            self._used += count
+            limit = self._used + messages.STREAM_CREDIT
+        self._link.grant(self._number, limit)
 
     @property
     def ended(self) -> bool:
@@ -118,39 +145,45 @@ class OutputStream:
         self._link = link
         self._number = number
         self._lock = threading.Lock()
-        self._credit = messages.STREAM_CREDIT
+        self._sent = 0
+        self._limit = messages.STREAM_CREDIT
         self._waiter: Waiter | None = None
         self._over = False
+        self._error: LinkError | None = None
 
-    def more_credit(self, count: int) -> None:
-        """The target has used `count` bytes; called by the reading thread."""
+    def allow(self, limit: int) -> None:
+        """The target takes `limit` bytes in all; called by the reading thread."""
         with self._lock:
-            self._credit += count
+            self._limit = max(self._limit, limit)
             waiter = self._waiter
         if waiter is not None:
             waiter.finish()
 
-    def end(self) -> None:
+    def end(self, error: LinkError | None = None) -> None:
         """The target takes nothing any more; called by the reading thread."""
         with self._lock:
             self._over = True
+            self._error = self._error or error
             waiter = self._waiter
         if waiter is not None:
             waiter.finish()
+
+    def reset(self) -> None:
+        """Nobody reads at the target's end any more; called by the reading thread."""
+        self.end()
 
     def write(self, data: bytes | memoryview, timeout: float | None = None) -> None:
         """Send all of `data`, waiting for credit.
 
         Raises:
             BrokenPipeError: Nobody reads at the target's end.
+            LinkLost: The link is gone.
             CallTimeout: The target did not take it in that time; part of it may have been taken.
         """
         deadline = Deadline.after(timeout)
         view = memoryview(data)
         while view:
-            count = min(len(view), PIECE, self._wait_for_credit(deadline, timeout))
-            with self._lock:
-                self._credit -= count
+            count = self._reserve(min(len(view), PIECE), deadline, timeout)
             self._link.send(messages.pack(messages.DATA, self._number, bytes(view[:count])), self._number)
             view = view[count:]
 
@@ -161,17 +194,27 @@ class OutputStream:
         if not over:
             self._link.send(messages.pack(messages.END, self._number), self._number)
 
-    def _wait_for_credit(self, deadline: Deadline, timeout: float | None) -> int:
+    def _reserve(self, wanted: int, deadline: Deadline, timeout: float | None) -> int:
+        """Wait until the target takes more, and take as much of that as is wanted."""
         while True:
             with self._lock:
+                if self._error is not None:
+                    raise self._error.again()
                 if self._over:
                     raise BrokenPipeError(f"nobody reads this stream on {self._link.host} any more")
-                if self._credit > 0:
-                    return self._credit
-                self._waiter = waiter = Waiter()
+                count = min(wanted, self._limit - self._sent)
+                if count > 0:
+                    self._sent += count
+                    return count
+                waiter = self._waiter = _fresh(self._waiter)
             if not self._link.engine.wait(waiter, deadline):
                 raise CallTimeout(
                     f"the target took no more input within {timeout:g} s",
                     host=self._link.host,
                     doing="writing to a process",
                 )
+
+
+def _fresh(waiter: Waiter | None) -> Waiter:
+    """A waiter for the next change; threads that wait for the same one share it."""
+    return Waiter() if waiter is None or waiter.done else waiter

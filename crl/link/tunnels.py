@@ -11,13 +11,14 @@ import logging
 import os
 import select
 import socket
+import struct
 import threading
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from crl.errors import RemoteWorldError, UsageError
-from crl.link._driver import driver
+from crl.link._driver import Registration, driver
 from crl.link.errors import LinkError
 from crl.link.wire import messages
 
@@ -38,7 +39,7 @@ class TunnelError(RemoteWorldError):
 
 
 def plain_address(address: Address) -> Address:
-    """Check an address: ``(host, port)``, the path of a unix socket, or an abstract name that begins with ``\\0``.
+    r"""Check an address: ``(host, port)``, the path of a unix socket, or an abstract name that begins with ``\0``.
 
     Raises:
         UsageError: It is none of them.
@@ -67,13 +68,18 @@ class Connection:
         self._link = link
         self._number = number
         self._socket = sock
-        sock.setblocking(False)
-        self._in = sock.fileno()
-        self._out = os.dup(self._in)
+        sock.settimeout(0.0)
+        self._second = os.dup(sock.fileno())
+        self._in: Registration | None = None
+        self._out: Registration | None = None
         self._lock = threading.Lock()
-        self._credit = messages.STREAM_CREDIT
+        self._sent = 0
+        self._limit = messages.STREAM_CREDIT
         self._starved = False
-        self._pending: deque[bytes] = deque()
+        self._pending: deque[memoryview] = deque()
+        self._last: bytes | None = None
+        self._received = 0
+        self._used = 0
         self._local_ended = False
         self._remote_ended = False
         self._write_shut = False
@@ -81,58 +87,73 @@ class Connection:
 
     def begin(self) -> None:
         """Start moving bytes."""
-        driver.add(self._in, self._on_readable, select.EPOLLIN)
-        driver.add(self._out, self._on_writable, 0)
-
-    # -- from the target; called by the reading thread ------------------------------------------------------------------
-
-    def take(self, data: bytes) -> None:
-        """Bytes for the local socket."""
         with self._lock:
-            self._pending.append(data)
+            if self._closed:
+                return
+            self._in = driver.add(self._socket.fileno(), self._on_readable, select.EPOLLIN)
+            self._out = driver.add(self._second, self._on_writable, select.EPOLLOUT)
+
+    # -- from the target; called by the reading thread -------------------------------------------------------------
+
+    def take(self, message: bytes) -> bool:
+        """Bytes for the local socket; False when the target sends more than it was allowed to."""
+        data = memoryview(message)[messages.HEAD.size :]
+        with self._lock:
+            if message is not self._last:
+                self._pending.append(data)
+                self._received += len(data)
+            self._last = message
+            allowed = self._received <= self._used + messages.STREAM_CREDIT
         self._write_pending()
+        return allowed
 
     def end(self, error: LinkError | None = None) -> None:
         """The target's direction has ended; with an error, the whole connection."""
         if error is not None:
-            self.close()
+            self.abort()
             return
         with self._lock:
             self._remote_ended = True
         self._write_pending()
 
-    def more_credit(self, count: int) -> None:
-        """The target has used that many bytes."""
-        with self._lock:
-            self._credit += count
-            starved, self._starved = self._starved, False
-        if starved:
-            driver.arm(self._in, select.EPOLLIN)
+    def reset(self) -> None:
+        """The connection was reset at the target: it is reset here."""
+        self.abort()
 
-    # -- the I/O thread ------------------------------------------------------------------------------------------------
+    def allow(self, limit: int) -> None:
+        """The target takes that many bytes in all."""
+        with self._lock:
+            self._limit = max(self._limit, limit)
+            starved, self._starved = self._starved, False
+            registration = self._in
+        if starved and registration is not None:
+            registration.arm(select.EPOLLIN)
+
+    # -- the I/O thread --------------------------------------------------------------------------------------------
 
     def _on_readable(self, _events: int) -> None:
         with self._lock:
-            if self._closed:
+            if self._closed or self._in is None:
                 return
-            if self._credit <= 0:
+            registration = self._in
+            room = self._limit - self._sent
+            if room <= 0:
                 self._starved = True
                 return
-            size = min(READ_SIZE, self._credit)
         try:
-            data = self._socket.recv(size)
+            data = self._socket.recv(min(READ_SIZE, room))
         except BlockingIOError:
-            driver.arm(self._in, select.EPOLLIN)
+            registration.arm(select.EPOLLIN)
             return
         except OSError:
-            self._reset()
+            self._reset_both()
             return
         with suppress(LinkError):  # a lost link closes this connection by itself
             if data:
                 with self._lock:
-                    self._credit -= len(data)
+                    self._sent += len(data)
                 self._link.send(messages.pack(messages.DATA, self._number, data), self._number)
-                driver.arm(self._in, select.EPOLLIN)
+                registration.arm(select.EPOLLIN)
             else:
                 with self._lock:
                     self._local_ended = True
@@ -143,36 +164,44 @@ class Connection:
         self._write_pending()
 
     def _write_pending(self) -> None:
-        written = 0
+        """Write what the local socket takes, and tell the target how much more it may send."""
         with self._lock:
-            if self._closed:
+            if self._closed or self._out is None:
                 return
+            before = self._used
             try:
-                while self._pending:
-                    count = self._socket.send(self._pending[0])
-                    written += count
-                    if count == len(self._pending[0]):
-                        self._pending.popleft()
-                    else:
-                        self._pending[0] = self._pending[0][count:]
-            except BlockingIOError:
-                driver.arm(self._out, select.EPOLLOUT)
+                self._write_locked(self._out)
             except OSError:
                 broken = True
             else:
                 broken = False
-                if self._remote_ended and not self._write_shut:
-                    self._write_shut = True
-                    with suppress(OSError):  # the local end was faster
-                        self._socket.shutdown(socket.SHUT_WR)
-        if written:
-            self._link.grant(self._number, written)
-        if "broken" in locals() and broken:
-            self._reset()
-        else:
-            self._close_if_over()
+            used = self._used
+        if broken:
+            self._reset_both()
+            return
+        if used != before:
+            self._link.grant(self._number, used + messages.STREAM_CREDIT)
+        self._close_if_over()
 
-    def _reset(self) -> None:
+    def _write_locked(self, registration: Registration) -> None:
+        pending = self._pending
+        while pending:
+            try:
+                count = self._socket.send(pending[0])
+            except BlockingIOError:
+                registration.arm(select.EPOLLOUT)
+                return
+            self._used += count
+            if count == len(pending[0]):
+                pending.popleft()
+            else:
+                pending[0] = pending[0][count:]
+        if self._remote_ended and not self._write_shut:
+            self._write_shut = True
+            with suppress(OSError):  # the local end was faster
+                self._socket.shutdown(socket.SHUT_WR)
+
+    def _reset_both(self) -> None:
         """The local end is gone in the middle: so is the connection at the target."""
         with suppress(LinkError):  # then the target's end is gone as well
             self._link.send(messages.pack(messages.RESET, self._number), self._number)
@@ -184,15 +213,25 @@ class Connection:
         if over:
             self.close()
 
+    def abort(self) -> None:
+        """Close the local socket so that its user sees a failure and not an end."""
+        with self._lock:
+            if not self._closed and self._socket.family != socket.AF_UNIX:
+                with suppress(OSError):  # it is gone already
+                    self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
+
     def close(self) -> None:
         """Close the local socket and forget the stream."""
         with self._lock:
             if self._closed:
                 return
             self._closed = True
-        driver.remove(self._in)
-        driver.remove(self._out)
-        os.close(self._out)
+            registrations = (self._in, self._out)
+        for registration in registrations:
+            if registration is not None:
+                registration.remove()
+        os.close(self._second)
         self._socket.close()
         self._link.forget_stream(self._number)
 
@@ -211,9 +250,9 @@ class Tunnel:
         self.target = target
         name = listener.getsockname()
         self.address: Address = name if isinstance(name, str) else (name[0], name[1])
-        listener.setblocking(False)
+        listener.settimeout(0.0)
         self._closed = False
-        driver.add(listener.fileno(), self._on_connection, select.EPOLLIN)
+        self._registration = driver.add(listener.fileno(), self._on_connection, select.EPOLLIN)
 
     def _on_connection(self, _events: int) -> None:
         try:
@@ -221,8 +260,7 @@ class Tunnel:
         except OSError:
             # The peer gave up before we looked, or we were closed.
             sock = None
-        if not self._closed:
-            driver.arm(self._listener.fileno(), select.EPOLLIN)
+        self._registration.arm(select.EPOLLIN)
         if sock is not None:
             # Asking the target takes a round trip, which the I/O thread must not wait for.
             threading.Thread(target=self._join, args=(sock,), name="crl-tunnel", daemon=True).start()
@@ -239,7 +277,7 @@ class Tunnel:
         if self._closed:
             return
         self._closed = True
-        driver.remove(self._listener.fileno())
+        self._registration.remove()
         self._listener.close()
         if isinstance(self.address, str):
             with suppress(FileNotFoundError):  # somebody tidied up before us

@@ -13,7 +13,7 @@ import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self, overload
 
 from crl.deadlines import Deadline
 from crl.errors import UsageError
@@ -274,6 +274,28 @@ class Target:
             doing=f"running {shown(command)} as {account.name}",
             advice="allow it in sudoers with NOPASSWD, or put SudoShell(password=…) on the target's stack of shells",
         )
+
+    @overload
+    def start(
+        self,
+        command: Command,
+        *,
+        env: Environment | None = None,
+        cwd: str | None = None,
+        detached: Literal[False] = False,
+        pty: bool = False,
+    ) -> RemoteProcess: ...
+
+    @overload
+    def start(
+        self,
+        command: Command,
+        *,
+        env: Environment | None = None,
+        cwd: str | None = None,
+        detached: bool = False,
+        pty: bool = False,
+    ) -> RemoteProcess | DetachedProcess: ...
 
     def start(
         self,

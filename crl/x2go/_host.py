@@ -36,7 +36,7 @@ class Tunnel(Protocol):
 
     @property
     def address(self) -> Any:
-        """Where it listens: (host, port)."""
+        """Where it listens: (host, port), or the path of a unix socket."""
 
     def close(self) -> None:
         """End the listener and its connections."""
@@ -45,8 +45,8 @@ class Tunnel(Protocol):
 class Forwarder(Protocol):
     """Whatever makes tunnels: a target, or a transport of the caller's."""
 
-    def forward(self, address: Any) -> Tunnel:
-        """Listen on a free port of the loopback here, and connect to `address` there for each connection."""
+    def forward(self, address: Any, listen: Any = ..., /) -> Tunnel:
+        """Listen here on a loopback address or a unix socket, and connect to `address` there for each connection."""
 
 
 class Host(Protocol):
@@ -73,5 +73,5 @@ class Host(Protocol):
     def connect_socket(self, address: Any, timeout: float = ...) -> socket.socket:
         """A socket here joined to an address there."""
 
-    def forward(self, address: Any) -> Tunnel:
+    def forward(self, address: Any, listen: Any = ..., /) -> Tunnel:
         """As `Forwarder.forward`."""

@@ -377,6 +377,9 @@ class X2GoSession:
                 doing="looking for a session",
                 advice=f"there are: {', '.join(records) or 'none'}",
             )
+        if records[name].agent_pid is None or records[name].display is None:
+            reason = f"the server is still starting the session {name}"
+            raise X2GoSessionException(reason, host=self.target.name, doing="looking for a session")
         self.terminal_session.session_info = records[name]
 
     # The two displays.

@@ -1,45 +1,53 @@
 *** Settings ***
-Documentation     Drives a host: commands, Python, a process, a tunnel. The host is one of `crl lab up`.
-Library           TargetLibrary
-Variables         lab.py
-Suite Setup       Open Target    alpha    config=${SSH_CONFIG}
+Documentation    Drives a host: commands, Python, a process, a tunnel. The host is one of `crl lab up`.
+
+Library          TargetLibrary
+Variables        lab.py
+
+Suite Setup      Open Target    alpha    config=${SSH_CONFIG}
 
 
 *** Test Cases ***
 A Command Runs And Its Result Is An Object
-    ${result}=    Run Command    echo "out"; echo "err" >&2; exit 3
+    [Documentation]    Status and both outputs, apart.
+    ${result}    Run Command    echo "out"; echo "err" >&2; exit 3
     Should Be Equal As Integers    ${result.status}    3
     Should Be Equal    ${result.stdout.strip()}    out
     Should Be Equal    ${result.stderr.strip()}    err
 
 A Command's Status Is Asserted
+    [Documentation]    An operator and what is expected stand behind the command.
     Run Command    test -d /etc    ==    0
     Run Command    test -d /nowhere    !=    0
     Run Command    sort    ==    0    input=b\na\n    timeout=10s
 
 Python Runs There
+    [Documentation]    Expressions and functions, with their values.
     Get Remote Value    __import__('platform').system()    ==    Linux
     Get Remote Value    __import__('os').getuid()    >    0
-    ${path}=    Call Remote Function    os.path.join    /tmp    here
+    ${path}    Call Remote Function    os.path.join    /tmp    here
     Should Be Equal    ${path}    /tmp/here
 
 A Process Goes On While The Test Does
-    ${process}=    Start Process    echo started; sleep 60
+    [Documentation]    Stopping it ends its children too.
+    ${process}    Start Process    echo started; sleep 60
     Get Remote Value    __import__('os').path.exists('/proc/${process.pid}')    ==    True
-    ${result}=    Stop Process
+    ${result}    Stop Process
     Should Be True    ${result.status} < 0
     Get Remote Value    __import__('os').path.exists('/proc/${process.pid}')    ==    False    retry_for=5s
 
 A Tunnel Leads To A Service Of The Host
-    ${tunnel}=    Open Tunnel    127.0.0.1    22
+    [Documentation]    A port here that comes out at the host.
+    ${tunnel}    Open Tunnel    127.0.0.1    22
     VAR    @{scan}    ssh-keyscan    -p    ${{str($tunnel.address[1])}}    127.0.0.1
-    ${keys}=    Evaluate    subprocess.run($scan, capture_output=True, text=True, timeout=30)    modules=subprocess
+    ${keys}    Evaluate    subprocess.run($scan, capture_output=True, text=True, timeout=30)    modules=subprocess
     Should Contain    ${keys.stdout}    ssh-ed25519
 
 Another Account, By Password
+    [Documentation]    The password is a secret: it is in no log and on no command line.
     Open Target    alpha-password    alias=other    config=${SSH_CONFIG}    password=${PASSWORD}
-    ${facts}=    Get Target Facts
+    ${facts}    Get Target Facts
     Should Be Equal    ${facts.user}    pwuser
-    ${before}=    Switch Target    alpha
+    ${before}    Switch Target    alpha
     Should Be Equal    ${before}    other
     Close Target    other

@@ -38,5 +38,5 @@ def test_a_desktop_starts_and_ends(target: Target, x2go_session: X2GoSession) ->
     x2go_session.terminate()
     assert x2go_session.get_state() is AgentState.TERMINATED
     assert name not in list_sessions(target)
-    assert target.run(["pgrep", "-f", name]).status == 1
+    assert target.run(["pgrep", "-f", f"x2goagent.*{name}"]).status == 1
     assert target.run(f"ls -d .x2go/C-{name} /tmp/.x2go-*/C-{name}").status != 0

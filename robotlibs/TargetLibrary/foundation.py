@@ -18,7 +18,7 @@ from robotlibcore import DynamicCore
 
 from crl.deadlines import Deadline
 
-__all__ = ["CrlLibrary", "asserted", "seconds"]
+__all__ = ["CrlLibrary", "asserted", "make_reportable", "seconds"]
 
 T = TypeVar("T")
 PAUSE = 0.2
@@ -41,7 +41,7 @@ class CrlLibrary(DynamicCore):  # type: ignore[misc] # robotlibcore has no types
         try:
             return super().run_keyword(name, args, kwargs)
         except Exception as error:
-            _as_plain_text(error)
+            make_reportable(error)
             self.keyword_failed(error)
             raise
 
@@ -49,11 +49,36 @@ class CrlLibrary(DynamicCore):  # type: ignore[misc] # robotlibcore has no types
         """A keyword of the library has failed; libraries report here what they can see."""
 
 
+def make_reportable(error: Exception) -> None:
+    """Change an error so that Robot Framework can report it, whoever has written its text and whatever its causes are."""
+    _as_plain_text(error)
+    _cut_cycles(error)
+
+
 def _as_plain_text(error: Exception) -> None:
     """Keep an error's text from being taken for HTML: the target may have written it."""
     if str(error).startswith(_HTML):
         first, *rest = error.args or ("",)
         error.args = (f"Text: {first}", *rest)
+
+
+def _cut_cycles(error: BaseException) -> None:
+    """Make a tree of an error and its causes: Robot Framework walks them by recursion, both ways of each.
+
+    An error that is kept and raised again, a lost link's, can be the cause of the one in whose handling it is raised.
+    """
+    seen = [error]
+    for one in seen:
+        for name in ("__cause__", "__context__"):
+            other = getattr(one, name)
+            if other is None:
+                continue
+            if any(other is known for known in seen):
+                suppressed = one.__suppress_context__
+                setattr(one, name, None)
+                one.__suppress_context__ = suppressed
+            else:
+                seen.append(other)
 
 
 def seconds(time_limit: timedelta | None) -> float | None:

@@ -22,7 +22,7 @@ from crl.interactivesessions.shells.sshshell import SshShell
 from crl.link import Tunnel
 from crl.secrets import redact, to_secret
 from crl.targets import RunResult, Target, TargetFacts
-from TargetLibrary.foundation import CrlLibrary, asserted, seconds
+from TargetLibrary.foundation import CrlLibrary, asserted, make_reportable, seconds
 from TargetLibrary.processes import StartedProcess
 from TargetLibrary.registry import OpenTargets
 
@@ -126,7 +126,11 @@ class TargetLibrary(CrlLibrary):
 
     def _close_owned(self, owner: str | None) -> None:
         self._last_process = None
-        self.targets.close_all(owner)
+        try:
+            self.targets.close_all(owner)
+        except Exception as error:
+            make_reportable(error)
+            raise
 
     # Connections
 
@@ -243,7 +247,7 @@ class TargetLibrary(CrlLibrary):
 
         Example:
         | Run Command    systemctl is-active ssh    ==    0
-        | ${result}=    Run Command    uname -r    check=True
+        | ${result}    Run Command    uname -r    check=True
         | Should Start With    ${result.stdout}    6.
 
         Args:
@@ -389,8 +393,8 @@ class TargetLibrary(CrlLibrary):
         Arguments are given as they are: for a number write ``${5}``.
 
         Example:
-        | ${names}=    Call Remote Function    os.listdir    /etc
-        | ${home}=    Call Remote Function    os.path.expanduser    ~
+        | ${names}    Call Remote Function    os.listdir    /etc
+        | ${home}    Call Remote Function    os.path.expanduser    ~
 
         Args:
             function: Its name with its module (``os.path.join``), an expression for it, or a function of Python code
@@ -410,7 +414,7 @@ class TargetLibrary(CrlLibrary):
         It is closed with its target. It listens on the loopback address only.
 
         Example:
-        | ${tunnel}=    Open Tunnel    127.0.0.1    8080
+        | ${tunnel}    Open Tunnel    127.0.0.1    8080
         | Log    ${tunnel.address}[1] leads to the service
 
         Args:

@@ -7,6 +7,7 @@ it closes a target. Each keyword is one step or one look of a session.
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Any, Literal
 
 from assertionengine import AssertionOperator
@@ -26,6 +27,7 @@ __all__ = ["X2GoLibrary"]
 
 LinkSpeed = Literal["modem", "isdn", "adsl", "wan", "lan"]
 Clipboard = Literal["both", "server", "client", "none"]
+AtExit = Literal["terminate", "suspend", "leave"]
 
 LIVING = (SessionState.RUNNING, SessionState.SUSPENDED, SessionState.FAULTY)
 MINUTE = timedelta(minutes=1)
@@ -43,7 +45,8 @@ class X2GoLibrary(CrlLibrary):
     = Sessions =
 
     A session that was started is the one in use; keywords concern it, or the one whose alias or name they are given as
-    ``session``. A session ends when its target is closed, at the latest.
+    ``session``. A session ends when its target is closed, at the latest; with ``at_exit=suspend`` or ``at_exit=leave``
+    it goes on, and `Resume Session` takes it over later by its name.
 
     = Pictures =
 
@@ -92,6 +95,7 @@ class X2GoLibrary(CrlLibrary):
         link: LinkSpeed = "adsl",
         clipboard: Clipboard = "both",
         client_display: str | None = None,
+        at_exit: AtExit = "terminate",
         timeout: timedelta = MINUTE,
         **parameters: Any,
     ) -> X2GoSession:
@@ -109,13 +113,15 @@ class X2GoLibrary(CrlLibrary):
             link: How fast the way is.
             clipboard: Which way the clipboard works.
             client_display: The display here, ``:0`` or ``$DISPLAY``; by default one is started for the session alone.
+            at_exit: What becomes of the session when its target is closed.
             timeout: How long the start may take.
             **parameters: Further parameters of `crl.x2go.X2GoSession`, such as ``depth``, ``pack``, ``kbtype``.
 
         Returns:
             The session.
         """
-        parameters |= {"geometry": geometry, "link": link, "clipboard": clipboard, "client_display": client_display}
+        parameters |= {"geometry": geometry, "link": link, "clipboard": clipboard}
+        parameters |= {"client_display": client_display, "at_exit": at_exit}
         return self._start("desktop", command, alias, target, timeout, parameters)
 
     @keyword
@@ -128,6 +134,7 @@ class X2GoLibrary(CrlLibrary):
         link: LinkSpeed = "adsl",
         clipboard: Clipboard = "both",
         client_display: str | None = None,
+        at_exit: AtExit = "terminate",
         timeout: timedelta = MINUTE,
         **parameters: Any,
     ) -> X2GoSession:
@@ -140,13 +147,14 @@ class X2GoLibrary(CrlLibrary):
             link: As of `Start Desktop Session`.
             clipboard: As of `Start Desktop Session`.
             client_display: As of `Start Desktop Session`.
+            at_exit: As of `Start Desktop Session`.
             timeout: As of `Start Desktop Session`.
             **parameters: As of `Start Desktop Session`.
 
         Returns:
             The session.
         """
-        parameters |= {"link": link, "clipboard": clipboard, "client_display": client_display}
+        parameters |= {"link": link, "clipboard": clipboard, "client_display": client_display, "at_exit": at_exit}
         return self._start("application", command, alias, target, timeout, parameters)
 
     def _start(
@@ -171,8 +179,15 @@ class X2GoLibrary(CrlLibrary):
         library = _target_library()
         server = library.targets.find(target)
         session = X2GoSession(target=server, **parameters)
-        library.targets.before_closing(server, session.close)
+        library.targets.before_closing(server, partial(self._leave, session))
         return session
+
+    def _leave(self, session: X2GoSession) -> None:
+        """Close a session whose target is about to be closed, and forget it."""
+        self._sessions = {alias: other for alias, other in self._sessions.items() if other is not session}
+        if self._current is session:
+            self._current = None
+        session.close()
 
     @staticmethod
     def _is_alive(session: X2GoSession | None) -> bool:
@@ -224,19 +239,22 @@ class X2GoLibrary(CrlLibrary):
         *,
         target: str | Target | None = None,
         timeout: timedelta = MINUTE,
-    ) -> None:
+    ) -> str:
         """Ends a session and removes what it left on both sides.
 
         Args:
             session: As of `Resume Session`.
             target: As of `Resume Session`.
             timeout: How long it may take.
+
+        Returns:
+            The name that it had.
         """
         found = self._known(session) or self._new_session(target, session_name=session)
         found.terminate(timeout=timeout.total_seconds())
         found.close()
-        for alias in [alias for alias, other in self._sessions.items() if other is found]:
-            del self._sessions[alias]
+        self._sessions = {alias: other for alias, other in self._sessions.items() if other is not found}
+        return str(found.get_session_name())
 
     def _find(self, wanted: str | X2GoSession | None) -> X2GoSession:
         """The session of an alias or name; the one in use for None."""
@@ -427,11 +445,11 @@ class X2GoLibrary(CrlLibrary):
 
 
 def _target_library() -> TargetLibrary:
-    """The ``TargetLibrary`` of the suite."""
+    """The ``TargetLibrary`` of the suite; with several, the first that has open targets."""
     libraries: Any = BuiltIn().get_library_instance(all=True)
-    for library in libraries.values():
-        if isinstance(library, TargetLibrary):
-            return library
+    found = [library for library in libraries.values() if isinstance(library, TargetLibrary)]
+    for library in sorted(found, key=lambda library: not library.targets.aliases):
+        return library
     raise UsageError("the suite does not use TargetLibrary", advice="import it: Library    TargetLibrary")
 
 

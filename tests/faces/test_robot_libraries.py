@@ -5,6 +5,7 @@ Whatever a host says stays text, whatever a suite opens is closed, and no secret
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from functools import partial
 from itertools import count
@@ -19,13 +20,24 @@ from X2GoLibrary.pictures import write_new
 
 from crl.errors import UsageError
 from crl.interactivesessions.shells import SshShell
+from crl.lab import Lab
 from crl.targets import Target
 from tests.faces.artefacts import PICTURE, read, robot, secrets_in, write_suite
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 EQUAL = AssertionOperator["=="]
+
+
+@pytest.fixture
+def own_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A lab of this module's own with one host, which may be rebooted."""
+    own = Lab(tmp_path_factory.mktemp("lab") / "lab", f"f{os.getpid() % 1_000_000}", hosts=["alpha"])
+    own.up()
+    yield own
+    own.down()
 
 
 def never_opened(name: str) -> Target:
@@ -112,6 +124,40 @@ def test_pictures_never_get_the_same_file(tmp_path: Path) -> None:
     assert {path.read_bytes() for path in tmp_path.glob("one*")} == {b"1"}
 
 
+CYCLIC = """
+from robot.api.deco import keyword
+from TargetLibrary.foundation import CrlLibrary
+
+class Cyclic(CrlLibrary):
+    @keyword
+    def fail_in_circles(self):
+        kept, other = ValueError("kept"), KeyError("other")
+        kept.__context__, other.__cause__, other.__context__ = other, kept, kept
+        raise kept
+
+    @keyword
+    def fail_far_down(self):
+        error = ValueError("the end")
+        for number in range(40):
+            outer = ValueError(number)
+            outer.__cause__ = outer.__context__ = error
+            error = outer
+        raise error
+"""
+
+
+def test_errors_in_circles_fail_the_test_and_not_the_run(tmp_path: Path) -> None:
+    (tmp_path / "Cyclic.py").write_text(CYCLIC, encoding="utf-8")
+    suite = tmp_path / "suite.robot"
+    suite.write_text(
+        "*** Settings ***\nLibrary    Cyclic.py\n*** Test Cases ***\nOne\n    Fail In Circles\nTwo\n    Fail Far Down\n"
+    )
+    done = robot(tmp_path, suite)
+    assert done.status == 2, done.output + done.errors
+    assert "ValueError: kept" in done.output
+    assert "ValueError: 39" in done.output
+
+
 # On the lab
 
 
@@ -149,14 +195,14 @@ def test_what_a_suite_opens_is_closed_at_its_end(tmp_path: Path, lab_env: dict[s
 The Suite Opens Its Own
     Run Command    true    ==    0
     Open Target    alpha    alias=own    config=${SSH_CONFIG}
-    ${before}=    Switch Target    of all
+    ${before}    Switch Target    of all
     Should Be Equal    ${before}    own
     Start Process    sleep 61
 """,
             f"{name}.robot",
         )
     done = robot(tmp_path, folder, env=lab_env)
-    assert done.status == 0, done.output
+    assert done.status == 0, done.output + done.errors
     assert done.errors == ""
 
 
@@ -185,6 +231,53 @@ A Window Does Not Come
 
 
 @pytest.mark.lab
+def test_a_session_is_taken_over_by_its_name(tmp_path: Path, lab_env: dict[str, str]) -> None:
+    suite = write_suite(
+        tmp_path,
+        """
+*** Test Cases ***
+First Run
+    Open Target    beta    config=${SSH_CONFIG}
+    ${session}    Start Application Session    xterm    at_exit=suspend
+    VAR    ${NAME}    ${session.get_session_name()}    scope=SUITE
+    Close Target
+    Run Keyword And Expect Error    *no session is in use*    Get Session State
+Second Run
+    Open Target    beta    alias=again    config=${SSH_CONFIG}
+    Run Keyword And Expect Error    *there is no session other-50-1700000000_stRxterm_dp24*
+    ...    Resume Session    other-50-1700000000_stRxterm_dp24
+    ${session}    Resume Session    ${NAME}
+    ${window}    Wait For Window    xterm    session=${NAME}
+    Should Be Equal    ${window.wm_class}[1]    XTerm
+    ${name}    Terminate Session
+    Should Be Equal    ${name}    ${NAME}
+""",
+    )
+    done = robot(tmp_path, suite, env=lab_env)
+    assert done.status == 0, done.output + done.errors
+
+
+@pytest.mark.lab
+def test_targets_can_be_closed_after_each_test(tmp_path: Path, lab_env: dict[str, str]) -> None:
+    suite = write_suite(
+        tmp_path,
+        """
+Library    TargetLibrary    auto_close=TEST    AS    Short
+Suite Setup    Short.Open Target    alpha    alias=kept    config=${SSH_CONFIG}
+*** Test Cases ***
+One
+    Short.Open Target    alpha    config=${SSH_CONFIG}
+    Short.Run Command    hostname    ==    0
+Two
+    Run Keyword And Expect Error    *no open target 'alpha'*    Short.Switch Target    alpha
+    Short.Run Command    hostname    ==    0
+""",
+    )
+    done = robot(tmp_path, suite, env=lab_env)
+    assert (done.status, done.errors) == (0, ""), done.output
+
+
+@pytest.mark.lab
 def test_secrets_stay_out_of_a_failing_run(tmp_path: Path, lab_env: dict[str, str], secrets: list[str]) -> None:
     suite = write_suite(
         tmp_path,
@@ -194,7 +287,8 @@ By Shells
     VAR    &{shell}    host=alpha-password    config=${SSH_CONFIG}    password=${PASSWORD}
     VAR    @{shells}    ${shell}
     Open Target    ${shells}    alias=shells
-    ${result}=    Run Command    cat; echo "$WORD"    input=${PASSWORD}    env=${{{'WORD': $PASSWORD}}}
+    ${result}    Run Command    cat; echo "$WORD"    input=${PASSWORD}    env=${{{'WORD': $PASSWORD}}}
+    Should Be True    $result.stdout.count($PASSWORD.value) == 2
     Log    ${result}
     Run Command    cat >&2; false    input=${PASSWORD}    check=True
 A Wrong Password
@@ -209,3 +303,65 @@ A Wrong Command
     assert "alpha-password" in everything
     assert "ended with status 1" in everything
     assert secrets_in(everything, secrets) == []
+
+
+@pytest.mark.lab
+def test_processes_and_retried_commands(tmp_path: Path, lab_env: dict[str, str]) -> None:
+    suite = write_suite(
+        tmp_path,
+        """
+Suite Setup    Open Target    alpha    config=${SSH_CONFIG}
+*** Test Cases ***
+A Process Ends By Itself
+    VAR    @{command}    sh    -c    echo "$WORD" in "$PWD"; exit 4
+    ${first}    Start Process    ${command}    cwd=/etc    env=${{{'WORD': 'here'}}}
+    Start Process    sleep 62
+    ${result}    Wait For Process    ${first}    timeout=20s
+    Should Be Equal    ${result.stdout}    here in /etc\\n
+    Should Be Equal    ${result.status}    ${4}
+    Run Keyword And Expect Error    *ended with 4*    Wait For Process    ${first}    check=True
+    Run Keyword And Expect Error    CallTimeout: *still runs*    Wait For Process    timeout=0.2s
+    ${result}    Stop Process
+    Should Be Equal    ${result.status}    ${-15}
+A Command Is Run Again Only When Told
+    Run Command    echo x >> /tmp/faces-count    ==    0
+    Run Keyword And Expect Error    *status*    Run Command    echo x >> /tmp/faces-count; exit 1    ==    0
+    Run Keyword And Expect Error    *status*    Run Command
+    ...    echo x >> /tmp/faces-count; exit 1    ==    0    retry_for=0.5s
+    ${count}    Run Command    wc -l < /tmp/faces-count; rm /tmp/faces-count
+    Should Be True    int($count.stdout) > 3
+""",
+    )
+    done = robot(tmp_path, suite, env=lab_env)
+    assert done.status == 0, done.output + done.errors
+
+
+@pytest.mark.lab
+def test_reboot(tmp_path: Path, own_host: Lab) -> None:
+    suite = write_suite(
+        tmp_path,
+        """
+*** Test Cases ***
+The Host Is Another One Afterwards
+    Open Target    alpha-both    config=${SSH_CONFIG}    password=${ACCOUNT}
+    ${before}    Get Target Facts
+    Run Keyword And Expect Error    RebootFailed:*    Reboot Target    command=false    timeout=20s
+    VAR    &{host}    host=alpha-both    config=${SSH_CONFIG}    password=${ACCOUNT}
+    VAR    &{root}    shellname=SudoShell    password=${ACCOUNT}
+    VAR    @{shells}    ${host}    ${root}
+    Open Target    ${shells}    alias=root
+    ${after}    Reboot Target    timeout=60s
+    Should Not Be Equal    ${before.boot_id}    ${after.boot_id}
+    Switch Target    alpha-both
+    ${up}    Wait Until Target Is Up    timeout=60s
+    Should Be Equal    ${up.boot_id}    ${after.boot_id}
+""",
+    )
+    variables = tmp_path / "account.py"
+    variables.write_text(
+        "from robot.api.types import Secret\nfrom crl.lab import Lab\n"
+        "ACCOUNT = Secret(Lab().plan.hosts['alpha'].users['both'].password.value)\n"
+    )
+    env = {"CRL_LAB_DIR": str(own_host.folder)}
+    done = robot(tmp_path, suite, "--variablefile", variables, env=env)
+    assert done.status == 0, done.output + done.errors

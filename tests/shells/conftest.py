@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from crl.interactivesessions.shells.shell import Shell
     from crl.lab import Lab
 
+THREAD_END = 2.0
 Open = Callable[..., InteractiveSession]
 
 
@@ -26,8 +28,9 @@ def children() -> set[str]:
 
 @pytest.fixture
 def open_session() -> Iterator[Open]:
-    """Opens sessions with a stack of shells; at the end all are closed, and no child or descriptor is left."""
+    """Opens sessions with a stack of shells; at the end all are closed, and no child, thread or descriptor is left."""
     before_children, before_descriptors = children(), len(os.listdir("/proc/self/fd"))
+    before_threads = set(threading.enumerate())
     opened: list[InteractiveSession] = []
 
     def opening(*shells: Shell, **kwargs: Any) -> InteractiveSession:
@@ -41,6 +44,9 @@ def open_session() -> Iterator[Open]:
     yield opening
     for session in opened:
         session.close_terminal()
+    for thread in set(threading.enumerate()) - before_threads:
+        thread.join(THREAD_END)
+        assert not thread.is_alive()
     assert children() <= before_children
     assert len(os.listdir("/proc/self/fd")) <= before_descriptors
 

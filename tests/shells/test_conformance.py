@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from crl.channels import LocalPtyChannel
+from crl.interactivesessions._spawn import ChannelSpawn
+from crl.interactivesessions.InteractiveSession import InteractiveSession
 from crl.interactivesessions.shells import conformance
 from crl.interactivesessions.shells.bashshell import BashShell
 from crl.interactivesessions.shells.keyauthenticatedsshshell import KeyAuthenticatedSshShell
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from tests.shells.conftest import Open
 
 ShellTo = Callable[..., SshShell]
+Conforms = Callable[[InteractiveSession], None]
+SLOW = (conformance.stubborn_command, conformance.all_statuses)
 LOCAL = ["bash", "bash --norc --noediting", "dash", "busybox ash", "zsh", "zsh -f", "fish", "tcsh", "csh -f", "sh"]
 ROLE_NAMES = [role.role for role in ROLES]
 WAYS: dict[str, dict[str, object]] = {"plain": {}, "profile": {"login": True}, "own shell": {"command": ""}}
@@ -33,9 +38,34 @@ QUICK = {
 } | {("nasty", "openssh", "own shell"), ("zsh", "openssh", "own shell"), ("fish", "paramiko", "own shell")}
 
 
+@pytest.fixture
+def conforms(request: pytest.FixtureRequest) -> Conforms:
+    """Runs the suite; in the quick form without the checks that take seconds, which the local shells pass anyway."""
+    long = request.config.getoption("--long")
+    checks = [check for check in conformance.CHECKS if long or check not in SLOW]
+    return lambda session: conformance.check_shell(session, checks)
+
+
 @pytest.mark.parametrize("command", LOCAL)
 def test_local_shell(open_session: Open, command: str) -> None:
     conformance.check_shell(open_session(BashShell(command)))
+
+
+class OneByteChannel(LocalPtyChannel):
+    """A terminal that gives one byte at a time."""
+
+    def read(self, size: int = 1) -> bytes:
+        return super().read(min(size, 1))
+
+
+class OneByteShell(BashShell):
+    def spawn(self, timeout: float) -> ChannelSpawn:
+        return ChannelSpawn(OneByteChannel(["bash", "--norc"]), timeout=timeout)
+
+
+def test_one_byte_at_a_time(open_session: Open) -> None:
+    checks = [check for check in conformance.CHECKS if check not in (*SLOW, conformance.big_output)]
+    conformance.check_shell(open_session(OneByteShell()), checks)
 
 
 @pytest.mark.lab
@@ -46,33 +76,39 @@ def test_local_shell(open_session: Open, command: str) -> None:
         for case in [(role, backend, way) for role in ROLE_NAMES for backend in BACKENDS for way in WAYS]
     ],
 )
-def test_ssh_shell(open_session: Open, shell_to: ShellTo, role: str, backend: str, way: str) -> None:
-    conformance.check_shell(open_session(shell_to("alpha", role, backend=backend, **WAYS[way])))
+def test_ssh_shell(
+    open_session: Open, shell_to: ShellTo, conforms: Conforms, role: str, backend: str, way: str
+) -> None:
+    conforms(open_session(shell_to("alpha", role, backend=backend, **WAYS[way])))
 
 
 @pytest.mark.lab
 @pytest.mark.parametrize("command", ["sudo bash", "sudo -i", "su -"])
-def test_shell_of_another_user(open_session: Open, shell_to: ShellTo, lab: Lab, command: str) -> None:
+def test_shell_of_another_user(
+    open_session: Open, shell_to: ShellTo, conforms: Conforms, lab: Lab, command: str
+) -> None:
     host = lab.host("alpha")
     password = host.root_password if command.startswith("su ") else host.users["both"].password
     session = open_session(shell_to("alpha", "both"), SudoShell(command, password))
     assert session.current_shell().exec_command("id -u") == "0\r\n"
-    conformance.check_shell(session)
+    conforms(session)
 
 
 @pytest.mark.lab
 @pytest.mark.parametrize("role", ["password", "kbdint", "nasty"])
-def test_nested_hop(open_session: Open, shell_to: ShellTo, lab: Lab, role: str) -> None:
-    conformance.check_shell(open_session(shell_to("gateway"), hop_to_beta(lab, role)))
+def test_nested_hop(open_session: Open, shell_to: ShellTo, conforms: Conforms, lab: Lab, role: str) -> None:
+    conforms(open_session(shell_to("gateway"), hop_to_beta(lab, role)))
 
 
 @pytest.mark.lab
-def test_jump_host(open_session: Open, shell_to: ShellTo) -> None:
-    conformance.check_shell(open_session(shell_to("beta", "password")))
+def test_jump_host(open_session: Open, shell_to: ShellTo, conforms: Conforms) -> None:
+    conforms(open_session(shell_to("beta", "password")))
 
 
 @pytest.mark.lab
-def test_namespace_under_sudo_under_ssh(open_session: Open, shell_to: ShellTo, lab: Lab) -> None:
+def test_namespace_under_sudo_under_ssh(
+    open_session: Open, shell_to: ShellTo, conforms: Conforms, lab: Lab
+) -> None:
     stack: list[Shell] = [
         shell_to("alpha", "both"),
         SudoShell(password=lab.host("alpha").users["both"].password),
@@ -80,7 +116,7 @@ def test_namespace_under_sudo_under_ssh(open_session: Open, shell_to: ShellTo, l
     ]
     session = open_session(*stack)
     assert session.current_shell().exec_command("ip netns identify $$") == "inner\r\n"
-    conformance.check_shell(session)
+    conforms(session)
 
 
 @pytest.mark.lab

@@ -85,11 +85,11 @@ def test_usage(terminal: AutoRecoveringTerminal) -> None:
 
 def test_tries_and_no_sleep_after_the_last(terminal: AutoRecoveringTerminal) -> None:
     shell = CountedShell(failures=9)
-    terminal.initialize(shell, sleep_between_tries=0.3, max_tries=3)
+    terminal.initialize(shell, sleep_between_tries=0.5, max_tries=3)
     started = time.monotonic()
     with pytest.raises(SessionInitializationFailed) as caught:
         terminal.initialize_terminal()
-    assert 0.6 <= time.monotonic() - started < 0.85
+    assert 1.0 <= time.monotonic() - started < 1.45
     assert shell.starts == 3
     assert caught.value.args[0] is shell.error
     assert "not yet" in str(caught.value)

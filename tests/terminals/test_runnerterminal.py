@@ -262,7 +262,7 @@ def test_a_shell_without_a_lane_is_refused(make: Make) -> None:
     session.initialize([BashShell(), PythonShell("python3")], max_tries=3, sleep_between_tries=30)
     terminal = AutoRunnerTerminal()
     terminal.initialize(session)
-    with pytest.raises(Exception, match="Python cannot be started in a PythonShell"):
+    with pytest.raises(Exception, match="PythonShell cannot carry a link"):
         terminal.initialize_if_needed()
     terminal.close()
 

@@ -42,7 +42,7 @@ pytestmark = pytest.mark.lab
 
 
 @pytest.fixture
-def path_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def path_without(tmp_path: Path) -> Iterator[None]:
     """A controller on which nxproxy, Xvfb and window managers are not installed, everything else is."""
     folder = tmp_path / "bin"
     folder.mkdir()
@@ -50,7 +50,9 @@ def path_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         found = shutil.which(name)
         if found is not None:
             (folder / name).symlink_to(found)
-    monkeypatch.setenv("PATH", str(folder))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", str(folder))
+        yield
 
 
 @pytest.mark.usefixtures("nothing_left", "path_without")
@@ -79,11 +81,10 @@ def test_no_display_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ClientDisplay.existing("$DISPLAY")
 
 
-def test_a_window_manager_that_ends_at_once() -> None:
-    before = set(Path("/tmp").glob("crl-display-*"))
+def test_a_window_manager_that_ends_at_once(own_temporary_folder: Path) -> None:
     with pytest.raises(X2GoClientDisplayError, match="true did not come up"):
         ClientDisplay.start(window_manager=["true"], timeout=1.5)
-    assert set(Path("/tmp").glob("crl-display-*")) == before
+    assert not list(own_temporary_folder.iterdir())
 
 
 def test_no_x2go_server(open_target: OpenTarget, session: Session) -> None:

@@ -44,6 +44,8 @@ __all__ = [
 
 START_TIMEOUT: Final = 30.0
 _RESYNC_PATIENCE: Final = 0.9
+_FIRST_INTERRUPT: Final = 0.2
+_LEAVE_PATIENCE: Final = 5.0
 _LANE_PATIENCE: Final = 10.0
 _CONTENT: Final = "content:"
 _log = logging.getLogger("crl.interactivesessions.shells")
@@ -174,8 +176,15 @@ class BashShell(AutoCompletableShell):
         try:
             return banner + self._init_env_if_needed() + self._cd_to_workdir_if_needed()
         except InteractiveSessionError:
-            self.exit()
+            self._leave()
             raise
+
+    def _leave(self) -> None:
+        """Leave the shell and see the parent's prompt: a Ctrl-C that came sooner would take the line away again."""
+        with contextlib.suppress(InteractiveSessionError):  # the error that made us leave is what counts
+            self.exit()
+            if self._parent_prompt is not None:
+                self._read_until(self._parent_prompt, _LEAVE_PATIENCE)
 
     def _adoption(self, deadline: Deadline) -> Adoption:
         self._register_prompt()
@@ -269,14 +278,22 @@ class BashShell(AutoCompletableShell):
         """
         deadline = Deadline.after(timeout)
         if interrupt:
-            self._send_interrupt()
-            with contextlib.suppress(ShellTimeout):  # it may have been idle, and then its prompt came before
-                self._read_until(self._prompt, timeout / 2)
+            self._interrupt(deadline.sooner(timeout / 2))
         if not self._answers(deadline.sooner(timeout / 2)):
             # A shell that handles Ctrl-C late throws away what has been typed meanwhile.
             self._ask(deadline)
         self._trouble = None
         self._status = None
+
+    def _interrupt(self, deadline: Deadline) -> None:
+        """Send Ctrl-C until the prompt comes: one that arrives just before a program reads may be lost."""
+        wait = _FIRST_INTERRUPT
+        while not deadline.expired:
+            self._send_interrupt()
+            with contextlib.suppress(ShellTimeout):  # the next one, or the question afterwards, will tell
+                self._read_until(self._prompt, min(wait, deadline.remaining() or 0.0))
+                return
+            wait *= 2
 
     def _answers(self, deadline: Deadline) -> bool:
         with contextlib.suppress(ShellTimeout):

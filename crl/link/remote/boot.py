@@ -82,7 +82,7 @@ def load(name, source):
     module = type(sys)(name)
     module.__file__ = "<%s>" % name
     _register(name, module)
-    exec(compile(source, module.__file__, "exec", 0, 1), module.__dict__)
+    exec(compile(source, module.__file__, "exec", dont_inherit=True), module.__dict__)
     return module
 
 

@@ -196,9 +196,9 @@ class Calls(object):
         # type: (str) -> Any
         text = str(source) if PY2 and all(ord(c) < 128 for c in source) else source
         try:
-            code = compile(text.strip(), "<crl>", "eval", 0, 1)
+            code = compile(text.strip(), "<crl>", "eval", dont_inherit=True)
         except SyntaxError:
-            code = compile(text, "<crl>", "exec", 0, 1)
+            code = compile(text, "<crl>", "exec", dont_inherit=True)
         if len(self._compiled) >= COMPILED_KEPT:
             self._compiled.clear()
         self._compiled[source] = code
@@ -231,7 +231,7 @@ class Calls(object):
             self.kept[handle[len(HANDLE_START) : -2]] = result
             return
         self.namespace["__crl_value"] = result
-        exec(compile(str(handle) + " = __crl_value", "<crl>", "exec", 0, 1), self.namespace)
+        exec(compile(str(handle) + " = __crl_value", "<crl>", "exec", dont_inherit=True), self.namespace)
         del self.namespace["__crl_value"]
 
 

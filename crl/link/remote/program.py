@@ -4,7 +4,7 @@ One thread has the turn: it reads and runs the calls itself, for a thread hop co
 turn over when a call is not back within two milliseconds, so that a slow call holds up no other. The program promises
 to answer nothing from a forked child, and to end what it was asked to own when it ends.
 """
-# ruff: noqa: F401 - names in type comments look unused.
+# ruff: noqa: F401, FBT003 - names in type comments look unused; locks of Python 2 take no keywords.
 
 import errno
 import os
@@ -35,7 +35,6 @@ MISSED_HEARTBEATS = 3
 GREETING_INTERVAL_MS = 1000
 END_LIMIT = 10.0
 CANCELLED_KEPT = 1024
-CANCEL_BYTE = messages.pack(messages.CANCEL, 0)[:1]
 
 
 class Program(object):
@@ -134,7 +133,7 @@ class Program(object):
             # Unread input means that we are the slow ones.
             silent = silent + 1 if self._reads == seen and not world.wait(poller, 0) else 0
             seen = self._reads
-        self.end(False)
+        self.end(orderly=False)
 
     def end(self, orderly):
         # type: (bool) -> None
@@ -210,7 +209,7 @@ class Program(object):
                 return
             data = b""
         if not data:
-            self.end(False)
+            self.end(orderly=False)
         self._reads += 1
         with self._lock:
             try:
@@ -218,18 +217,9 @@ class Program(object):
             except ProtocolError:
                 received = None
         if received is None:
-            self.end(False)
-        elif received:
-            if len(received) > 1 or self._inbox:
-                self._look_ahead(received)
+            self.end(orderly=False)
+        else:
             self._inbox.extend(received)
-
-    def _look_ahead(self, received):
-        # type: (list[bytes]) -> None
-        """Take note of calls that were cancelled before they have begun."""
-        for message in received:
-            if message[:1] == CANCEL_BYTE:
-                self._cancelled.append(messages.unpack(message)[1])
 
     def handle(self, message, turn):
         # type: (bytes, int) -> None
@@ -322,7 +312,7 @@ class Program(object):
 
     def _cancel(self, number, _body):
         # type: (int, bytes) -> None
-        # A large call may arrive after the message that cancels it; one that has begun goes on.
+        # Calls begin as soon as they arrive: only a large one, which this message has overtaken, can be dropped.
         self._cancelled.append(number)
 
     def _release(self, _number, body):
@@ -341,7 +331,7 @@ class Program(object):
 
     def _close(self, _number, _body):
         # type: (int, bytes) -> None
-        self.end(True)
+        self.end(orderly=True)
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
@@ -404,7 +394,7 @@ def complain():
     """Print what is being raised where the controller can read it."""
     import traceback
 
-    text = traceback.format_exc()
+    text = traceback.format_exc()  # type: Any
     try:
         os.write(2, text if isinstance(text, bytes) else text.encode("ascii", "backslashreplace"))
     except OSError:

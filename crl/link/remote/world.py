@@ -22,6 +22,7 @@ MYPY = False
 if MYPY:
     from typing import Any
 
+PY2 = sys.version_info[0] == 2
 READ_SIZE = 8192
 BACKLOG = 256 * 1024
 
@@ -138,7 +139,7 @@ def prepare(path):
     try:
         import site
 
-        if sys.version_info[0] > 2:
+        if not PY2:
             site.main()
     finally:
         sys.path[:0] = [entry for entry in path if not entry]
@@ -150,9 +151,9 @@ def prepare(path):
 
 def _line_buffered(stream, descriptor):
     # type: (Any, int) -> Any
-    if sys.version_info[0] > 2:
-        return io.open(descriptor, "w", 1, encoding=stream.encoding, errors="backslashreplace", closefd=False)
-    return os.fdopen(descriptor, "w", 1)
+    if PY2:
+        return os.fdopen(descriptor, "w", 1)
+    return io.open(descriptor, "w", 1, encoding=stream.encoding, errors="backslashreplace", closefd=False)
 
 
 def start_outputs(program, pipes):
@@ -181,5 +182,5 @@ def flush_standard_streams():
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except Exception:  # noqa: BLE001 - user code may have closed it, or put anything in its place
+        except Exception:  # noqa: BLE001, S112 - user code may have closed it, or put anything in its place
             continue

@@ -114,6 +114,12 @@ class Decoder(object):
         self._need = 1
         return self.feed(b"")
 
+    @property
+    def partial(self):
+        # type: () -> bool
+        """Whether bytes have arrived that belong to no frame yet."""
+        return self._have > 0
+
     def rest(self):
         # type: () -> bytes
         """The bytes that have arrived and belong to no frame yet; after a BYE they are somebody else's."""
@@ -122,38 +128,37 @@ class Decoder(object):
     def _scan(self, buffer, found):
         # type: (bytes, list[Frame]) -> int
         """Parse all whole frames; returns where the first incomplete one starts."""
-        position = 0  # type: int
+        position = sound = 0
         size = len(buffer)
-        while True:
+        # From `sound` to `position` stands noise that is not noted yet: noting it once keeps floods of it cheap.
+        while not self._held:
             start = buffer.find(MAGIC, position)
-            if start < 0:
-                start = size - _partial_magic(buffer, size)
-            if start > position:
-                self._skip(buffer, position, start)
-                position = start
+            position = size - _partial_magic(buffer, size) if start < 0 else start
             if size - position < HEADER_SIZE:
                 self._need = HEADER_SIZE
-                return position
+                break
             head = buffer[position : position + HEADER.size]
             (check,) = CHECK.unpack_from(buffer, position + HEADER.size)
             (_, kind, flags, epoch, message, seq, ack, length, payload_check) = HEADER.unpack(head)
             if zlib.crc32(head) & 0xFFFFFFFF != check or length > MAX_PAYLOAD:
-                self._skip(buffer, position, position + 1)
                 position += 1
                 continue
             end = position + HEADER_SIZE + length
             if size < end:
                 self._need = end - position
-                return position
+                break
+            if sound < position:
+                self._skip(buffer, sound, position)
             payload = buffer[position + HEADER_SIZE : end]
-            position = end
+            position = sound = end
             if zlib.crc32(payload) & 0xFFFFFFFF != payload_check:
                 self.damaged += 1
                 continue
             found.append(Frame(kind, flags, epoch, message, seq, ack, payload))
-            if kind == BYE:
-                self._held = True
-                return position
+            self._held = kind == BYE
+        if sound < position:
+            self._skip(buffer, sound, position)
+        return position
 
     def _skip(self, buffer, start, end):
         # type: (bytes, int, int) -> None

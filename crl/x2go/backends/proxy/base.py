@@ -38,6 +38,7 @@ _logger = logging.getLogger("crl.x2go.proxy")
 END_PATIENCE = 3.0
 START_TIMEOUT = 30.0
 QUIET_CHECK_MS = 1000
+LONGEST_SOCKET_PATH = 100
 
 
 class X2GoProxyBASE(threading.Thread):
@@ -233,7 +234,8 @@ class X2GoProxyBASE(threading.Thread):
     def _run_program(self) -> None:
         if self.session_info is None:
             return
-        self.fw_tunnel = self.ssh_transport.forward(("127.0.0.1", self.session_info.graphics_port))
+        agent = ("127.0.0.1", self.session_info.graphics_port)
+        self.fw_tunnel = self.ssh_transport.forward(agent, self._listen_address())
         self.process_proxy_options()
         command = self._generate_cmdline()
         self.session_log_stdout = self.session_log_stderr = (self.container / self.session_log).open("ab", buffering=0)
@@ -251,6 +253,14 @@ class X2GoProxyBASE(threading.Thread):
             )
             self._changed.notify_all()
         self._read_log(self.proxy)
+
+    def _listen_address(self) -> tuple[str, int] | str:
+        """A socket that only this user can reach: whoever else connects while the agent waits ends the session."""
+        path = self.sessions_root / "graphics" if self._private_root is not None else self.container / "graphics"
+        if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
+            return ("127.0.0.1", 0)
+        path.unlink(missing_ok=True)
+        return str(path)
 
     def _read_log(self, process: subprocess.Popen[bytes]) -> None:
         """Read until the program closes its output, which it does by ending."""

@@ -32,11 +32,9 @@ class X2GoProxyNX3(X2GoProxyBASE):
         errors, options = self.container / "session.err", self.container / "options"
         if set(str(self.container)) & set(",:="):
             raise X2GoParameterError(f"nxproxy cannot use a folder with ',', ':' or '=' in its name: {self.container}")
-        host, port = tunnel.address[:2]
-        text = (
-            f"nx/nx,retry=5,composite=1,connect={host},clipboard=1,cookie={info.cookie},port={port},"
-            f"errors={errors}:{info.display}"
-        )
+        address = tunnel.address
+        where = f"connect=unix:{address}" if isinstance(address, str) else f"connect={address[0]},port={address[1]}"
+        text = f"nx/nx,retry=5,composite=1,{where},clipboard=1,cookie={info.cookie},errors={errors}:{info.display}"
         descriptor = os.open(options, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(descriptor, "w", encoding="ascii") as stream:
             os.fchmod(descriptor, 0o600)

@@ -255,6 +255,7 @@ class X2GoTerminalSession:
         """
         info = self.session_info
         arguments = self.params.resume_arguments(self.control_session.checked_name(info.name))
+        self._take_from_others(deadline)
         answer = self.control_session.execute(["x2goresume-session", *arguments], deadline)
         ports = parse_resume(answer.stdout) if answer.status == 0 and "ERROR" not in answer.stderr else None
         if ports is None:
@@ -267,6 +268,18 @@ class X2GoTerminalSession:
                 self.control_session.suspend(info.name, Deadline.after(CLEANING_TIME))
             raise
         info.status = "R"
+
+    def _take_from_others(self, deadline: Deadline) -> None:
+        """Suspend a session that is not suspended, before it is resumed.
+
+        x2goresume-session would do so too, but then waits two seconds. That is just long enough for the server's
+        x2gocleansessions to take the session for one that should be suspended, and to do it again after our resume.
+        """
+        report = self.look()
+        if report.gone:
+            raise self._ended("resuming a session")
+        if report.state is not AgentState.SUSPENDED:
+            self._suspend_agent(deadline, "resuming a session")
 
     def _resume_failure(self, answer: RunAnswer) -> X2GoTerminalSessionException | X2GoSessionException:
         seen = answer.stderr or answer.stdout
@@ -291,16 +304,19 @@ class X2GoTerminalSession:
             X2GoSessionEnded: The session has ended instead.
             X2GoTimeOutException: The agent was not suspended in time.
         """
+        self._suspend_agent(deadline, "suspending a session")
+        self.session_info.status = "S"
+
+    def _suspend_agent(self, deadline: Deadline, doing: str) -> None:
         self.control_session.suspend(self.session_info.name, deadline)
         report = self.control_session.watch(self.session_info, (AgentState.SUSPENDED,), deadline)
         self.release_proxy()
         if report.gone:
-            raise self._ended("suspending a session")
+            raise self._ended(doing)
         if report.state is not AgentState.SUSPENDED:
             raise X2GoTimeOutException(
-                f"the agent is still {report.state}", host=self.control_session.host, doing="suspending a session"
+                f"the agent is still {report.state}", host=self.control_session.host, doing=doing
             )
-        self.session_info.status = "S"
 
     def _ended(self, doing: str) -> X2GoSessionEnded:
         return X2GoSessionEnded(

@@ -1,0 +1,105 @@
+"""What code on the target prints, as records of the logger ``crl.remote.<host>``.
+
+Logging handlers are code of the user and may do anything, so they never run in the thread that reads from the target:
+a thread of its own hands the lines on, lives while there are any, and keeps their order. Memory is bounded: when
+handlers are too slow, lines are dropped and counted.
+"""
+
+from __future__ import annotations
+
+import codecs
+import logging
+import threading
+from collections import deque
+from typing import Final
+
+__all__ = ["OutputLog"]
+
+WAITING_LIMIT: Final = 8 * 1024 * 1024
+LINE_LIMIT: Final = 64 * 1024
+LINGER: Final = 0.05
+LEVELS: Final = {1: logging.INFO, 2: logging.WARNING}
+
+_trouble = logging.getLogger(__name__)
+
+
+class OutputLog:
+    """Logs the standard output (as INFO) and the errors (as WARNING) of code on one target, a record for each line.
+
+    Args:
+        host: The target's name.
+    """
+
+    def __init__(self, host: str) -> None:
+        self._logger = logging.getLogger(f"crl.remote.{host}")
+        self._news = threading.Condition()
+        self._waiting: deque[tuple[int, bytes]] = deque()
+        self._waiting_bytes = 0
+        self._dropped = 0
+        self._thread: threading.Thread | None = None
+        self._closing = False
+        self._decoders = {number: codecs.getincrementaldecoder("utf-8")("replace") for number in LEVELS}
+        self._unfinished = dict.fromkeys(LEVELS, "")
+
+    def take(self, number: int, data: bytes) -> None:
+        """Bytes that were written to descriptor `number`; called by the reading thread."""
+        with self._news:
+            if self._waiting_bytes + len(data) > WAITING_LIMIT:
+                self._dropped += len(data)
+                return
+            self._waiting.append((number, data))
+            self._waiting_bytes += len(data)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="crl-output", daemon=True)
+                self._thread.start()
+            else:
+                self._news.notify()
+
+    def close(self, timeout: float) -> None:
+        """Log what is there, at most for that many seconds."""
+        with self._news:
+            self._closing = True
+            thread = self._thread
+            self._news.notify()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
+
+    def _run(self) -> None:
+        while True:
+            with self._news:
+                if not self._waiting and not self._closing:
+                    # The rest of a line that was printed in pieces comes at once, or not for a while.
+                    self._news.wait(LINGER)
+                taken, self._waiting, self._waiting_bytes = self._waiting, deque(), 0
+                dropped, self._dropped = self._dropped, 0
+            for number, data in taken:
+                self._log_lines(number, self._decoders[number].decode(data))
+            if dropped:
+                self._log(2, f"[{dropped} bytes of output dropped]")
+            if not taken:
+                self._log_unfinished()
+                with self._news:
+                    if not self._waiting:
+                        self._thread = None
+                        return
+
+    def _log_lines(self, number: int, text: str) -> None:
+        *lines, rest = (self._unfinished[number] + text).split("\n")
+        while len(rest) > LINE_LIMIT:
+            lines.append(rest[:LINE_LIMIT])
+            rest = rest[LINE_LIMIT:]
+        self._unfinished[number] = rest
+        for line in lines:
+            self._log(number, line)
+
+    def _log_unfinished(self) -> None:
+        for number, text in self._unfinished.items():
+            if text:
+                self._unfinished[number] = ""
+                self._log(number, text)
+
+    def _log(self, number: int, line: str) -> None:
+        try:
+            self._logger.log(LEVELS[number], "%s", line)
+        except Exception:  # noqa: BLE001 - a handler of the user may raise anything, and the next line still counts
+            _trouble.exception("a logging handler failed on a line of the target")

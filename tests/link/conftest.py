@@ -1,0 +1,74 @@
+"""Fixtures of the link's tests: links to local shells, and proof that nothing of them stays."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crl.link import Link
+from tests.link.peers import INTERPRETERS, Shell, alive, eventually
+
+
+def pytest_report_header() -> str:
+    return "link: interpreters " + ", ".join(INTERPRETERS)
+
+
+def _descriptors() -> set[str]:
+    return set(os.listdir("/proc/self/fd"))
+
+
+def _own_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("crl-")]
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays(request: pytest.FixtureRequest) -> Iterator[None]:
+    if "lab" in request.fixturenames:
+        # The lab outlives a test.
+        yield
+        return
+    before = len(_descriptors())
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii").split()
+    yield
+    assert eventually(lambda: not _own_threads()), f"threads stay: {_own_threads()}"
+    assert eventually(lambda: len(_descriptors()) <= before), "descriptors stay"
+    now = Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii").split()
+    assert [pid for pid in now if pid not in children and alive(int(pid))] == []
+
+
+@pytest.fixture
+def make_shell() -> Iterator[Callable[..., Shell]]:
+    shells: list[Shell] = []
+
+    def make(*args: Any, **kwargs: Any) -> Shell:
+        shells.append(Shell(*args, **kwargs))
+        return shells[-1]
+
+    yield make
+    for shell in shells:
+        shell.close()
+
+
+@pytest.fixture
+def make_link(make_shell: Callable[..., Shell]) -> Iterator[Callable[..., Link]]:
+    links: list[Link] = []
+
+    def make(kind: str = "pipe", python: str | None = None, **kwargs: Any) -> Link:
+        links.append(Link.start(make_shell(kind, **kwargs).lane(), timeout=20, python=python))
+        return links[-1]
+
+    yield make
+    for link in links:
+        pid = link.facts.pid
+        link.close()
+        assert eventually(lambda pid=pid: not alive(pid)), "the remote program stays"
+
+
+@pytest.fixture
+def link(make_link: Callable[..., Link]) -> Link:
+    return make_link()

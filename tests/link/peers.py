@@ -1,0 +1,125 @@
+"""Lanes to local shells, and the interpreters of this machine, for the link's tests."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from crl.channels.base import Channel
+from crl.channels.process import ProcessChannel
+from crl.channels.pty import LocalPtyChannel
+from crl.link import Lane
+
+PATIENCE = 15.0
+
+
+def interpreters() -> list[str]:
+    """One interpreter of every version that this machine has."""
+    found: dict[str, str] = {}
+    candidates = [
+        *sorted(map(str, Path.home().glob(".pyenv/versions/*/bin/python"))),
+        "/usr/bin/python3",
+        "/usr/bin/python2",
+    ]
+    for path in candidates:
+        if os.access(path, os.X_OK):
+            code = "import sys; print('%d.%d' % sys.version_info[:2])"
+            answer = subprocess.run([path, "-c", code], capture_output=True, text=True, check=True)
+            found.setdefault(answer.stdout.strip(), path)
+    return [found[version] for version in sorted(found, key=lambda text: tuple(map(int, text.split("."))))]
+
+
+INTERPRETERS = interpreters() or [sys.executable]
+
+
+class Shell:
+    """A local POSIX shell whose terminal is lent to links.
+
+    Args:
+        kind: ``"pipe"`` or ``"pty"``.
+        argv: The shell.
+        channel: A channel of another kind, at whose end a shell without echo and prompt waits.
+    """
+
+    def __init__(
+        self,
+        kind: str = "pipe",
+        argv: Sequence[str] = ("/bin/sh",),
+        *,
+        env: dict[str, str] | None = None,
+        cwd: str | None = None,
+        channel: Channel | None = None,
+    ) -> None:
+        if channel is None:
+            make = ProcessChannel if kind == "pipe" else LocalPtyChannel
+            channel = make(list(argv), name="sh", env=env, cwd=cwd)
+        self.channel = channel
+        self.returned: list[bytes] = []
+        self.pending = b""
+        if kind != "pipe":
+            self.say("stty -echo; PS1= PS2=; unset PROMPT_COMMAND; printf 'rea%s' dy.")
+            self.read_until(b"ready.")
+
+    def say(self, line: str) -> None:
+        """Type a line."""
+        data = memoryview(line.encode() + b"\n")
+        while data:
+            data = data[self.channel.write(data) :]
+
+    def read_until(self, wanted: bytes) -> bytes:
+        """All output up to and with some bytes."""
+        seen = b"".join(self.returned)
+        self.returned.clear()
+        deadline = time.monotonic() + PATIENCE
+        poller = select.poll()
+        poller.register(self.channel.fileno(), select.POLLIN)
+        while wanted not in seen:
+            assert time.monotonic() < deadline, f"no {wanted!r} in {seen!r}"
+            if poller.poll(100):
+                data = self.channel.read()
+                assert data, f"the shell ended after {seen!r}"
+                seen += data
+        return seen
+
+    def ask(self, command: str) -> str:
+        """The output of a command typed at the prompt: the shell must have its terminal."""
+        self.say(f"{command}; printf 'do%s' ne.")
+        return self.read_until(b"done.").decode().removesuffix("done.").strip().replace("\r\n", "\n")
+
+    def lane(self, wrap: Callable[[Channel], Channel] | None = None) -> Lane:
+        """Lend the terminal."""
+
+        def take_pending() -> bytes:
+            pending, self.pending = self.pending, b""
+            return pending
+
+        channel = self.channel if wrap is None else wrap(self.channel)
+        return Lane(channel, self.say, take_pending, self.returned.append, "localhost")
+
+    def close(self) -> None:
+        """End the shell."""
+        self.channel.close()
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs and is no zombie."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in ("Z", "X")
+
+
+def eventually(condition: Callable[[], object], seconds: float = 5.0) -> bool:
+    """Whether a condition comes true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True

@@ -1,0 +1,370 @@
+"""Calls: each on its own, at most once, with its own answer; timeouts lose nothing; death is told to everybody at once."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import crl.link._engine
+from crl.errors import UsageError
+from crl.link import CallTimeout, Expression, Keep, Kept, Link, LinkError, LinkLost, RemoteError, ValueNotTransferable
+from tests.link.peers import INTERPRETERS, Shell, alive, eventually
+
+MakeLink = Callable[..., Link]
+
+
+def test_a_slow_call_holds_up_no_other(link: Link) -> None:
+    slow = link.submit_invoke("time.sleep", (1.0,)) if link.evaluate("import time") is None else None
+    assert slow is not None
+    started = time.monotonic()
+    for number in range(50):
+        assert link.invoke("abs", -number) == number
+    assert time.monotonic() - started < 0.8
+    assert not slow.done
+    assert slow.result(5) is None
+
+
+def test_sixteen_threads_get_their_own_answers(link: Link) -> None:
+    failures: list[object] = []
+
+    def work(base: int) -> None:
+        for number in range(base, base + 200):
+            answer = link.invoke("abs", -number, timeout=20)
+            if answer != number:
+                failures.append((number, answer))
+
+    threads = [threading.Thread(target=work, args=(1000 * index,)) for index in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failures == []
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_calls_start_in_the_order_sent(link: Link) -> None:
+    link.evaluate("import time\nstarted = []\ndef note(n):\n    started.append(n)\n    time.sleep(0.005 * (n % 3))")
+    calls = [link.submit_invoke("note", (number,)) for number in range(60)]
+    for call in reversed(calls):
+        call.result(10)
+    assert link.evaluate("started") == list(range(60))
+
+
+def test_large_and_small_arguments_beside_each_other(link: Link) -> None:
+    big = os.urandom(3_000_000)
+    calls = [(link.submit_invoke("len", (big,)), link.submit_invoke("abs", (-number,))) for number in range(4)]
+    assert [(large.result(20), small.result(20)) for large, small in calls] == [(len(big), n) for n in range(4)]
+    assert link.evaluate(f"b'x' * {len(big)}") == b"x" * len(big)
+
+
+def test_an_answer_can_be_asked_for_again_and_by_several(link: Link) -> None:
+    call = link.submit_evaluate("__import__('time').sleep(0.3) or [1]")
+    got: list[object] = []
+    threads = [threading.Thread(target=lambda: got.append(call.result(5))) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert got == [[1]] * 5
+    assert call.result(0) == [1]
+
+
+def test_after_a_timeout_the_answer_can_still_be_fetched(link: Link) -> None:
+    call = link.submit_evaluate("__import__('time').sleep(0.4) or 'late'")
+    started = time.monotonic()
+    with pytest.raises(CallTimeout, match=r"0\.1 s"):
+        call.result(0.1)
+    assert time.monotonic() - started < 0.35
+    assert call.result(5) == "late"
+
+
+def test_an_abandoned_call_is_never_waited_for(link: Link) -> None:
+    call = link.submit_evaluate("__import__('time').sleep(0.2)")
+    call.abandon()
+    with pytest.raises(UsageError, match="abandoned"):
+        call.result()
+    assert link.evaluate("1") == 1
+
+
+def test_a_large_call_is_dropped_when_its_cancel_overtakes_it(link: Link) -> None:
+    link.evaluate("seen = []")
+    call = link.submit_invoke("seen.append", (bytes(8_000_000),))
+    call.abandon()
+    link.invoke("len", bytes(9_000_000))
+    assert link.evaluate("len(seen)") == 0
+
+
+def test_kept_objects_and_expressions(link: Link) -> None:
+    handle = link.new_handle()
+    kept = link.submit_evaluate("object()", keep=Keep(handle)).result(5)
+    assert kept == Kept(isobj=False, obj=None, callable=False)
+    assert link.invoke("isinstance", Expression(handle), Expression("object")) is True
+    assert link.submit_evaluate("3", keep=Keep(handle)).result(5) == Kept(isobj=True, obj=3, callable=False)
+    link.release([handle])
+    with pytest.raises(KeyError):
+        link.evaluate(handle)
+
+
+def test_what_cannot_cross_costs_that_call_only(link: Link) -> None:
+    with pytest.raises(ValueNotTransferable, match="object"):
+        link.evaluate("object()")
+    with pytest.raises(ValueNotTransferable, match="contains itself"):
+        link.evaluate("(lambda l: l.append(l) or l)([])")
+    assert link.evaluate("2") == 2
+
+
+@pytest.mark.parametrize("code", ["raise SystemExit(3)", "raise KeyboardInterrupt", "import sys\nsys.exit()"])
+def test_an_exit_on_the_target_is_an_error_and_no_exit_here(link: Link, code: str) -> None:
+    with pytest.raises(RemoteError):
+        link.evaluate(code)
+    assert link.evaluate("1") == 1
+
+
+def test_errors_that_cannot_be_looked_at_are_errors_all_the_same(link: Link) -> None:
+    link.evaluate(
+        "class Bad(Exception):\n"
+        "    def __init__(self): self.args = (self,)\n"
+        "    def __str__(self): raise ValueError('str')\n"
+        "    def __repr__(self): raise KeyboardInterrupt"
+    )
+    with pytest.raises(RemoteError):
+        link.evaluate("raise Bad()")
+    assert link.evaluate("1") == 1
+
+
+def test_code_that_forks_never_answers_twice(link: Link) -> None:
+    link.evaluate("import os, time")
+    pids = {link.evaluate("os.fork()") for _ in range(10)}
+    assert len(pids) == 10
+    assert 0 not in pids
+    child = link.evaluate("os.fork() or time.sleep(30)")
+    assert alive(child)
+    # The child holds neither the terminal nor the shell's prompt.
+    assert link.close()
+    os.kill(child, signal.SIGKILL)
+
+
+def test_a_child_of_the_controller_is_told_that_the_link_is_not_its(link: Link) -> None:
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            link.evaluate("1")
+        except LinkError as error:
+            os.write(writer, str(error).encode())
+        finally:
+            link.close()
+            os._exit(0)
+    os.close(writer)
+    os.waitpid(pid, 0)
+    assert b"parent process" in os.read(reader, 4096)
+    os.close(reader)
+    assert link.evaluate("2") == 2
+
+
+# -- death -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def quick_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crl.link._engine, "HEARTBEAT", 0.2)
+    monkeypatch.setattr(crl.link._engine, "SILENCE_LIMIT", 1.5)
+
+
+def test_a_stopped_program_keeps_deadlines_and_is_given_up_at_last(quick_silence: None, make_link: MakeLink) -> None:
+    link = make_link()
+    os.kill(link.facts.pid, signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        with pytest.raises(CallTimeout):
+            link.evaluate("1", timeout=0.5)
+        assert time.monotonic() - started < 1.5
+        with pytest.raises(LinkLost, match="silent"):
+            link.evaluate("1", timeout=20)
+        assert time.monotonic() - started < 6
+        with pytest.raises(LinkLost, match="silent"):
+            link.evaluate("1")
+    finally:
+        os.kill(link.facts.pid, signal.SIGKILL)
+
+
+def test_a_c_call_that_holds_the_interpreter_is_not_death(quick_silence: None, make_link: MakeLink, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crl.link._engine, "SILENCE_LIMIT", 5.0)
+    link = make_link()
+    link.evaluate("import ctypes\nhold = ctypes.PyDLL(None).usleep")
+    assert link.evaluate("hold(1500000)", timeout=10) == 0
+    assert link.alive
+
+
+@pytest.mark.parametrize("victim", ["program", "shell"])
+def test_a_kill_is_told_at_once_to_all_who_wait(make_shell: Callable[..., Shell], victim: str) -> None:
+    shell = make_shell()
+    link = Link.start(shell.lane(), timeout=20)
+    shell_pid = link.evaluate("__import__('os').popen('ps -o ppid= -p $(ps -o ppid= -p %d)' % 0).read() or 0") or 0
+    assert shell_pid == 0 or shell_pid
+    told: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            link.invoke("__import__('time').sleep", 30)
+        except LinkLost as error:
+            told.append(error)
+
+    threads = [threading.Thread(target=wait) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.2)
+    started = time.monotonic()
+    if victim == "program":
+        os.kill(link.facts.pid, signal.SIGKILL)
+    else:
+        os.kill(shell.channel.pid, signal.SIGKILL)  # type: ignore[attr-defined]
+        os.kill(link.facts.pid, signal.SIGKILL)
+    for thread in threads:
+        thread.join(5)
+    assert time.monotonic() - started < 2
+    assert len(told) == 4
+    assert len({id(error) for error in told}) == 4
+    link.close()
+
+
+def test_the_end_of_the_terminal_ends_the_program_and_what_it_owns(make_shell: Callable[..., Shell]) -> None:
+    shell = make_shell()
+    link = Link.start(shell.lane(), timeout=20)
+    process = link.start_process(["sleep", "300"])
+    detached = link.start_detached(["sleep", "300"])
+    shell.close()
+    try:
+        assert eventually(lambda: not alive(link.facts.pid))
+        assert eventually(lambda: not alive(process.pid))
+        with pytest.raises(LinkLost):
+            process.wait(5)
+        assert alive(detached)
+    finally:
+        os.kill(detached, signal.SIGKILL)
+
+
+def test_closing_with_calls_under_way_fails_them(link: Link) -> None:
+    call = link.submit_invoke("__import__('time').sleep", (30,))
+    told: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            call.result()
+        except LinkLost as error:
+            told.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    time.sleep(0.1)
+    started = time.monotonic()
+    assert link.close()
+    thread.join(5)
+    assert time.monotonic() - started < 2
+    assert "closed" in str(told[0])
+
+
+def test_a_program_that_loses_its_controller_ends_after_the_grace(make_link: MakeLink, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crl.link.link.GRACE", 0.0)
+    monkeypatch.setattr("crl.link.link.HEARTBEAT", 0.3)
+    monkeypatch.setattr(crl.link._engine, "HEARTBEAT", 60.0)
+    link = make_link()
+    assert eventually(lambda: not alive(link.facts.pid), 8.0)
+    assert eventually(lambda: not link.alive, 3.0)
+
+
+# -- output ----------------------------------------------------------------------------------------------------------
+
+
+def test_output_of_the_target_is_logged_in_order(make_link: MakeLink, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "crl.remote")
+    link = make_link()
+    link.evaluate(
+        "import os, sys, warnings, subprocess\n"
+        "print('one')\nos.write(1, b'two\\n')\nos.system('echo three')\n"
+        "sys.stdout.write('fo')\nsys.stdout.write('ur\\n')\nwarnings.warn('careful')\nsys.stdout.write('no newline')"
+    )
+    link.evaluate("import atexit\natexit.register(lambda: sys.stdout.write('\\nlast words'))")
+    assert link.close()
+    out = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
+    errors = " ".join(record.getMessage() for record in caplog.records if record.levelno == logging.WARNING)
+    assert out == ["one", "two", "three", "four", "no newline", "last words"]
+    assert "careful" in errors
+    assert {record.name for record in caplog.records} == {"crl.remote.localhost"}
+
+
+def test_a_handler_that_uses_the_link_does_not_block_it(link: Link) -> None:
+    answers: list[object] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            answers.append(link.evaluate("40 + 2"))
+
+    handler, logger = Handler(), logging.getLogger("crl.remote.localhost")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        link.evaluate("print('x')")
+        assert eventually(lambda: answers == [42])
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)
+
+
+def test_a_flood_of_output_does_not_stop_calls(link: Link) -> None:
+    call = link.submit_evaluate("[__import__('os').write(1, b'x' * 4000) for _ in range(2000)] and None")
+    for number in range(20):
+        assert link.invoke("abs", -number, timeout=10) == number
+    assert call.result(20) is None
+
+
+@pytest.mark.parametrize("python", [INTERPRETERS[0], INTERPRETERS[-1]], ids=lambda path: path.split("/")[-3])
+def test_writers_on_the_same_terminal_and_closed_descriptors_do_no_harm(make_shell: Callable[..., Shell], python: str) -> None:
+    shell = make_shell("pty")
+    tty = shell.ask("tty")
+    link = Link.start(shell.lane(), timeout=20, python=python)
+    link.evaluate("import os\nfor d in (0, 1, 2):\n    os.close(d)")
+    stop = threading.Event()
+
+    def wall() -> None:
+        descriptor = os.open(tty, os.O_WRONLY | os.O_NOCTTY)
+        while not stop.is_set():
+            os.write(descriptor, b"\r\nBroadcast message: \xc5\x1bRL the system is going down\r\n")
+            time.sleep(0.002)
+        os.close(descriptor)
+
+    thread = threading.Thread(target=wall)
+    thread.start()
+    try:
+        for number in range(1000):
+            assert link.invoke("abs", -number, timeout=20) == number
+        assert link.evaluate("b'x' * 5000000", timeout=40) in (b"x" * 5_000_000, "x" * 5_000_000)
+        assert link.engine.session.decoder.noise_bytes > 1000
+    finally:
+        stop.set()
+        thread.join(5)
+    assert link.close()
+
+
+def test_what_holds_the_link_is_freed(make_shell: Callable[..., Shell]) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    shell = make_shell()
+    opened = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        link = Link.start(shell.lane(), timeout=20)
+        link.run("true")
+        target_fds = Path(f"/proc/{link.facts.pid}/fd")
+        first = len(list(target_fds.iterdir()))
+        for _ in range(20):
+            link.run("true")
+        assert eventually(lambda fds=target_fds, first=first: len(list(fds.iterdir())) <= first)
+        assert link.close()
+    assert eventually(lambda: len(os.listdir("/proc/self/fd")) <= opened)
+    assert opened >= before

@@ -1,0 +1,60 @@
+"""The documentation's Python examples run, against the lab's hosts.
+
+Invariant: every ``python`` block of README.md and docs/*.md runs as it stands, given the names its text introduces.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from crl.lab import Lab
+
+ROOT = Path(__file__).resolve().parent.parent
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
+
+
+def _pages() -> list[Path]:
+    return [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def _blocks() -> list[tuple[str, str]]:
+    found = []
+    for page in _pages():
+        text = page.read_text(encoding="utf-8")
+        for match in BLOCK.finditer(text):
+            line = text.count("\n", 0, match.start()) + 1
+            found.append((f"{page.name}:{line}", match.group(1)))
+    return found
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize(("where", "source"), [pytest.param(*block, id=block[0]) for block in _blocks()])
+def test_example_runs(where: str, source: str, lab: Lab, tmp_path: Path) -> None:
+    alpha = lab.host("alpha")
+    names = {
+        "ssh_config": lab.ssh_config,
+        "password": alpha.user("both").password,
+        "folder": tmp_path,
+        "lab": lab,
+    }
+    assert source.strip()
+    exec(compile(source, where, "exec"), names)
+
+
+@pytest.mark.parametrize("page", _pages(), ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in LINK.findall(page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), f"{page.name} links {target}"
+
+
+def test_readme_names_both_commands_at_its_top() -> None:
+    top = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## ")[0]
+    assert "scripts/demo" in top
+    assert "scripts/test" in top
+    assert all((ROOT / "scripts" / name).stat().st_mode & 0o100 for name in ("demo", "test"))

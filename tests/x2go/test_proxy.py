@@ -1,0 +1,150 @@
+"""nxproxy on this machine, as the seed's proxy classes: what it is given, how it ends, and that nothing of it stays."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crl.deadlines import Deadline
+from crl.x2go import ClientDisplay, X2GoParameterError, X2GoProxyEnded, X2GoServerSessionInfo, X2GoTimeOutException
+from crl.x2go.backends.proxy.base import X2GoProxy, X2GoProxyBASE
+from crl.x2go.backends.proxy.nx3 import X2GoProxyNX3
+from tests.x2go.test_records import COOKIE, START
+
+
+class Door:
+    """A tunnel whose far side is a port of this machine."""
+
+    def __init__(self, port: int) -> None:
+        self.address = ("127.0.0.1", port)
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Doors:
+    """Makes tunnels to one port."""
+
+    def __init__(self, port: int) -> None:
+        self.door = Door(port)
+
+    def forward(self, address: Any, listen: Any = ("127.0.0.1", 0)) -> Door:
+        assert address == ("127.0.0.1", 35077)
+        return self.door
+
+
+@pytest.fixture(scope="module")
+def display() -> Iterator[ClientDisplay]:
+    with ClientDisplay.start((320, 200)) as started:
+        yield started
+
+
+@pytest.fixture
+def info() -> X2GoServerSessionInfo:
+    made = X2GoServerSessionInfo()
+    assert made.initialize("\n".join(START))
+    return made
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """An agent that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        yield silent
+
+
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def test_the_constructor_is_the_seeds() -> None:
+    expected = [
+        "session_info", "ssh_transport", "session_log", "sessions_rootdir", "proxy_options", "session_instance",
+        "logger", "loglevel",
+    ]  # fmt: skip
+    parameters = inspect.signature(X2GoProxyBASE).parameters.values()
+    assert [one.name for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD] == expected
+    assert issubclass(X2GoProxyNX3, X2GoProxyBASE)
+    assert issubclass(X2GoProxyBASE, threading.Thread)
+    assert X2GoProxy is X2GoProxyBASE
+    assert (X2GoProxyBASE.PROXY_CMD, X2GoProxyBASE.PROXY_ARGS, X2GoProxyBASE.PROXY_ENV) == ("", [], {})
+
+
+def test_what_it_cannot_do_without(info: X2GoServerSessionInfo) -> None:
+    with pytest.raises(X2GoParameterError, match="session_info"):
+        X2GoProxyNX3(ssh_transport=Doors(1))
+    with pytest.raises(X2GoParameterError, match="ssh_transport"):
+        X2GoProxyNX3(session_info=info)
+
+
+def test_nobody_behind_the_tunnel(
+    info: X2GoServerSessionInfo, display: ClientDisplay, own_temporary_folder: Path
+) -> None:
+    doors = Doors(closed_port())
+    proxy = X2GoProxyNX3(
+        session_info=info, ssh_transport=doors, display=display.name, xauthority=display.xauthority
+    )
+    with pytest.raises(X2GoProxyEnded, match="nxproxy ended: nxproxy could not reach the tunnel"):
+        proxy.bring_up(Deadline.after(15))
+    proxy.stop_thread()
+    assert doors.door.closed
+    assert not proxy.is_alive()
+    assert not list(own_temporary_folder.iterdir())
+
+
+def test_start_proxy_tells_instead_of_raising(info: X2GoServerSessionInfo, display: ClientDisplay) -> None:
+    proxy = X2GoProxyNX3(
+        session_info=info, ssh_transport=Doors(closed_port()), display=display.name, xauthority=display.xauthority
+    )
+    process, up = proxy.start_proxy(15)
+    assert not up
+    assert process is None
+    assert not proxy.ok()
+
+
+def test_an_agent_that_says_nothing_and_the_files_it_is_given(
+    info: X2GoServerSessionInfo, display: ClientDisplay, listener: socket.socket, tmp_path: Path
+) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    proxy = X2GoProxyNX3(
+        session_info=info,
+        ssh_transport=Doors(listener.getsockname()[1]),
+        sessions_rootdir=tmp_path / "sessions",
+        display=display.name,
+        xauthority=display.xauthority,
+    )
+    started = time.monotonic()
+    with pytest.raises(X2GoTimeOutException, match="did not show the session in time"):
+        proxy.bring_up(Deadline.after(1))
+    assert time.monotonic() - started < 3
+    container = tmp_path / "sessions" / f"S-{info.name}"
+    options = (container / "options").read_text()
+    assert options.startswith(f"nx/nx,retry=5,composite=1,connect=127.0.0.1,port={listener.getsockname()[1]},")
+    assert f",cookie={COOKIE}," in options
+    assert options.endswith(f"errors={container}/session.err:50")
+    assert (container / "options").stat().st_mode & 0o777 == 0o600
+    process = proxy.proxy
+    assert process is not None
+    assert COOKIE not in Path(f"/proc/{process.pid}/cmdline").read_text()
+    proxy.stop_thread()
+    assert process.returncode is not None
+    assert not proxy.is_alive()
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert container.is_dir()  # a folder the user named is the user's
+
+
+def test_a_folder_nxproxy_cannot_name(info: X2GoServerSessionInfo, tmp_path: Path) -> None:
+    proxy = X2GoProxyNX3(session_info=info, ssh_transport=Doors(1), sessions_rootdir=tmp_path / "a,b")
+    with pytest.raises(X2GoParameterError, match="in its name"):
+        proxy.bring_up(Deadline.after(5))
+    proxy.stop_thread()
