@@ -47,11 +47,13 @@ def _remote_objects(step: Step, target: Target) -> None:
     step.check(len(counter) == 5, "len() of a remote Counter counts there")
     step.check(counter["a"] == 5, "its items are read one by one")
     step.check(dict(counter.most_common(1).as_local_value()) == {"a": 5}, "values come back as values")
+    raised = None
     try:
         remote.os.stat("/nowhere")
     except FileNotFoundError as error:
-        step.fact("an exception of the target", f"{type(error).__name__}: {error}")
-    step.check("an exception of the target" in step.facts, "an exception there is the same exception here")
+        raised = f"{type(error).__name__}: {error}"
+        step.fact("an exception of the target", raised)
+    step.check(raised, "an exception there is the same exception here")
 
 
 def _commands(step: Step, target: Target) -> None:

@@ -81,10 +81,10 @@ class LabPart:
             for name in HOSTS:
                 with recorder.step(f"{name}: processes, files, X displays") as step:
                     left = difference_when_settled(before[name], partial(inventory_of_host, lab, name))
-                    step.check(not left, f"nothing is there that was not before {sorted(left) or ''}".strip())
+                    _check_nothing_left(step, left)
             with recorder.step("this side: processes, threads, files, X displays") as step:
                 left = difference_when_settled(before_us, inventory_of_us)
-                step.check(not left, f"nothing is there that was not before {sorted(left) or ''}".strip())
+                _check_nothing_left(step, left)
         finally:
             if not self.keep:
                 self._down(before_lab)
@@ -93,7 +93,7 @@ class LabPart:
         with self.recorder.step("crl lab down: namespaces, mounts, interfaces, users") as step:
             self.lab.down()
             left = difference_when_settled(before, inventory_of_lab_parts)
-            step.check(not left, f"nothing is there that was not before {sorted(left) or ''}".strip())
+            _check_nothing_left(step, left)
 
     # -- the three ways ----------------------------------------------------------------------------------------------
 
@@ -176,6 +176,10 @@ class LabPart:
             output.write_text(done.stdout + done.stderr, encoding="utf-8")
             self.recorder.links[f"{name} log"] = link
             step.check(done.returncode == 0, f"exit status 0 (its output is in {output.name})")
+
+
+def _check_nothing_left(step: Step, left: frozenset[str]) -> None:
+    step.check(not left, f"left: {', '.join(sorted(left))}" if left else "nothing is there that was not before")
 
 
 def _seconds_to_running(target: Target, display: ClientDisplay) -> float:

@@ -49,6 +49,7 @@ class Step:
         seconds: How long it took.
         error: What went wrong, empty when nothing did.
         facts: What was found out, name by value.
+        checks: What held.
         pictures: What was seen.
     """
 
@@ -56,6 +57,7 @@ class Step:
     seconds: float = 0.0
     error: str = ""
     facts: dict[str, str] = field(default_factory=dict)
+    checks: list[str] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
 
     def fact(self, name: str, value: object) -> None:
@@ -70,7 +72,7 @@ class Step:
         """
         if not holds:
             raise CheckFailed(text, doing=self.title)
-        self.facts[f"checked: {text}"] = "yes"
+        self.checks.append(redact(text))
 
 
 @dataclass

@@ -15,15 +15,17 @@ __all__ = ["write_report"]
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --good: #2a7d2e; --bad: #c62828; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { margin-bottom: 0; } .verdict { font-size: 1.2rem; font-weight: 600; }
 .good { color: var(--good); } .bad { color: var(--bad); }
-table { border-collapse: collapse; width: 100%; margin: .5rem 0 1.5rem; }
+table { border-collapse: collapse; width: 100%; table-layout: fixed; margin: .5rem 0 1.5rem; }
 th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
+th:first-child { width: 16rem; } th:last-child { width: 5rem; text-align: right; }
+ul.checks { list-style: none; margin: 0; padding: 0; font-size: .85rem; }
 td.time { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 dl { margin: 0; display: grid; grid-template-columns: max-content 1fr; gap: 0 .8rem; font-size: .85rem; }
 dt { opacity: .7; } dd { margin: 0; overflow-wrap: anywhere; }
-.pictures { display: flex; flex-wrap: wrap; gap: 1rem; } figure { margin: .5rem 0; max-width: 30rem; }
+.pictures { display: flex; flex-wrap: wrap; gap: 1rem; } figure { margin: .5rem 0; width: 21rem; }
 img { width: 100%; border: 1px solid var(--line); } figcaption { font-size: .85rem; opacity: .8; }
 pre { white-space: pre-wrap; font-size: .85rem; } nav a { margin-right: 1rem; }
 """
@@ -73,9 +75,10 @@ def _row(step: Step) -> str:
         f"<figcaption>{escape(p.caption)}</figcaption></figure>"
         for p in step.pictures
     )
+    checks = "".join(f'<li><span class="good">✓</span> {escape(text)}</li>' for text in step.checks)
     error = f'<pre class="bad">{escape(step.error)}</pre>' if step.error else ""
     mark = '<span class="bad">✗</span>' if step.error else '<span class="good">✓</span>'
     return (
-        f"<tr><td>{mark} {escape(step.title)}</td><td><dl>{facts}</dl>{error}"
+        f'<tr><td>{mark} {escape(step.title)}</td><td><dl>{facts}</dl><ul class="checks">{checks}</ul>{error}'
         f'<div class="pictures">{pictures}</div></td><td class="time">{step.seconds:.2f} s</td></tr>'
     )

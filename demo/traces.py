@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from crl.lab import Lab
@@ -31,9 +32,12 @@ def inventory_of_us() -> Inventory:
 
 
 def inventory_of_host(lab: Lab, name: str) -> Inventory:
-    """Processes, X2Go folders, X sockets and temporary files of one host of the lab."""
+    """Processes, session folders, X sockets and temporary files of one host of the lab.
+
+    The empty folders that the X2Go server itself keeps for each account (``~/.x2go/ssh``) are its own and do not count.
+    """
     host = lab.host(name)
-    script = "ls -d /tmp/* /tmp/.x2go-*/* /tmp/.X11-unix/X* /tmp/.X*-lock /home/*/.x2go/* 2>/dev/null; true"
+    script = "ls -d /tmp/* /tmp/.x2go-*/C-* /tmp/.X11-unix/X* /tmp/.X*-lock /home/*/.x2go/C-* 2>/dev/null; true"
     files = host.exec(["sh", "-c", script]).stdout.decode().splitlines()
     commands = [process.command for process in host.processes()]
     kept = [command for command in commands if not any(service in command for service in SERVICES)]
@@ -42,13 +46,12 @@ def inventory_of_host(lab: Lab, name: str) -> Inventory:
 
 def inventory_of_lab_parts() -> Inventory:
     """What a lab is made of on this machine: namespaces, mounts, interfaces, users and processes."""
-    namespaces = {os.readlink(path) for kind in ("net", "mnt", "uts", "pid") for path in _links(kind)}
     mounts = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
     interfaces = {path.name for path in Path("/sys/class/net").iterdir()}
     users = {line.split(":")[0] for line in Path("/etc/passwd").read_text().splitlines()}
     return frozenset(
         [
-            *(f"namespace {name}" for name in namespaces),
+            *(f"namespace {name}" for name in _namespaces()),
             *(f"mount {name}" for name in mounts),
             *(f"interface {name}" for name in interfaces),
             *(f"user {name}" for name in users),
@@ -70,17 +73,13 @@ def difference_when_settled(before: Inventory, look: Callable[[], Inventory], ti
         settled.wait(0.25)
 
 
-def _links(kind: str) -> list[str]:
-    found = []
+def _namespaces() -> set[str]:
+    """The namespaces that some process is in."""
+    found: set[str] = set()
     for entry in Path("/proc").iterdir():
-        link = entry / "ns" / kind
-        if entry.name.isdigit() and os.path.lexists(link):
-            try:
-                os.readlink(link)
-            except OSError:
-                # A process that has just ended has no namespaces any more.
-                continue
-            found.append(str(link))
+        if entry.name.isdigit():
+            with suppress(OSError):  # a process that has just ended is in none any more
+                found.update(os.readlink(entry / "ns" / kind) for kind in ("net", "mnt", "uts", "pid"))
     return found
 
 

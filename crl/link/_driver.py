@@ -68,6 +68,7 @@ class Driver:
         self._timers: list[tuple[float, int, Callable[[], float | None]]] = []
         self._order = itertools.count()
         self._lent: set[Registration] = set()
+        self._lent_until = 0.0
         self._epoll: select.epoll | None = None
         self._thread: threading.Thread | None = None
         self._wake: int = -1
@@ -99,8 +100,11 @@ class Driver:
     def arm_soon(self, registration: Registration) -> None:
         """Report a descriptor's input again after a moment, so that one who reads it now is not disturbed."""
         with self._lock:
+            if not self._lent:
+                self._lent_until = time.monotonic() + LENT_SECONDS
+                if threading.current_thread() is not self._thread:
+                    self._poke()
             self._lent.add(registration)
-            self._poke()
 
     def remove(self, registration: Registration) -> None:
         """Stop serving a descriptor, before its owner closes it."""
@@ -172,8 +176,9 @@ class Driver:
         self._epoll, self._thread, self._wake, self._timers = None, None, -1, []
 
     def _timeout(self) -> float:
-        due = self._timers[0][0] - time.monotonic() if self._timers else 3600.0
-        return max(0.0, min(due, LENT_SECONDS if self._lent else 3600.0))
+        now = time.monotonic()
+        due = self._timers[0][0] if self._timers else now + 3600.0
+        return max(0.0, min(due, self._lent_until if self._lent else due) - now)
 
     def _run_timers(self) -> None:
         now = time.monotonic()
@@ -193,6 +198,8 @@ class Driver:
 
     def _rearm_lent(self) -> None:
         with self._lock:
+            if not self._lent or time.monotonic() < self._lent_until:
+                return
             lent, self._lent = self._lent, set()
             for registration in lent:
                 self._arm(registration, select.EPOLLIN)

@@ -7,6 +7,7 @@ owner exactly once, whatever exception interrupts the reading thread.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import select
@@ -29,6 +30,7 @@ HEARTBEAT: Final = 5.0 / 3
 SUSPECT_AFTER: Final = 5.0
 SILENCE_LIMIT: Final = 30.0
 POLL_SLICE: Final = 0.5
+POLL_SLICE_MS: Final = 500
 VERDICT_PATIENCE: Final = 5.0
 
 
@@ -120,6 +122,8 @@ class Engine:
         self._noise = session.decoder.noise_bytes
         self._over = Waiter()
         self._closing = False
+        # Counts what callers do, so that the I/O thread can tell whether somebody is about to read for himself.
+        self._activity = self._activity_seen = 0
         self._pings = self._missed = 0
         self._beat = (session.heard, time.monotonic())
         descriptor = channel.fileno()
@@ -141,6 +145,7 @@ class Engine:
             NotTransferable: It is too large.
         """
         self.check()
+        self._activity += 1
         with self._lock:
             self.session.post(message, order)
         self.flush()
@@ -182,6 +187,8 @@ class Engine:
         unsent = self._unsent
         while True:
             if not unsent:
+                if not self.session.has_outgoing:
+                    return
                 with self._lock:
                     unsent.extend(map(memoryview, self.session.outgoing()))
                 if not unsent:
@@ -200,6 +207,8 @@ class Engine:
             else:
                 unsent[0] = unsent[0][count:]
                 self._out.arm(select.EPOLLOUT)
+                # The target may have to write before it reads on.
+                self._in.arm(select.EPOLLIN)
                 return
 
     # -- receiving -------------------------------------------------------------------------------------------------
@@ -234,7 +243,8 @@ class Engine:
         self._drain_inbox()
         while not waiter.done and self.lost is None:
             # In slices: the I/O thread may give the link up while we wait.
-            if self._poll.poll(deadline.sooner(POLL_SLICE).poll_ms()):
+            left = deadline.remaining()
+            if self._poll.poll(POLL_SLICE_MS if left is None or left > POLL_SLICE else math.ceil(left * 1000)):
                 self._read_once()
             # Looked at after each read as well: a target that never stops talking must not keep us.
             if deadline.expired:
@@ -328,7 +338,8 @@ class Engine:
         if session.ended or session.decoder.noise_bytes != self._noise or session.decoder.partial:
             self._noise = session.decoder.noise_bytes
             self._look_for_end()
-        self.flush()
+        if session.has_outgoing:
+            self.flush()
 
     def _look_for_end(self) -> None:
         """Has the remote program said goodbye, or the shell that it was killed?"""
@@ -373,7 +384,18 @@ class Engine:
             self._reading.release()
             self._wake_follower()
         if self.lost is None:
+            self._serve_again()
+
+    def _serve_again(self) -> None:
+        """Look again at once where nobody else would read; after a moment where callers are active.
+
+        Two threads that wake for the same answer cost more than the answer.
+        """
+        if self._activity == self._activity_seen or self.busy_streams:
             self._in.arm(select.EPOLLIN)
+        else:
+            self._activity_seen = self._activity
+            self._in.arm_soon()
 
     def _on_writable(self, _events: int) -> None:
         self.flush()

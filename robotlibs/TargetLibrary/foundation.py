@@ -50,7 +50,7 @@ class CrlLibrary(DynamicCore):  # type: ignore[misc] # robotlibcore has no types
 
 
 def make_reportable(error: Exception) -> None:
-    """Change an error so that Robot Framework can report it, whoever has written its text and whatever its causes are."""
+    """Change an error so that Robot Framework can report it, whoever wrote its text and whatever its causes are."""
     _as_plain_text(error)
     _cut_cycles(error)
 

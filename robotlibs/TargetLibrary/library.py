@@ -183,11 +183,8 @@ class TargetLibrary(CrlLibrary):
         Returns:
             The target: ``${target.name}``, ``${target.python.platform.node()}``.
         """
-        options = {
-            "username": user, "password": to_secret(password), "port": port, "identity": identity, "config": config,
-            "jump": None if jump is None else [part.strip() for part in jump.split(",")],
-            "host_keys": host_keys, "known_hosts": known_hosts,
-        }  # fmt: skip
+        options: dict[str, Any] = {"username": user, "password": to_secret(password), "port": port, "config": config}
+        options |= {"identity": identity, "jump": _hops(jump), "host_keys": host_keys, "known_hosts": known_hosts}
         target = Target(_shells(host, backend, options), name=alias or _name(host), max_tries=max_tries, python=python)
         name = alias or target.name
         self.targets.refuse_taken(name)
@@ -476,6 +473,10 @@ class TargetLibrary(CrlLibrary):
 
 def _name(host: str | list[dict[str, Any]]) -> str | None:
     return host if isinstance(host, str) else None
+
+
+def _hops(jump: str | None) -> list[str] | None:
+    return None if jump is None else [hop.strip() for hop in jump.split(",")]
 
 
 def _shells(host: str | list[dict[str, Any]], backend: Backend, options: dict[str, Any]) -> list[Any]:

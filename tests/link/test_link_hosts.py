@@ -67,7 +67,7 @@ def test_a_killed_ssh_is_noticed_at_once(lab: Lab, make_shell: MakeShell) -> Non
 def test_a_cut_host_keeps_no_caller_beyond_its_deadline(lab: Lab, make_shell: MakeShell) -> None:
     link = Link.start(remote_shell(lab, make_shell).lane(), timeout=30)
     alpha = lab.host("alpha")
-    alpha.cut()
+    alpha.cut(drop=True)
     try:
         started = time.monotonic()
         with pytest.raises(CallTimeout):

@@ -373,11 +373,9 @@ class Program(object):
 
     def _write_ready(self):
         # type: () -> None
-        while True:
+        while self.session.has_outgoing:
             with self._lock:
                 ready = self.session.outgoing()
-            if not ready:
-                return
             # One blocking write a frame: the kernel keeps other writers of the terminal out of the middle of it.
             for frame in ready:
                 while frame:

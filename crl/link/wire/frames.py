@@ -132,8 +132,9 @@ class Decoder(object):
         size = len(buffer)
         # From `sound` to `position` stands noise that is not noted yet: noting it once keeps floods of it cheap.
         while not self._held:
-            start = buffer.find(MAGIC, position)
-            position = size - _partial_magic(buffer, size) if start < 0 else start
+            if position < size:
+                start = buffer.find(MAGIC, position)
+                position = size - _partial_magic(buffer, size) if start < 0 else start
             if size - position < HEADER_SIZE:
                 self._need = HEADER_SIZE
                 break

@@ -131,6 +131,16 @@ class Session(object):
         """Queue a heartbeat; the peer answers with the same token and both learn of lost frames."""
         self._control[frames.PING] = NUMBER.pack(token)
 
+    @property
+    def has_outgoing(self):
+        # type: () -> bool
+        """Whether `outgoing` would give anything."""
+        if self._control or self._naks or self._repeats or self._received_since_ack >= self.window // 4:
+            return not self._parted
+        if self._small or self._turns or self._waiting:
+            return self._unacked_bytes < self.window and not self._parted
+        return False
+
     def outgoing(self):
         # type: () -> list[bytes]
         """Take the frames that may be written now, one `bytes` each, in order."""

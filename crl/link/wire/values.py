@@ -52,6 +52,8 @@ TEXTS = b"\x03"
 ROWS = b"\x04"
 DICTS = b"\x05"
 
+EMPTY = COUNT.pack(0) + PLAIN
+
 SEQUENCES = {list: b"l", tuple: b"t", set: b"e", frozenset: b"f"}
 MAKERS = {b"l": list, b"t": tuple, b"e": set, b"f": frozenset}
 
@@ -215,6 +217,9 @@ def _write_dict(value, put, depth):
 def _write_items(items, put, depth):
     # type: (Sequence[Any], Put, int) -> None
     """The items of a sequence, by the fastest of the ways that keep every one exact."""
+    if not items:
+        put(EMPTY)
+        return
     put(COUNT.pack(len(items)))
     if len(items) >= FAST_FROM:
         kinds = set(map(type, items))
@@ -353,8 +358,9 @@ class Reader(object):
     def read(self, depth):
         # type: (int) -> Any
         """The next value, of whatever tag."""
-        tag = self.data[self.position : self.position + 1]
-        self.position += 1
+        position = self.position
+        tag = self.data[position : position + 1]
+        self.position = position + 1
         reader = READERS.get(tag)
         if reader is None:
             raise ProtocolError("unknown tag %r in a value" % tag)
@@ -375,8 +381,26 @@ class Reader(object):
     def count(self):
         # type: () -> int
         """The next count or length."""
-        (count,) = COUNT.unpack(self.take(4))
-        return count  # type: ignore[no-any-return]
+        position = self.position
+        self.position = position + 4
+        return COUNT.unpack_from(self.data, position)[0]  # type: ignore[no-any-return]
+
+    def piece(self):
+        # type: () -> bytes
+        """Bytes that stand behind their length."""
+        start = self.position + 4
+        end = start + COUNT.unpack_from(self.data, start - 4)[0]
+        if end > self.size:
+            raise ProtocolError("a value that says it is longer than what came")
+        self.position = end
+        return self.data[start:end]
+
+    def number(self, layout):
+        # type: (struct.Struct) -> Any
+        """A number of fixed size."""
+        position = self.position
+        self.position = position + layout.size
+        return layout.unpack_from(self.data, position)[0]
 
     def spend(self, items):
         # type: (int) -> None
@@ -388,9 +412,13 @@ class Reader(object):
     def items(self, depth):
         # type: (int) -> list[Any]
         """The items of one sequence as a list."""
-        count = self.count()
-        self.spend(count)
-        mode = self.take(1)
+        position = self.position
+        (count,) = COUNT.unpack_from(self.data, position)
+        mode = self.data[position + 4 : position + 5]
+        self.position = position + 5
+        self.items_left -= count
+        if self.items_left < 0:
+            self.spend(0)
         if mode == PLAIN:
             # Every item takes at least a byte, so that a count is never larger than what really came.
             if count > self.size - self.position:
@@ -403,7 +431,7 @@ class Reader(object):
         if mode == FLOATS:
             return list(struct.unpack(">%dd" % count, self.take(8 * count)))
         if mode == TEXTS:
-            items = _decode_text(self.take(self.count())).split(u"\0")
+            items = _decode_text(self.piece()).split(u"\0")
             if len(items) != count:
                 raise ProtocolError("%d texts where %d were announced" % (len(items), count))
             return items
@@ -467,7 +495,7 @@ class Reader(object):
     def digits(self, sign):
         # type: (int) -> int
         """An int beyond 64 bits."""
-        return sign * int(self.take(self.count()), 16)
+        return sign * int(self.piece(), 16)
 
     def resolved(self, wrapped):
         # type: (Expression | Pickled) -> Any
@@ -479,7 +507,7 @@ class Reader(object):
     def record(self, depth):
         # type: (int) -> Any
         """A plain record of the standard library."""
-        name = self.take(self.count()).decode("ascii")
+        name = self.piece().decode("ascii")
         return records.build(name, self.read(self.deeper(depth)))
 
 
@@ -498,23 +526,23 @@ READERS = {
     b"N": lambda _, __: None,
     b"T": lambda _, __: True,
     b"F": lambda _, __: False,
-    b"i": lambda reader, _: INT64.unpack(reader.take(8))[0],
+    b"i": lambda reader, _: reader.number(INT64),
     b"I": lambda reader, _: reader.digits(1),
     b"J": lambda reader, _: reader.digits(-1),
-    b"d": lambda reader, _: DOUBLE.unpack(reader.take(8))[0],
+    b"d": lambda reader, _: reader.number(DOUBLE),
     b"c": lambda reader, _: complex(*COMPLEX.unpack(reader.take(16))),
-    b"s": lambda reader, _: _decode_text(reader.take(reader.count())),
-    b"S": lambda reader, _: _decode_native(reader.take(reader.count())),
-    b"b": lambda reader, _: reader.take(reader.count()),
-    b"B": lambda reader, _: bytearray(reader.take(reader.count())),
+    b"s": lambda reader, _: _decode_text(reader.piece()),
+    b"S": lambda reader, _: _decode_native(reader.piece()),
+    b"b": lambda reader, _: reader.piece(),
+    b"B": lambda reader, _: bytearray(reader.piece()),
     b"l": lambda reader, depth: reader.items(depth),
     b"t": lambda reader, depth: tuple(reader.items(depth)),
     b"e": lambda reader, depth: set(reader.items(depth)),
     b"f": lambda reader, depth: frozenset(reader.items(depth)),
     b"m": lambda reader, depth: reader.mapping(depth),
     b"r": lambda reader, depth: reader.record(depth),
-    b"X": lambda reader, _: reader.resolved(Expression(_decode_text(reader.take(reader.count())))),
-    b"P": lambda reader, _: reader.resolved(Pickled(reader.take(reader.count()))),
+    b"X": lambda reader, _: reader.resolved(Expression(_decode_text(reader.piece()))),
+    b"P": lambda reader, _: reader.resolved(Pickled(reader.piece())),
 }  # type: dict[bytes, Callable[[Reader, int], Any]]
 
 
