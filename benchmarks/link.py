@@ -1,8 +1,9 @@
 """The link's speed, as ratios to the simplest thing that could work, in one interleaved run.
 
-The floor is a forty-line loop on the target that reads length-prefixed pickles over the same kind of channel: no frames,
-checksums, threads, credit or errors. Each round measures the link and the floor one after the other; what is printed is
-the median over the rounds. Absolute times differ by the hour on a shared machine, ratios within a run much less.
+The floor is a forty-line loop on the target that reads length-prefixed pickles over the same kind of channel: no
+frames, checksums, threads, credit or errors. Each round measures the link and the floor one after the other; what is
+printed is the median over the rounds. Absolute times differ by the hour on a shared machine, ratios within a run much
+less.
 
 Usage: python -m benchmarks.link [--rounds 10] [--python PATH] [--json FILE]
 """
@@ -180,17 +181,16 @@ class Figure:
 Measure = Callable[[], object]
 
 
-def _measures(link: Link, floor: Floor, address: tuple[str, int]) -> dict[str, tuple[int, Measure, Measure]]:
-    """For each name how many operations it does, with the link and with the floor."""
-    data = os.urandom(BULK)
+def _times(count: int, operation: Callable[..., object], *args: object) -> Measure:
+    def repeated() -> None:
+        for _ in range(count):
+            operation(*args)
 
-    def calls_link() -> None:
-        for number in range(CALLS):
-            link.invoke("abs", number)
+    return repeated
 
-    def calls_floor() -> None:
-        for number in range(CALLS):
-            floor.call("abs", number)
+
+def _calls(link: Link, floor: Floor) -> dict[str, tuple[int, Measure, Measure]]:
+    """Calls and processes: for each name how many operations it does, with the link and with the floor."""
 
     def futures_link() -> None:
         for call in [link.submit_invoke("abs", (number,)) for number in range(FUTURES)]:
@@ -202,9 +202,25 @@ def _measures(link: Link, floor: Floor, address: tuple[str, int]) -> dict[str, t
         for _ in range(FUTURES):
             floor.receive()
 
+    return {
+        "call": (CALLS, _times(CALLS, link.invoke, "abs", 5), _times(CALLS, floor.call, "abs", 5)),
+        "pipelined call": (FUTURES, futures_link, futures_floor),
+        "run true": (RUNS, _times(RUNS, link.run, ["true"]), _times(RUNS, floor.call, "run", ["true"])),
+    }
+
+
+def _bulk(link: Link, floor: Floor, address: tuple[str, int]) -> dict[str, tuple[int, Measure, Measure]]:
+    """Many bytes: for each name how many operations it does, with the link and with the floor."""
+    data = os.urandom(BULK)
+
     def tunnel() -> None:
         with link.connect(address) as sock:
-            feeder = threading.Thread(target=lambda: (sock.sendall(data), sock.shutdown(socket.SHUT_WR)))
+
+            def feed() -> None:
+                sock.sendall(data)
+                sock.shutdown(socket.SHUT_WR)
+
+            feeder = threading.Thread(target=feed)
             feeder.start()
             while sock.recv(65536):
                 continue
@@ -214,9 +230,6 @@ def _measures(link: Link, floor: Floor, address: tuple[str, int]) -> dict[str, t
         floor.call("bytes", data)
 
     return {
-        "call": (CALLS, calls_link, calls_floor),
-        "pipelined call": (FUTURES, futures_link, futures_floor),
-        "run true": (RUNS, lambda: [link.run(["true"]) for _ in range(RUNS)], lambda: [floor.call("run", ["true"]) for _ in range(RUNS)]),
         "push 8 MB": (1, lambda: link.invoke("len", data), lambda: floor.call("len", data)),
         "pull 8 MB": (1, lambda: link.evaluate(f"bytes({BULK})"), lambda: floor.call("bytes", BULK)),
         "tunnel echo 8 MB": (1, tunnel, tunnel_floor),
@@ -234,11 +247,11 @@ def measure(kind: str, python: str, rounds: int) -> list[Figure]:
         stack.callback(floor.channel.close)
         seconds: dict[str, list[tuple[float, float]]] = {}
         for number in range(rounds + 1):
-            for name, (count, ours, theirs) in _measures(link, floor, address).items():
-                pair = tuple(_seconds(one) / count for one in (ours, theirs))
+            for name, (count, ours, theirs) in {**_calls(link, floor), **_bulk(link, floor, address)}.items():
+                pair = _seconds(ours) / count, _seconds(theirs) / count
                 # The first round warms up.
                 if number:
-                    seconds.setdefault(name, []).append((pair[0], pair[1]))
+                    seconds.setdefault(name, []).append(pair)
     return [_figure(name, kind, pairs) for name, pairs in seconds.items()]
 
 

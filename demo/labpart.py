@@ -16,6 +16,7 @@ from pathlib import Path
 
 from crl.interactivesessions import SshShell, SudoShell
 from crl.lab import Lab
+from crl.lab.requirements import check, install
 from crl.targets import Target
 from crl.x2go import X2GoSession
 from crl.x2go.clientdisplay import ClientDisplay
@@ -65,8 +66,13 @@ class LabPart:
     def run(self) -> None:
         """Do it all."""
         recorder, lab = self.recorder, self.lab
-        before_lab = inventory_of_lab_parts()
         recorder.section("The lab: hosts with sshd, sudo and X2Go servers on this one machine")
+        with recorder.step("install the Debian packages that it needs") as step:
+            missing = check().packages
+            step.fact("missing packages", ", ".join(missing) or "none")
+            install(missing, recorder.say)
+        # After the packages, whose users and folders stay like those of any installed package.
+        before_lab = inventory_of_lab_parts()
         try:
             with recorder.step("crl lab up") as step:
                 status = lab.up(recorder.say)

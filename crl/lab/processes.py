@@ -84,13 +84,16 @@ def in_namespace(kind: str, identity: str | None) -> list[LabProcess]:
 
 
 def find_program(module: str, *arguments: str) -> list[int]:
-    """Processes that run ``python -m MODULE ARGUMENTS…`` (the first arguments decide)."""
+    """Processes of this machine that run ``python -m MODULE ARGUMENTS…`` (the first arguments decide)."""
     wanted = ("-m", module, *arguments)
     found = []
+    # A container's processes are to be seen here as well, and its folders may have the same names as ours.
+    ours = os.readlink("/proc/self/ns/pid")
     for pid in _pids():
         with contextlib.suppress(OSError):  # it has ended meanwhile
             argv = _argv(pid)
-            if "-m" in argv and argv[argv.index("-m") :][: len(wanted)] == wanted:
+            same = "-m" in argv and argv[argv.index("-m") :][: len(wanted)] == wanted
+            if same and os.readlink(f"/proc/{pid}/ns/pid") == ours:
                 found.append(pid)
     return found
 

@@ -168,9 +168,13 @@ def install(packages: tuple[str, ...], on_progress: Callable[[str], None]) -> No
         *packages,
     ]
     try:
-        if not any(Path("/var/lib/apt/lists").glob("*Packages*")):
-            call(["apt-get", "update"], doing="updating the package lists", timeout=APT_LIMIT, env=environment)
         with _no_services_started():
+            if any(Path("/var/lib/apt/lists").glob("*Packages*")):
+                # Most often the lists are fresh enough; stale ones name files that the mirrors have no more.
+                with contextlib.suppress(LabCommandError):
+                    call(command, doing="installing the lab's packages", timeout=APT_LIMIT, env=environment)
+                    return
+            call(["apt-get", "update"], doing="updating the package lists", timeout=APT_LIMIT, env=environment)
             call(command, doing="installing the lab's packages", timeout=APT_LIMIT, env=environment)
     except LabCommandError as error:
         raise LabError(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def crl(*words: str, lab: Lab | None = None, typed: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    environment = dict(os.environ)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CRL_LAB_")}
     if lab is not None:
         environment["CRL_LAB_DIR"] = str(lab.folder)
     command = [sys.executable, "-m", "crl.cli", "lab", *words]

@@ -1,4 +1,4 @@
-"""The other end of the codec tests: makes values, echoes and describes them on any Python; uses the wire's sources only.
+"""The other end of the codec tests: decodes values and encodes them again on any Python, with the wire's sources only.
 
 Run as `python codec_peer.py FOLDER` with frames of a length and bytes on standard input and output.
 """
@@ -8,14 +8,18 @@ import sys
 
 sys.path.insert(0, sys.argv[1])
 
-from crl.link.wire import values  # noqa: E402
+from crl.link.wire import values
+
+MYPY = False
+if MYPY:
+    from typing import Any  # noqa: F401
 
 
 def main():
     # type: () -> None
     """Decode each value that comes and encode it again."""
-    source = getattr(sys.stdin, "buffer", sys.stdin)
-    sink = getattr(sys.stdout, "buffer", sys.stdout)
+    source = getattr(sys.stdin, "buffer", sys.stdin)  # type: Any
+    sink = getattr(sys.stdout, "buffer", sys.stdout)  # type: Any
     while True:
         head = source.read(4)
         if len(head) < 4:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,10 @@ def make_shell() -> Iterator[Callable[..., Shell]]:
         shell.close()
 
 
+def _is_gone(pid: int) -> bool:
+    return not alive(pid)
+
+
 @pytest.fixture
 def make_link(make_shell: Callable[..., Shell]) -> Iterator[Callable[..., Link]]:
     links: list[Link] = []
@@ -64,9 +69,8 @@ def make_link(make_shell: Callable[..., Shell]) -> Iterator[Callable[..., Link]]
 
     yield make
     for link in links:
-        pid = link.facts.pid
         link.close()
-        assert eventually(lambda pid=pid: not alive(pid)), "the remote program stays"
+        assert eventually(partial(_is_gone, link.facts.pid)), "the remote program stays"
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import sys
 
 sys.path.insert(0, sys.argv[1])
 
-from crl.link.wire import frames, messages, values  # noqa: E402
+from crl.link.wire import frames, messages, values
 
 
 def frame(seq: int, message: bytes, flags: int = frames.WHOLE, number: int = 1, ack: int = 1) -> bytes:

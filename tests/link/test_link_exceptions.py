@@ -21,7 +21,8 @@ from crl.link.wire.errors import ProtocolError
 def described(
     module: str, name: str, args: Any = (), text: str = "text", trace: str = "trace\n", state: Any = None
 ) -> bytes:
-    return values.encode((module, name, values.encode(args), text, trace, values.encode({} if state is None else state)))
+    attributes = values.encode({} if state is None else state)
+    return values.encode((module, name, values.encode(args), text, trace, attributes))
 
 
 class Ours(Exception):
@@ -165,7 +166,7 @@ def test_a_description_that_is_none_is_a_violation(lie: bytes) -> None:
 
 @given(
     st.sampled_from(["builtins", "subprocess", "json.decoder", __name__]),
-    st.sampled_from(["ValueError", "OSError", "JSONDecodeError", "Ours", "ExceptionGroup", "ImportError", "SyntaxError"]),
+    st.sampled_from(["ValueError", "OSError", "JSONDecodeError", "Ours", "ExceptionGroup", "SyntaxError"]),
     st.lists(st.none() | st.integers() | st.text() | st.lists(st.integers())).map(tuple),
     st.dictionaries(st.text() | st.sampled_from(["args", "errno", "msg", "__dict__"]), st.integers()),
 )

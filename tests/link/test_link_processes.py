@@ -1,4 +1,4 @@
-"""Processes: exact bytes and status, live, bounded in memory; what is killed is proved to be gone with all its children."""
+"""Processes: exact bytes and status, live, in bounded memory; what is killed is gone with all its children."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import resource
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -90,8 +91,7 @@ def test_a_process_that_does_not_read_blocks_its_writer_only(link: Link) -> None
 def test_a_process_that_closes_its_input_is_a_broken_pipe(link: Link) -> None:
     process = link.start_process("exec 0<&-; sleep 60")
     with pytest.raises(BrokenPipeError):
-        for _ in range(100):
-            process.write(bytes(100_000), timeout=10)
+        process.write(bytes(10_000_000), timeout=20)
     process.kill(0.1)
     assert link.run(["true"], stdin=bytes(3_000_000)).status == 0
 
@@ -135,10 +135,8 @@ def test_owned_processes_end_with_the_link_and_detached_ones_stay(make_link: Mak
         assert link.close()
         assert eventually(lambda: not alive(owned.pid) and not alive(stray))
         # Its end may or may not have come before that of the link.
-        try:
+        with suppress(LinkLost):
             assert owned.wait(5) in (-signal.SIGTERM, -signal.SIGKILL)
-        except LinkLost as error:
-            assert "closed" in str(error)
         with pytest.raises((LinkLost, BrokenPipeError)):
             owned.write(b"x")
         assert alive(detached)

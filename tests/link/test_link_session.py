@@ -1,4 +1,4 @@
-"""Invariant: every message arrives once, whole and in order, whatever happens to frames on the way, in either direction."""
+"""Invariant: every message arrives once, whole and in order, whatever happens to frames on the way, both ways."""
 
 from __future__ import annotations
 
