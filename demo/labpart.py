@@ -68,7 +68,7 @@ class LabPart:
         recorder, lab = self.recorder, self.lab
         recorder.section("The lab: hosts with sshd, sudo and X2Go servers on this one machine")
         with recorder.step("install the Debian packages that it needs") as step:
-            missing = check().
+            missing = check().to_install
             step.fact("missing packages", ", ".join(missing) or "none")
             install(missing, recorder.say)
         # After the packages, whose users and folders stay like those of any installed package.
