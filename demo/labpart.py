@@ -60,8 +60,8 @@ class LabPart:
     def __init__(self, recorder: Recorder, lab: Lab, *, keep: bool) -> None:
         self.recorder = recorder
         self.lab = lab
-        self.was_up = lab.status().up
-        self.keep = keep or self.was_up
+        self.was_there = lab.status().exists
+        self.keep = keep or self.was_there
 
     def run(self) -> None:
         """Do it all."""

@@ -32,8 +32,9 @@ def lab() -> Iterator[Lab]:
     if not found.ok:
         pytest.skip("this machine cannot run the lab: " + "; ".join(found.missing))
     shared = Lab()
-    was_up = shared.status().up
+    # One that is there already is somebody's, even while one of its hosts reboots.
+    was_there = shared.status().exists
     shared.up()
     yield shared
-    if not was_up:
+    if not was_there:
         shared.down()

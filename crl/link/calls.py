@@ -32,7 +32,8 @@ class Keep:
 
     Attributes:
         handle: Expression that the result is assigned to; None assigns nothing.
-        types: Names of the types whose values come back (``"int"``, ``"collections.OrderedDict"``); None: all.
+        types: Names of the types whose instances come back as values (``"int"``, ``"collections.OrderedDict"``); None:
+            all. An instance of a subclass comes back as a value of the base.
         always: Assign to the handle also what comes back as a value.
         unless_callable: Keep callables on the target whatever their type.
     """

@@ -135,7 +135,7 @@ class Link:
             kwargs: Keyword arguments.
             keep: What happens to the result; None brings its value back.
         """
-        body = encode_request(messages.INVOKE, function, tuple(args), dict(kwargs or {}), keep=keep)
+        body = encode_request(messages.INVOKE, function, tuple(args), dict(kwargs) if kwargs else None, keep=keep)
         return self._submit(messages.CALL, body)
 
     def submit_step(self, expression: str, step: str, args: Sequence[Any] = (), *, keep: Keep | None = None) -> Call:

@@ -470,3 +470,13 @@ def test_a_proxy_named_before_the_session_opens(make: Make) -> None:
     reopen(terminal)
     with pytest.raises(InvalidProxySession):
         early(1)
+
+
+def test_instances_of_handled_types_are_values(shared: AutoRunnerTerminal) -> None:
+    # The seed: an instance of any of the HANDLED_TYPES is always returned as a local value.
+    shared.run_python("import enum\nclass Level(enum.IntEnum):\n    HIGH = 3\nclass Name(str):\n    pass")
+    level = shared.get_recursive_proxy("Level").HIGH
+    assert (type(level), level) == (int, 3)
+    name = shared.get_recursive_proxy("Name")("n")
+    assert (type(name), name) == (str, "n")
+    assert shared.isproxy(shared.get_recursive_proxy("Property").things)

@@ -172,7 +172,7 @@ class Calls(object):
 
     def _invoke(self, function, args, kwargs, keep):
         # type: (str, Any, Any, Any) -> tuple[Any, Any]
-        return self.evaluate(function)(*args, **kwargs), keep
+        return self.evaluate(function)(*args, **(kwargs or {})), keep
 
     def _step(self, expression, step, args, keep):
         # type: (str, str, Any, Any) -> tuple[Any, Any]
@@ -218,7 +218,8 @@ class Calls(object):
         # type: (Any, str | None, Any, bool, bool) -> tuple[bool, Any, bool]
         """Decide what crosses and what stays here under a handle."""
         is_callable = callable(result)
-        here = types is None or records.type_name(type(result)) in types
+        # An instance of a subclass crosses as its base value; the class itself comes first, so the loop is short.
+        here = types is None or any(records.type_name(base) in types for base in type(result).__mro__)
         if unless_callable and is_callable:
             here = False
         if handle is not None and (always or not here):

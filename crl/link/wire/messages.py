@@ -38,7 +38,7 @@ STREAM_CREDIT = 512 * 1024
 
 # Operations of CALL.
 EVALUATE = "evaluate"  # source, keep
-INVOKE = "invoke"  # function expression, args, kwargs, keep
+INVOKE = "invoke"  # function expression, args, kwargs or None, keep
 STEP = "step"  # expression, name of the operator, args, keep
 SERVICE = "service"  # name, args
 

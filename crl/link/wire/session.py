@@ -280,7 +280,10 @@ class Session(object):
         self._received_since_ack += frames.HEADER_SIZE + len(frame.payload)
         if frame.seq == self._expected:
             self._expected += 1
-            self._join(frame, messages)
+            if frame.flags == frames.WHOLE:
+                messages.append(frame.payload)
+            else:
+                self._join(frame, messages)
             while self._early and self._expected in self._early:
                 early = self._early.pop(self._expected)
                 self._early_bytes -= frames.HEADER_SIZE + len(early.payload)
