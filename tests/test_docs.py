@@ -35,7 +35,12 @@ def _blocks() -> list[tuple[str, str]]:
 
 @pytest.mark.lab
 @pytest.mark.parametrize(("where", "source"), [pytest.param(*block, id=block[0]) for block in _blocks()])
-def test_example_runs(where: str, source: str, lab: Lab, tmp_path: Path) -> None:
+def test_example_runs(
+    where: str, source: str, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # An example that brings up the default lab, and takes it down, gets one of its own.
+    monkeypatch.setenv("CRL_LAB_DIR", str(tmp_path / "lab"))
+    monkeypatch.setenv("CRL_LAB_NAME", "docs")
     alpha = lab.host("alpha")
     names = {
         "ssh_config": lab.ssh_config,
