@@ -1,6 +1,7 @@
 """The documentation's Python examples run, against the lab's hosts.
 
-Invariant: every ``python`` block of README.md and docs/*.md runs as it stands, given the names its text introduces.
+Invariant: every ``python`` block of README.md and docs/*.md runs as it stands, given the names its text introduces. The
+blocks of the pages on Robot Framework and pytest are pieces of docs/examples; tests/faces runs those.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from crl.lab import Lab
 
 ROOT = Path(__file__).resolve().parent.parent
+PIECES_OF_EXAMPLES = ("pytest.md", "robot.md")
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 
@@ -26,6 +28,8 @@ def _pages() -> list[Path]:
 def _blocks() -> list[tuple[str, str]]:
     found = []
     for page in _pages():
+        if page.name in PIECES_OF_EXAMPLES:
+            continue
         text = page.read_text(encoding="utf-8")
         for match in BLOCK.finditer(text):
             line = text.count("\n", 0, match.start()) + 1
