@@ -9,7 +9,8 @@ import os
 import struct
 import sys
 
-sys.path.insert(0, sys.argv[1])
+if __name__ == "__main__":
+    sys.path.insert(0, sys.argv[1])
 
 from crl.link.wire import frames, messages, values
 
