@@ -10,7 +10,7 @@ import secrets
 import socket
 from contextlib import suppress
 
-from crl.targets import Target
+from crl.targets import CommandTimeout, Target
 from demo.recorder import Recorder, Step
 
 __all__ = ["use_host"]
@@ -27,8 +27,9 @@ def use_host(recorder: Recorder, target: Target, hostname: str) -> None:
     with recorder.step("connect: log in, start Python there") as step:
         target.connect()
         facts = target.facts
-        for name in ("hostname", "user", "os", "python"):
+        for name in ("hostname", "user", "os"):
             step.fact(name, getattr(facts, name))
+        step.fact("Python", ".".join(map(str, facts.python)))
         step.check(facts.hostname == hostname, f"the host calls itself {hostname}")
     with recorder.step("use remote objects as local ones") as step:
         _remote_objects(step, target)
@@ -65,6 +66,12 @@ def _commands(step: Step, target: Target) -> None:
     lines = [line.decode() for line in process.lines(timeout=10)]
     step.check(lines == ["line 1", "line 2", "line 3"], "output arrives line by line")
     step.check(process.wait(10) == 0, "the process ended well")
+    stopped = None
+    try:
+        target.run("sleep 60 & sleep 60", timeout=0.3)
+    except CommandTimeout as error:
+        stopped = error
+    step.check(stopped is not None and not stopped.alive, "a command past its time is gone, with its children")
     step.fact("open files limit there", target.run("ulimit -n").stdout.strip())
 
 
