@@ -60,8 +60,9 @@ class Waiter:
 
     def sleep(self, seconds: float | None) -> None:
         """Wait until somebody rings."""
-        assert self._bell is not None
-        self._bell.acquire(timeout=-1 if seconds is None else seconds)
+        bell = self._bell
+        if bell is not None:
+            bell.acquire(timeout=-1 if seconds is None else seconds)
 
     def prepare_to_sleep(self) -> None:
         """Make the bell, before the last look at `done`."""

@@ -143,7 +143,7 @@ class Link:
 
         Args:
             expression: The object.
-            step: Name of the operator: ``getattr``, ``call``, ``getitem``, ``len``, ``add`` …
+            step: Name of the operator: ``getattr``, ``call``, ``getitem``, ``len``, ``add`` and so on
             args: Its further operands.
             keep: What happens to the result; None brings its value back.
         """
