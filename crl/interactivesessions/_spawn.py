@@ -26,6 +26,7 @@ OUTPUT_CAP: Final = 64 * 1024 * 1024
 """Bytes of unmatched output that are kept; of more, the oldest are dropped and counted in `ChannelSpawn.dropped`."""
 
 READ_SIZE: Final = 65536
+STATUS_PATIENCE: Final = 1.0
 _SIDE_TAIL: Final = 8192
 _CAP_SLACK: Final = 1024 * 1024
 _SECRET_IN_LOG: Final = b"<secret>\n"
@@ -380,6 +381,12 @@ class ChannelSpawn(_PexpectSpawn):  # type: ignore[misc]
         """Exit status of the program behind the channel where that is known."""
         code: int | None = getattr(self.channel, "returncode", None)
         return code
+
+    def end_status(self) -> int | None:
+        """Exit status of a program whose end was seen on the channel, which may come a moment after that end."""
+        wait = getattr(self.channel, "wait", None)
+        status: int | None = self.returncode if self.closed or wait is None else wait(STATUS_PATIENCE)
+        return status
 
     def isalive(self) -> bool:
         """Whether the program is there: not closed, not ended, no end seen on the channel."""

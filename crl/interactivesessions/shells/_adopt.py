@@ -237,7 +237,8 @@ class Adoption:
     def _status_of(self, seen: bytes) -> str:
         """The exit status of what ended, as words, where the parent's prompt or the program tells it."""
         if self._parent is None:
-            code = getattr(self._terminal, "returncode", None)
+            end_status = getattr(self._terminal, "end_status", None)
+            code = None if end_status is None else end_status()
         else:
             match = self._parent.status_pattern.search(seen)
             code = int(match.group(1)) if match else getattr(self._terminal, "last_status", None)

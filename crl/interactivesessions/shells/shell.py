@@ -421,7 +421,8 @@ class Shell(abc.ABC):
         return type(self).__name__
 
     def _end_status(self) -> str:
-        code = getattr(self._spawned, "returncode", None)
+        end_status = getattr(self._spawned, "end_status", None)
+        code = None if end_status is None else end_status()
         return "" if code is None else f" (exit status {code})"
 
     def _tail(self) -> str:
