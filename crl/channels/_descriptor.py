@@ -10,6 +10,7 @@ import errno
 import os
 import select
 import termios
+import threading
 from collections.abc import Callable
 
 from crl.channels.base import ChannelClosed
@@ -17,6 +18,7 @@ from crl.errors import UsageError
 
 __all__ = ["DescriptorChannel", "set_terminal_size"]
 
+CLOSE_PATIENCE = 1.0
 _PEER_GONE = frozenset({errno.EIO, errno.ECONNRESET, errno.EPIPE})
 
 
@@ -63,6 +65,9 @@ class DescriptorChannel:
         self._writable = writable
         self._terminal = terminal
         self._ended = ended
+        # The number must not become somebody else's while a thread is about to use it.
+        self._reading = threading.Lock()
+        self._writing = threading.Lock()
 
     @property
     def name(self) -> str:
@@ -91,17 +96,18 @@ class DescriptorChannel:
             BlockingIOError: Nothing is there yet.
             ChannelClosed: The channel was closed.
         """
-        descriptor = self.fileno()
-        try:
-            return os.read(descriptor, size)
-        except BlockingIOError:
-            if self._ended is None or not self._ended():
-                raise
-        except OSError as error:
-            if error.errno not in _PEER_GONE:
-                raise
-            return b""
-        return self._last_words(descriptor, size)
+        with self._reading:
+            descriptor = self.fileno()
+            try:
+                return os.read(descriptor, size)
+            except BlockingIOError:
+                if self._ended is None or not self._ended():
+                    raise
+            except OSError as error:
+                if error.errno not in _PEER_GONE:
+                    raise
+                return b""
+            return self._last_words(descriptor, size)
 
     def _last_words(self, descriptor: int, size: int) -> bytes:
         """Read once more after the peer was seen to have ended: it may have written just before."""
@@ -120,20 +126,21 @@ class DescriptorChannel:
             ChannelClosed: The channel was closed.
             UsageError: This channel is for reading only.
         """
-        descriptor = self.fileno()
         if not self._writable:
             raise UsageError(f"{self._name} is for reading only")
-        try:
-            return os.write(descriptor, data)
-        except BlockingIOError as error:
-            # A pty whose other side is gone takes no more, and says so only in poll.
-            if not self._terminal or not _hung_up(descriptor):
-                return 0
-            raise BrokenPipeError(errno.EPIPE, f"{self._name} has ended") from error
-        except OSError as error:
-            if error.errno not in _PEER_GONE:
-                raise
-            raise BrokenPipeError(errno.EPIPE, f"{self._name} has ended") from error
+        with self._writing:
+            descriptor = self.fileno()
+            try:
+                return os.write(descriptor, data)
+            except BlockingIOError as error:
+                # A pty whose other side is gone takes no more, and says so only in poll.
+                if not self._terminal or not _hung_up(descriptor):
+                    return 0
+                raise BrokenPipeError(errno.EPIPE, f"{self._name} has ended") from error
+            except OSError as error:
+                if error.errno not in _PEER_GONE:
+                    raise
+                raise BrokenPipeError(errno.EPIPE, f"{self._name} has ended") from error
 
     def resize(self, columns: int, rows: int) -> None:
         """Tell the terminal its size in characters; no effect where there is none.
@@ -149,5 +156,12 @@ class DescriptorChannel:
     def close(self) -> None:
         """Give the descriptor back; again is harmless."""
         descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
+        if descriptor < 0:
+            return
+        # Nobody stays in a read or write, except in a forked child, which lacks the thread that was at it.
+        held = [lock for lock in (self._reading, self._writing) if lock.acquire(timeout=CLOSE_PATIENCE)]
+        try:
             os.close(descriptor)
+        finally:
+            for lock in held:
+                lock.release()

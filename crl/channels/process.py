@@ -8,7 +8,6 @@ one another, and data is as fast as a pipe.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import socket
 import warnings
@@ -46,7 +45,7 @@ class ProcessChannel:
         name: str | None = None,
         dialogue: bool = True,
     ) -> None:
-        self._data: socket.socket | None = None
+        self._data: DescriptorChannel | None = None
         self._name = name or (os.path.basename(argv[0]) if argv else "")
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
             near, far = socket.socketpair()
@@ -69,8 +68,7 @@ class ProcessChannel:
             actions.append((os.POSIX_SPAWN_DUP2, error_writer, 2))
             self._child = Child(argv, actions, env=env, cwd=cwd)
             ours.pop_all()
-        near.settimeout(0)
-        self._data = near
+        self._data = DescriptorChannel(near.detach(), self._name)
         self._stderr = DescriptorChannel(error_reader, f"{self._name} (stderr)", writable=False)
         self._dialogue = (
             DescriptorChannel(master, f"{self._name} (dialogue)", terminal=True, ended=self._child.has_ended)
@@ -125,7 +123,7 @@ class ProcessChannel:
         """Wait for the program's end, at most `timeout` seconds; its exit status, or None when it still runs."""
         return self._child.wait(timeout)
 
-    def _open_data(self) -> socket.socket:
+    def _open_data(self) -> DescriptorChannel:
         if self._data is None:
             raise ChannelClosed(f"{self._name} is closed")
         return self._data
@@ -145,11 +143,7 @@ class ProcessChannel:
             BlockingIOError: Nothing is there yet.
             ChannelClosed: The channel was closed.
         """
-        try:
-            return self._open_data().recv(size)
-        except ConnectionResetError:
-            # The program ended without having read all that we wrote.
-            return b""
+        return self._open_data().read(size)
 
     def write(self, data: bytes | memoryview) -> int:
         """Write what is taken now and return how many bytes that was.
@@ -158,12 +152,7 @@ class ProcessChannel:
             BrokenPipeError: The program has ended.
             ChannelClosed: The channel was closed.
         """
-        try:
-            return self._open_data().send(data, socket.MSG_NOSIGNAL)
-        except BlockingIOError:
-            return 0
-        except ConnectionResetError as error:
-            raise BrokenPipeError(errno.EPIPE, f"{self._name} has ended") from error
+        return self._open_data().write(data)
 
     def end_writing(self) -> None:
         """Give the program the end of its standard input; reading goes on.
@@ -171,8 +160,9 @@ class ProcessChannel:
         Raises:
             ChannelClosed: The channel was closed.
         """
-        with contextlib.suppress(OSError):  # the program has ended: it needs no such sign any more
-            self._open_data().shutdown(socket.SHUT_WR)
+        # Its end may have come already: then it needs no such sign any more.
+        with socket.socket(fileno=os.dup(self.fileno())) as end, contextlib.suppress(OSError):
+            end.shutdown(socket.SHUT_WR)
 
     def resize(self, columns: int, rows: int) -> None:
         """Set the size of the dialogue's terminal, in characters.

@@ -8,17 +8,20 @@ promises that after each push and pop the shell on top answered, or that the err
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import os
 import shlex
+import threading
 from collections.abc import Callable
-from typing import IO, Any, Final
+from dataclasses import replace
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import pexpect
 
 from crl.channels import LocalPtyChannel
 from crl.deadlines import Deadline
-from crl.errors import CrlError
+from crl.errors import CrlError, UsageError
 from crl.interactivesessions._spawn import ChannelSpawn
 from crl.interactivesessions.interactivesessionexceptions import (
     InteractiveSessionError,
@@ -33,6 +36,9 @@ from crl.interactivesessions.shells.pythonshell import PythonShell
 from crl.interactivesessions.shells.shell import Shell
 from crl.interactivesessions.shells.shell import TimeoutError as ShellTimeout
 from crl.interactivesessions.shells.sshshell import SshShell
+
+if TYPE_CHECKING:
+    from crl.link import Lane
 
 __all__ = [
     "BashShell",
@@ -51,6 +57,13 @@ _POLITE_SECONDS: Final = 1.5
 _RECOVERY_SECONDS: Final = 8.0
 _NOT_INHERITED: Final = frozenset({"PS1", "PS2", "PROMPT_COMMAND", "COLUMNS", "LINES"})
 _log = logging.getLogger("crl.interactivesessions")
+
+
+def _hurry(shell: Shell, seconds: float) -> None:
+    """Let a shell's start take no longer than that, where it knows a limit."""
+    limit = getattr(shell, "start_timeout", None)
+    if isinstance(limit, int | float):
+        vars(shell)["start_timeout"] = min(limit, seconds)
 
 
 def child_environment() -> dict[str, str]:
@@ -74,6 +87,8 @@ class InteractiveSession:
         self.dump_outgoing = dump_outgoing
         self.terminal_spawn_timeout: float = 30
         self.terminal_expect_timeout: float = 60
+        self._changing = threading.Lock()
+        self._closed = False
 
     def __enter__(self) -> InteractiveSession:
         return self
@@ -95,6 +110,7 @@ class InteractiveSession:
             InteractiveSessionError: It did not start; the terminal was closed.
         """
         shell.set_parent(None)
+        self._closed = False
         self.terminal = self._spawn_terminal(shell)
         started = False
         try:
@@ -248,8 +264,68 @@ class InteractiveSession:
         """Whether the terminal's program is there."""
         return self.terminal is not None and bool(self.terminal.isalive())
 
+    def lane(self) -> Lane:
+        """Lend the terminal of the current shell to a link, with the way to another one of the same kind.
+
+        When the link asks for it, all shells of the stack are started once more, in a terminal beside the old one;
+        it then becomes this session's terminal. User code keeps no shell object over that: `current_shell` gives it.
+
+        Raises:
+            UsageError: This kind of shell cannot carry a link.
+        """
+        return replace(self.current_shell().lane(), reopen=self._reopen)
+
+    def _reopen(self, deadline: Deadline) -> Lane:
+        twin = self._twin(deadline)
+        try:
+            lane = twin.current_shell().lane()
+        except BaseException:
+            twin.discard()
+            raise
+        return replace(
+            lane, reopen=self._reopen, take_over=lambda: self._take_terminal_of(twin), discard=twin.discard
+        )
+
+    def _twin(self, deadline: Deadline) -> InteractiveSession:
+        """The same shells once more, in a terminal of their own."""
+        with self._changing:
+            shells = [copy.copy(shell) for shell in self.shells]
+            if self._closed or not shells:
+                raise UsageError("the session is closed", doing="opening its terminal again")
+        twin = InteractiveSession(self.dump_received, self.dump_outgoing)
+        try:
+            for shell in shells:
+                left = deadline.remaining()
+                if left is not None:
+                    twin.terminal_spawn_timeout = left
+                    _hurry(shell, left)
+                if twin.shells:
+                    twin.push(shell)
+                else:
+                    twin.spawn(shell)
+        except BaseException:
+            twin.discard()
+            raise
+        return twin
+
+    def _take_terminal_of(self, twin: InteractiveSession) -> None:
+        """The twin's terminal and shells become ours; our old ones are closed."""
+        with self._changing:
+            if self._closed:
+                raise UsageError("the session was closed meanwhile", doing="opening its terminal again")
+            old, self.terminal, self.shells = self.terminal, twin.terminal, twin.shells
+            twin.terminal, twin.shells = None, []
+        if old is not None:
+            old.close(force=True)
+
+    def discard(self) -> None:
+        """End the terminal at once, without leaving the shells politely; again is harmless."""
+        self._close_now()
+
     def close_terminal(self) -> None:
         """Leave all shells, politely for at most about two seconds, and end the terminal; again is harmless."""
+        with self._changing:
+            self._closed = True
         if self.terminal is None:
             return
         try:
@@ -269,6 +345,8 @@ class InteractiveSession:
                     self.shells[-1]._read_until_prompt(deadline.remaining())  # noqa: SLF001
 
     def _close_now(self) -> None:
+        with self._changing:
+            self._closed = True
         for shell in self.shells:
             shell.cover(None)
         self.shells = []

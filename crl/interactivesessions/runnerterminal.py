@@ -132,7 +132,7 @@ class RunnerTerminal(TerminalCalls):
         """
         with self._linking:
             self.close_session()
-            lane = self.get_session().current_shell().lane()
+            lane = self.get_session().lane()
             link = Link.start(lane, timeout=self.prompt_timeout, python=self.python)
             session_id = uuid.uuid4().hex
             self._live = Live(link, session_id, Bin(session_id))

@@ -1,79 +1,47 @@
-"""The engine of one link: moves frames between a channel and a session, with as few threads as possible.
+"""The engine of one link: moves frames between a terminal and a session, with as few threads as possible.
 
 A thread that waits for an answer reads for itself; where several wait, one reads for all; where nobody waits, the
 process's I/O thread does. Nobody ever blocks in a write. The engine knows messages only as bytes and hands each to its
-owner exactly once, whatever exception interrupts the reading thread.
+owner exactly once, whatever exception interrupts the reading thread and however often the terminal is replaced.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import re
 import select
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from crl.channels.base import Channel, ChannelClosed
 from crl.deadlines import Deadline
+from crl.link._attachment import Attachment
 from crl.link._driver import driver
+from crl.link._waiting import Waiter
 from crl.link.errors import LinkError, LinkLost, ProtocolViolation
-from crl.link.wire.errors import ProtocolError
+from crl.link.wire.errors import NotTransferable, ProtocolError
 from crl.link.wire.session import Session
 
-__all__ = ["HEARTBEAT", "SILENCE_LIMIT", "Engine", "Waiter"]
+__all__ = ["HEARTBEAT", "SILENCE_LIMIT", "SUSPECT_AFTER", "Engine", "Waiter"]
 
 HEARTBEAT: Final = 5.0 / 3
+# The first measures the way, soon after the first answer.
+FIRST_HEARTBEAT: Final = 0.05
 SUSPECT_AFTER: Final = 5.0
 SILENCE_LIMIT: Final = 30.0
 POLL_SLICE: Final = 0.5
 POLL_SLICE_MS: Final = 500
 VERDICT_PATIENCE: Final = 5.0
-
-
-class Waiter:
-    """Something that a thread can wait for with `Engine.wait`."""
-
-    __slots__ = ("_bell", "done")
-
-    def __init__(self) -> None:
-        self.done = False
-        self._bell: threading.Lock | None = None
-
-    def finish(self) -> None:
-        """Mark as done and wake who waits."""
-        self.done = True
-        self.ring()
-
-    def ring(self) -> None:
-        """Wake the waiting thread, if one sleeps, to look again."""
-        bell = self._bell
-        if bell is not None:
-            try:
-                bell.release()
-            except RuntimeError:
-                # It has been rung already and has not looked yet: one waking is enough.
-                return
-
-    def sleep(self, seconds: float | None) -> None:
-        """Wait until somebody rings."""
-        bell = self._bell
-        if bell is not None:
-            bell.acquire(timeout=-1 if seconds is None else seconds)
-
-    def prepare_to_sleep(self) -> None:
-        """Make the bell, before the last look at `done`."""
-        if self._bell is None:
-            bell = threading.Lock()
-            bell.acquire()
-            self._bell = bell
+# From this exit status on, the shell says that a signal ended what it ran.
+KILLED: Final = 128
 
 
 class Engine:
-    """Frames of one session over one channel.
+    """Frames of one session over one terminal at a time.
 
     Args:
         channel: The bytes; borrowed.
@@ -83,12 +51,16 @@ class Engine:
         on_message: Called with each message, in the reading thread, and again when it was interrupted; it must be
             quick and must not raise.
         on_lost: Called once, with the reason, when the link is lost or closed.
+        on_doubt: Called when the terminal has ended, or has been silent for too long, with the reason; it says whether
+            another terminal is being opened. It must be quick.
 
     Attributes:
         lost: Why the link can be used no more; None while it can.
         after: The bytes behind the end of the remote program, which are the shell's; None when it has not ended.
         busy_streams: How many connections want input to be read even when nobody waits.
         last_heard: When the target gave the last sign of life, on the monotonic clock.
+        down: Why there is no terminal at the moment; None while there is one.
+        contested: Set when another terminal was offered to the target, which may leave this one for it.
     """
 
     def __init__(
@@ -99,47 +71,47 @@ class Engine:
         end_mark: bytes,
         on_message: Callable[[bytes], None],
         on_lost: Callable[[LinkError], None],
+        on_doubt: Callable[[LinkLost], bool],
     ) -> None:
         self.session = session
         self.host = host
         self.lost: LinkError | None = None
         self.after: bytes | None = None
+        self.down: LinkLost | None = None
+        self.contested = False
         self.busy_streams = 0
         self.last_heard = time.monotonic()
-        self._end_mark = re.compile(re.escape(end_mark) + rb":(\d+);")
-        self._channel = channel
         self._on_message = on_message
         self._on_lost = on_lost
+        self._on_doubt = on_doubt
         self._pid = os.getpid()
         self._lock = threading.Lock()
         # Whether they are ours can be asked, so that an exception right after taking one leaves none behind.
         self._reading = threading.RLock()
         self._writing = threading.RLock()
         self._write_again = False
-        self._unsent: deque[memoryview] = deque()
-        self._inbox: deque[bytes] = deque()
         self._followers: deque[Waiter] = deque()
         self._heard = session.heard
-        self._noise = session.decoder.noise_bytes
         self._over = Waiter()
         self._closing = False
         # Counts what callers do, so that the I/O thread can tell whether somebody is about to read for himself.
         self._activity = self._activity_seen = 0
         self._pings = self._missed = 0
         self._beat = (session.heard, time.monotonic())
-        descriptor = channel.fileno()
-        self._poll = select.poll()
-        self._poll.register(descriptor, select.POLLIN)
-        # A second descriptor of the same channel, so that reading and writing are armed apart.
-        self._second = os.dup(descriptor)
-        self._in = driver.add(descriptor, self._on_readable, select.EPOLLIN)
-        self._out = driver.add(self._second, self._on_writable, 0)
-        driver.call_later(HEARTBEAT, self._heartbeat)
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._attachment: Attachment | None = self._attach_to(channel, end_mark)
+        self._attachment.incoming.arm(select.EPOLLIN)
+        driver.call_later(FIRST_HEARTBEAT, self._heartbeat)
+
+    def _attach_to(self, channel: Channel, end_mark: bytes) -> Attachment:
+        return Attachment(channel, end_mark, self._wake, self._on_readable, self._on_writable)
 
     # -- sending ---------------------------------------------------------------------------------------------------
 
     def send(self, message: bytes, order: int | None = None) -> None:
         """Queue a message and write what can be written now; see `Session.post` for the order.
+
+        While there is no terminal it waits in the queue.
 
         Raises:
             LinkLost: The link is gone; the message was not sent.
@@ -148,8 +120,23 @@ class Engine:
         self.check()
         self._activity += 1
         with self._lock:
-            self.session.post(message, order)
+            session = self.session
+            if session.interrupted:
+                self._mend()
+            try:
+                session.post(message, order)
+            except NotTransferable:
+                raise
+            except BaseException:
+                session.interrupted = True
+                raise
         self.flush()
+
+    def _mend(self) -> None:
+        """Somebody was interrupted in the session; what got lost by that is asked for again. Under the lock."""
+        self.session.recover()
+        self._pings += 1
+        self.session.ping(self._pings)
 
     def check(self) -> None:
         """Raise unless the link can be used here and now."""
@@ -185,31 +172,46 @@ class Engine:
                 return
 
     def _write(self) -> None:
-        unsent = self._unsent
+        attachment = self._attachment
+        if attachment is None:
+            return
+        try:
+            self._write_to(attachment)
+        except BaseException:
+            # A frame that was on its way counts as lost; the next ping uncovers it.
+            self.session.interrupted = True
+            raise
+
+    def _write_to(self, attachment: Attachment) -> None:
+        unsent, session = attachment.unsent, self.session
         while True:
             if not unsent:
-                if not self.session.has_outgoing:
+                if not session.has_outgoing and not session.interrupted:
                     return
                 with self._lock:
-                    unsent.extend(map(memoryview, self.session.outgoing()))
+                    if attachment is not self._attachment:
+                        return
+                    if session.interrupted:
+                        self._mend()
+                    unsent.extend(map(memoryview, session.outgoing()))
                 if not unsent:
                     return
             try:
-                count = self._channel.write(unsent[0])
+                count = attachment.channel.write(unsent[0])
             except BrokenPipeError:
                 # The reading side sees the end as well and has the better words for it.
-                self._in.arm(select.EPOLLIN)
+                attachment.incoming.arm(select.EPOLLIN)
                 return
             except ChannelClosed:
-                self.give_up(self._ended("the terminal was closed under the link"))
+                self._ends(attachment, self._ended("the terminal was closed under the link"))
                 return
             if count == len(unsent[0]):
                 unsent.popleft()
             else:
                 unsent[0] = unsent[0][count:]
-                self._out.arm(select.EPOLLOUT)
+                attachment.outgoing.arm(select.EPOLLOUT)
                 # The target may have to write before it reads on.
-                self._in.arm(select.EPOLLIN)
+                attachment.incoming.arm(select.EPOLLIN)
                 return
 
     # -- receiving -------------------------------------------------------------------------------------------------
@@ -228,7 +230,7 @@ class Engine:
                 return self._await_verdict(waiter)
             self.check()
             try:
-                if self._reading.acquire(blocking=False):
+                if self._attachment is not None and self._reading.acquire(blocking=False):
                     if not self._read_until(waiter, deadline):
                         return waiter.done
                     continue
@@ -240,17 +242,20 @@ class Engine:
         return True
 
     def _read_until(self, waiter: Waiter, deadline: Deadline) -> bool:
-        """Read as the one reader, until the waiter is done or the link lost; False when the deadline comes first."""
-        self._drain_inbox()
-        while not waiter.done and self.lost is None:
-            # In slices: the I/O thread may give the link up while we wait.
+        """Read as the one reader, until the waiter is done or the terminal gone; False when the deadline is first."""
+        while True:
+            # Here too, for what came with a new terminal.
+            self._hand_out()
+            attachment = self._attachment
+            if waiter.done or self.lost is not None or attachment is None:
+                return True
+            # In slices: a thread that is interrupted here must be able to look.
             left = deadline.remaining()
-            if self._poll.poll(POLL_SLICE_MS if left is None or left > POLL_SLICE else math.ceil(left * 1000)):
-                self._read_once()
+            if attachment.wait(POLL_SLICE_MS if left is None or left > POLL_SLICE else math.ceil(left * 1000)):
+                self._read_once(attachment)
             # Looked at after each read as well: a target that never stops talking must not keep us.
             if deadline.expired:
                 return waiter.done
-        return True
 
     def _await_verdict(self, waiter: Waiter) -> bool:
         """The link is lost: whoever found out is about to tell everybody."""
@@ -262,12 +267,12 @@ class Engine:
         return waiter.done
 
     def _follow(self, waiter: Waiter, deadline: Deadline) -> bool:
-        """Sleep while another thread reads; False when the deadline comes first."""
+        """Sleep while another thread reads, or there is no terminal; False when the deadline comes first."""
         waiter.prepare_to_sleep()
         self._followers.append(waiter)
         try:
             # The reader may have stopped, or finished us, before we stood in the queue.
-            if waiter.done or self.lost is not None or not self._is_read():
+            if waiter.done or self.lost is not None or (self._attachment is not None and not self._is_read()):
                 return True
             waiter.sleep(deadline.remaining())
             return waiter.done or not deadline.expired
@@ -291,9 +296,29 @@ class Engine:
 
     def _pass_reading_on(self) -> None:
         self._reading.release()
+        if self.lost is not None:
+            self._close_wake()
         self._wake_follower()
         if self.busy_streams:
-            self._in.arm(select.EPOLLIN)
+            self._listen()
+
+    def _close_wake(self) -> None:
+        """The last reader of a lost link has stopped: nobody has to be woken any more."""
+        if not self._reading.acquire(blocking=False):
+            return
+        try:
+            with self._lock:
+                descriptor, self._wake = self._wake, -1
+            if descriptor >= 0:
+                os.close(descriptor)
+        finally:
+            self._reading.release()
+
+    def _listen(self) -> None:
+        """Have the I/O thread look at the terminal."""
+        attachment = self._attachment
+        if attachment is not None:
+            attachment.incoming.arm(select.EPOLLIN)
 
     def _wake_follower(self) -> None:
         try:
@@ -302,47 +327,67 @@ class Engine:
             return
         follower.ring()
 
-    def _drain_inbox(self) -> None:
-        """Hand out messages; each stays in the inbox until it is handed out, whatever interrupts us."""
-        inbox = self._inbox
-        while inbox:
-            self._on_message(inbox[0])
-            inbox.popleft()
+    def _hand_out(self) -> None:
+        """Hand out messages; each stays in its place until it is handed out, whatever interrupts us."""
+        if self.session.interrupted:
+            with self._lock:
+                self._mend()
+            self.flush()
+        delivered = self.session.delivered
+        while delivered:
+            self._on_message(delivered[0][2])
+            delivered.popleft()
 
-    def _read_once(self) -> None:
+    def _read_once(self, attachment: Attachment) -> None:
         """Read once, and hand out what came. Whoever calls it has the role of the reader."""
         try:
-            data = self._channel.read()
+            data = attachment.channel.read()
         except BlockingIOError:
             return
         except (ChannelClosed, OSError) as error:
-            self.give_up(LinkLost(f"the terminal failed: {error}", host=self.host, doing="reading from the target"))
-            return
-        if not data:
-            self.give_up(self._ended("the connection to the target has ended"))
-            return
-        session = self.session
-        try:
-            with self._lock:
-                self._inbox.extend(session.receive(data))
-        except ProtocolError as error:
-            self.violated(str(error))
+            self._ends(
+                attachment, LinkLost(f"the terminal failed: {error}", host=self.host, doing="reading from the target")
+            )
             return
         except BaseException:
-            # Ctrl-C or a timeout of Robot's has hit the few instructions that must not be cut in two.
-            self.give_up(self._ended("reading was interrupted in the middle of a message"))
+            # Ctrl-C or a timeout of Robot's: what was read may be lost.
+            self.session.interrupted = True
             raise
+        if not data:
+            self._ends(attachment, self._ended("the connection to the target has ended"))
+            return
+        if not self._take(attachment, data):
+            return
+        session = self.session
         if session.heard != self._heard:
             self._heard = session.heard
             self.last_heard = time.monotonic()
-        self._drain_inbox()
-        if session.ended or session.decoder.noise_bytes != self._noise or session.decoder.partial:
-            self._noise = session.decoder.noise_bytes
-            self._look_for_end()
+        self._hand_out()
+        if session.ended or session.decoder.noise_bytes != attachment.noise or session.decoder.partial:
+            attachment.noise = session.decoder.noise_bytes
+            self._look_for_end(attachment)
         if session.has_outgoing:
             self.flush()
 
-    def _look_for_end(self) -> None:
+    def _take(self, attachment: Attachment, data: bytes) -> bool:
+        """Give bytes to the session; False when they are of no use any more."""
+        session = self.session
+        try:
+            with self._lock:
+                if attachment is not self._attachment:
+                    return False
+                if session.interrupted:
+                    self._mend()
+                session.take(data)
+        except ProtocolError as error:
+            self.violated(str(error))
+            return False
+        except BaseException:
+            session.interrupted = True
+            raise
+        return True
+
+    def _look_for_end(self, attachment: Attachment) -> None:
         """Has the remote program said goodbye, or the shell that it was killed?"""
         decoder = self.session.decoder
         if self.session.ended:
@@ -351,11 +396,17 @@ class Engine:
             self.give_up(LinkLost(what, host=self.host, doing="using a link"))
             return
         # A frame that was cut short swallows what follows, so that its unfinished part is looked at too.
-        seen = decoder.noise + decoder.rest()
-        mark = self._end_mark.search(seen)
-        if mark is not None:
-            self.after = seen[mark.end() :]
-            self.give_up(self._ended(f"the remote program was ended by force (status {mark.group(1).decode()})"))
+        end = attachment.find_end(decoder.noise + decoder.rest())
+        if end is None:
+            return
+        status, after = end
+        reason = self._ended(f"the remote program was ended by force (status {status})")
+        if status >= KILLED or self.contested:
+            # Who waits for it in the shell was killed, or was left for another terminal: the program may live.
+            self._ends(attachment, reason, after)
+        else:
+            self.after = after
+            self.give_up(reason)
 
     def _ended(self, message: str) -> LinkLost:
         noise = self.session.decoder.noise.decode("utf-8", "replace")
@@ -374,32 +425,105 @@ class Engine:
 
     def _on_readable(self, _events: int) -> None:
         """The I/O thread: read, unless a caller is at it."""
+        attachment = self._attachment
+        if attachment is None:
+            return
         if not self._reading.acquire(blocking=False):
-            self._in.arm_soon()
+            attachment.incoming.arm_soon()
             return
         try:
             if self.lost is None:
-                self._drain_inbox()
-                self._read_once()
+                self._hand_out()
+                self._read_once(attachment)
         finally:
             self._reading.release()
             self._wake_follower()
         if self.lost is None:
             self._serve_again()
+        else:
+            self._close_wake()
 
     def _serve_again(self) -> None:
         """Look again at once where nobody else would read; after a moment where callers are active.
 
         Two threads that wake for the same answer cost more than the answer.
         """
+        attachment = self._attachment
+        if attachment is None:
+            return
         if self._activity == self._activity_seen or self.busy_streams:
-            self._in.arm(select.EPOLLIN)
+            attachment.incoming.arm(select.EPOLLIN)
         else:
             self._activity_seen = self._activity
-            self._in.arm_soon()
+            attachment.incoming.arm_soon()
 
     def _on_writable(self, _events: int) -> None:
         self.flush()
+
+    # -- terminals -------------------------------------------------------------------------------------------------
+
+    def _ends(self, attachment: Attachment, reason: LinkLost, after: bytes | None = None) -> None:
+        """A terminal has ended: the link waits for another one, or is lost.
+
+        Args:
+            attachment: The terminal.
+            reason: Why.
+            after: What the shell has said since, when it has its terminal back.
+        """
+        with self._lock:
+            if attachment is not self._attachment:
+                return
+            if not self._closing and self._on_doubt(reason):
+                self._attachment, self.down = None, reason
+        if self._attachment is None:
+            attachment.close()
+            return
+        self.after = after
+        self.give_up(reason)
+
+    def attach(self, channel: Channel, end_mark: bytes, epoch: int, data: bytes) -> bool:
+        """Go on over a new terminal.
+
+        Args:
+            channel: Its bytes; borrowed.
+            end_mark: As in the constructor.
+            epoch: The number of the attachment, which the target has taken on.
+            data: What was read from it, from the target's greeting on.
+
+        Returns:
+            False when the link is lost or being closed.
+        """
+        new = self._attach_to(channel, end_mark)
+        try:
+            with self._lock:
+                if self.lost is not None or self._closing:
+                    new.close()
+                    return False
+                self.session.resume(epoch)
+                self.session.take(data)
+                old, self._attachment = self._attachment, new
+                self.down = None
+        except ProtocolError as error:
+            new.close()
+            self.violated(str(error))
+            return False
+        if old is not None:
+            old.close()
+        self._missed = 0
+        self.contested = False
+        self.last_heard = time.monotonic()
+        self._wake_all()
+        new.incoming.arm(select.EPOLLIN)
+        self.flush()
+        return True
+
+    def _wake_all(self) -> None:
+        """Everybody looks again."""
+        with self._lock, suppress(BlockingIOError):  # it has been rung often enough
+            if self._wake >= 0:
+                os.eventfd_write(self._wake, 1)
+        for follower in list(self._followers):
+            follower.ring()
 
     # -- life ------------------------------------------------------------------------------------------------------
 
@@ -407,6 +531,10 @@ class Engine:
     def silent_for(self) -> float:
         """Seconds since the target gave a sign of life."""
         return time.monotonic() - self.last_heard
+
+    def in_doubt(self) -> bool:
+        """Whether there is no terminal, or nothing has come from it for so long that it may be dead."""
+        return self._attachment is None or self._missed * HEARTBEAT >= SUSPECT_AFTER
 
     def _heartbeat(self) -> float | None:
         """Ask for a sign of life; runs in the I/O thread at every interval."""
@@ -417,17 +545,30 @@ class Engine:
         self._beat = (self.session.heard, now)
         # When we were the ones who stood still, the silence says nothing.
         suspended = now - when > 2 * HEARTBEAT
-        self._missed = 0 if suspended or self.session.heard != heard else self._missed + 1
-        if self._missed * HEARTBEAT >= SILENCE_LIMIT:
-            reason = self._ended(f"the target has been silent for {self.silent_for:.0f} s")
-            reason.advice = "look whether the host or its network is down, or its remote program is stopped"
-            self.give_up(reason)
+        alive = suspended or self.session.heard != heard or self._attachment is None
+        self._missed = 0 if alive else self._missed + 1
+        if self.in_doubt() and self._attachment is not None and not self._doubt():
             return None
         with self._lock:
+            if self.session.interrupted:
+                self.session.recover()
             self._pings += 1
             self.session.ping(self._pings)
         self.flush()
         return HEARTBEAT
+
+    def _doubt(self) -> bool:
+        """Nothing has come for a while: have another terminal opened, or give up in time; whether to go on."""
+        reason = self._ended(f"the target has been silent for {self.silent_for:.0f} s")
+        reason.advice = "look whether the host or its network is down, or its remote program is stopped"
+        if not self._on_doubt(reason) and self._missed * HEARTBEAT >= SILENCE_LIMIT:
+            self.give_up(reason)
+            return False
+        return True
+
+    def prepare_to_close(self) -> None:
+        """From now on the end of the remote program is what is wanted."""
+        self._closing = True
 
     def close(self, deadline: Deadline) -> bool:
         """Wait for the target's BYE after it was asked to end; False when it does not come in time.
@@ -435,7 +576,8 @@ class Engine:
         Afterwards the link is over, and `after` has the bytes that follow the remote program's.
         """
         self._closing = True
-        self.wait(self._over, deadline)
+        if self.down is None:
+            self.wait(self._over, deadline)
         self.give_up(LinkLost("the remote program did not end in time", host=self.host, doing="closing the link"))
         return self.after is not None
 
@@ -445,10 +587,12 @@ class Engine:
             if self.lost is not None:
                 return
             self.lost = reason
-        self._in.remove()
-        self._out.remove()
-        os.close(self._second)
+            attachment, self._attachment = self._attachment, None
+        if attachment is not None:
+            attachment.close()
         self._on_lost(reason)
         self._over.finish()
+        self._wake_all()
+        self._close_wake()
         while self._followers:
             self._wake_follower()

@@ -6,6 +6,7 @@ somebody else. It knows the engine as something to wait with, and promises that 
 
 from __future__ import annotations
 
+import logging
 import pickle
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -21,7 +22,9 @@ from crl.link.wire.errors import NotTransferable, ProtocolError
 if TYPE_CHECKING:
     from crl.link.link import Link
 
-__all__ = ["BASIC_TYPES", "Call", "Keep", "Kept", "encode_request"]
+__all__ = ["BASIC_TYPES", "Call", "DoorCall", "Keep", "Kept", "encode_request"]
+
+logger = logging.getLogger(__name__)
 
 BASIC_TYPES: Final = ("NoneType", "bool", "int", "long", "float", "str", "unicode", "bytes")
 
@@ -171,11 +174,33 @@ class Call(Waiter):
         lost = self._link.engine.lost
         if lost is not None:
             return lost.again()
-        silent = self._link.engine.silent_for
-        link = f"; the target has been silent for {silent:.0f} s" if silent > SUSPECT_AFTER else ""
+        engine = self._link.engine
+        silent = engine.silent_for
+        if (down := engine.down) is not None:
+            link = f"; the link has been down for {silent:.1f} s ({down.message}) and is being resumed"
+        else:
+            link = f"; the target has been silent for {silent:.0f} s" if silent > SUSPECT_AFTER else ""
         return CallTimeout(
             f"no answer within {timeout or 0:g} s{link}",
             host=self._link.host,
             doing="calling the target",
             advice="the call goes on: ask for its result again, or give it more time",
         )
+
+
+class DoorCall(Call):
+    """The request to listen for other terminals, whose answer nobody waits for."""
+
+    __slots__ = ()
+
+    def answer(self, answer: tuple[int, bytes] | LinkError | UsageError) -> None:
+        """Take the answer and tell the link; in the reading thread."""
+        super().answer(answer)
+        if not isinstance(answer, tuple):
+            return
+        kind, body = answer
+        refusal = None
+        if kind != messages.RESULT:
+            refusal = "the target's Python has no unix sockets that pass descriptors"
+            logger.debug("%s: %s: %r", self._link.host, refusal, body[:400])
+        self._link.door_opened(refusal)

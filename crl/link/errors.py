@@ -15,6 +15,7 @@ __all__ = [
     "LinkError",
     "LinkLost",
     "LinkStartError",
+    "ProgramGone",
     "ProtocolViolation",
     "PythonNotFound",
     "PythonTooOld",
@@ -51,6 +52,12 @@ class PythonTooOld(LinkStartError):
 
 class LinkLost(LinkError):
     """The link to the remote program is gone; whether a call under way was done is unknown."""
+
+
+class ProgramGone(LinkLost):
+    """A fresh terminal was opened, and the remote program is not there any more."""
+
+    definite = True
 
 
 class CallTimeout(LinkError):

@@ -19,10 +19,12 @@ from typing import Any, Final
 from crl.deadlines import Deadline
 from crl.errors import UsageError
 from crl.link import processes, tunnels
+from crl.link._driver import driver
 from crl.link._engine import HEARTBEAT, Engine
 from crl.link._output import OutputLog
-from crl.link.calls import Call, Keep, encode_request
-from crl.link.errors import LinkError, LinkStartError
+from crl.link._resume import Recipe, Resumer
+from crl.link.calls import Call, DoorCall, Keep, encode_request
+from crl.link.errors import LinkError, LinkLost, LinkStartError
 from crl.link.lane import Lane
 from crl.link.processes import CommandLine, Environment, RemoteProcess, RunResult
 from crl.link.program import piece
@@ -39,6 +41,9 @@ CLOSE_TIMEOUT: Final = 5.0
 OUTPUT_PATIENCE: Final = 1.0
 SERVICE_TIMEOUT: Final = 60.0
 GRACE: Final = 60.0
+# Soon after the start, when the first call has its answer.
+DOOR_DELAY: Final = 0.03
+DOOR_PIECE: Final = "remote.door"
 PIECES: Final = {
     "process": ("remote.streams", "remote.processes"),
     "tunnel": ("remote.streams", "remote.tunnels"),
@@ -68,19 +73,31 @@ class Statistics:
 
     Attributes:
         requests: Round trips asked for so far.
+        resumed: How many times the link went on over another terminal.
+        longest_pause: The longest time from the last sign of life on one terminal to the first on another, in seconds.
     """
 
     requests: int = 0
+    resumed: int = 0
+    longest_pause: float = 0.0
 
 
 class Link:
-    """A running link; make one with `Link.start`."""
+    """A running link; make one with `Link.start`.
 
-    def __init__(self, lane: Lane, started: Started, facts: LinkFacts) -> None:
+    Attributes:
+        host: The target's name.
+        facts: What the remote program says of itself.
+        statistics: Counters.
+        why_not_resumable: Why the link would be lost with its terminal; None when it would be resumed.
+    """
+
+    def __init__(self, lane: Lane, started: Started, facts: LinkFacts, recipe: Recipe) -> None:
         self.host = lane.host
         self.facts = facts
         self.statistics = Statistics()
-        self._lane = lane
+        self.why_not_resumable: str | None = _why_not(lane, recipe) or "it has only just been started"
+        self._door_asked = False
         self._last_number = 0
         self._handles = itertools.count(1)
         self._prefix = secrets.token_hex(4)
@@ -94,29 +111,72 @@ class Link:
         self._load_lock = threading.Lock()
         self._output = OutputLog(lane.host)
         self._closing = self._given_back = False
+        self._resumer = Resumer(lane, recipe, started.session.epoch)
+        self._resumer.on_resumed = self._note_resume
         self.engine = Engine(
-            lane.channel, started.session, lane.host, started.end_mark, self._on_message, self._on_lost
+            lane.channel, started.session, lane.host, started.end_mark, self._on_message, self._on_lost, self._on_doubt
         )
         for message in started.messages:
             self._on_message(message)
+        if _why_not(lane, recipe) is None:
+            driver.call_later(DOOR_DELAY, self._open_door)
 
     @classmethod
-    def start(cls, lane: Lane, timeout: float = START_TIMEOUT, python: str | None = None) -> Link:
+    def start(
+        cls, lane: Lane, timeout: float = START_TIMEOUT, python: str | None = None, *, grace: float | None = None
+    ) -> Link:
         """Start the remote program on a lane.
 
         Args:
             lane: A terminal with an idle shell.
             timeout: Seconds for all of it.
             python: Interpreter to use on the target; None tries ``python3``, ``python`` and others.
+            grace: Seconds that the link, and all it owns on the target, outlives its terminal; 0 means that both end
+                together. None means 60.
 
         Raises:
             PythonNotFound: There is none.
             PythonTooOld: It is older than 2.7 or 3.6.
             LinkStartError: It did not start.
         """
-        config: dict[str, object] = {"heartbeat": HEARTBEAT, "grace": GRACE}
+        recipe = Recipe.new(GRACE if grace is None else grace)
+        config: dict[str, object] = {"heartbeat": HEARTBEAT, **recipe.plain()}
         started = start_program(lane, config, python, Deadline.after(timeout))
-        return cls(lane, started, _facts(started.hello, lane.host))
+        facts = _facts(started.hello, lane.host)
+        return cls(lane, started, facts, recipe.found_with(python, facts.executable))
+
+    # -- resume ----------------------------------------------------------------------------------------------------
+
+    @property
+    def resumable(self) -> bool:
+        """Whether the link survives the end of its terminal; see `why_not_resumable`."""
+        return self.why_not_resumable is None
+
+    def _open_door(self) -> None:
+        """Have the remote program listen for other terminals; runs in the I/O thread, which waits for nothing."""
+        if self.engine.lost is None and not self._closing:
+            with suppress(LinkError):  # lost meanwhile
+                self._submit(messages.LOAD, values.encode(piece(DOOR_PIECE)), DoorCall)
+                self._door_asked = True
+
+    def door_opened(self, refusal: str | None) -> None:
+        """The answer of the target; called by the reading thread."""
+        self.why_not_resumable = refusal
+        self._door_asked = False
+
+    def _on_doubt(self, reason: LinkLost) -> bool:
+        """The terminal has ended or is silent; whether another one is being opened."""
+        if self._closing:
+            return False
+        # While the answer about the door is on its way it is worth a try.
+        if not self.resumable and not self._door_asked:
+            reason.advice = reason.advice or f"the link could not be resumed: {self.why_not_resumable}"
+            return False
+        return self._resumer.start(self.engine, reason)
+
+    def _note_resume(self, pause: float) -> None:
+        self.statistics.resumed += 1
+        self.statistics.longest_pause = max(self.statistics.longest_pause, pause)
 
     # -- calls -----------------------------------------------------------------------------------------------------
 
@@ -321,11 +381,11 @@ class Link:
             self._inputs.pop(number + 1, None)
             self._inputs.pop(number + 2, None)
 
-    def _submit(self, kind: int, body: bytes) -> Call:
+    def _submit(self, kind: int, body: bytes, make: type[Call] = Call) -> Call:
         with self._lock:
             number = self._last_number = self._last_number + 1
-            self.statistics.requests += 1
-        call = self._calls[number] = Call(self, number)
+            self.statistics.requests += kind == messages.CALL
+        call = self._calls[number] = make(self, number)
         try:
             self.engine.send(messages.pack(kind, number, body))
         except NotTransferable as error:
@@ -434,6 +494,9 @@ class Link:
         if self.engine.foreign:
             return False
         deadline = Deadline.after(timeout)
+        if first:
+            self.engine.prepare_to_close()
+            self._resumer.stop(deadline)
         if first and self.engine.lost is None:
             for tunnel in list(self._tunnels):
                 tunnel.close()
@@ -450,7 +513,7 @@ class Link:
             if after is None:
                 return False
             self._given_back = True
-        self._lane.give_back(after)
+        self._resumer.lane.give_back(after)
         return True
 
     def __enter__(self) -> Link:
@@ -461,8 +524,17 @@ class Link:
 
     def __repr__(self) -> str:
         version = ".".join(map(str, self.facts.python))
-        state = "alive" if self.alive else "closed" if self._closing else "lost"
+        state = "closed" if self._closing else "lost" if not self.alive else "down" if self.engine.down else "alive"
         return f"<Link {self.host} python {version} {state}>"
+
+
+def _why_not(lane: Lane, recipe: Recipe) -> str | None:
+    """What stands against a resume from the beginning."""
+    if recipe.grace <= 0:
+        return "its grace is 0"
+    if lane.reopen is None:
+        return "its terminal was opened in a way that cannot be repeated"
+    return None
 
 
 def _facts(hello: bytes, host: str) -> LinkFacts:

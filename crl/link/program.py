@@ -14,17 +14,21 @@ import tokenize
 import zlib
 from importlib import resources
 
-__all__ = ["CORE", "encoded_program", "piece"]
+__all__ = ["CORE", "encoded_front", "encoded_program", "piece"]
 
 LINE = 3000
+TINY = "remote.tiny"
 CORE = (
     "wire.errors",
     "wire.frames",
+    "wire.sending",
+    "wire.receiving",
     "wire.session",
     "wire.records",
     "wire.values",
     "wire.messages",
     "remote.world",
+    "remote.terminal",
     "remote.calls",
     "remote.program",
 )
@@ -39,10 +43,23 @@ def encoded_program(config: dict[str, object]) -> bytes:
     Returns:
         Lines of base64 below the 4096 bytes that a terminal takes, closed by a line with a dot.
     """
-    text = f"{_source('remote.boot')}\nstart({list(_core())!r}, {config!r})\n"
+    return _encoded(f"{_joined('remote.boot')}\nstart({list(_core())!r}, {config!r})\n")
+
+
+def encoded_front(name: str, line: str) -> bytes:
+    """What is written instead in a fresh terminal of a remote program that runs; arguments as of `front.attach`."""
+    return _encoded(f"{_joined('remote.front')}\nattach({name!r}, {line!r})\n")
+
+
+def _encoded(text: str) -> bytes:
     packed = binascii.b2a_base64(zlib.compress(text.encode("ascii"), 9), newline=False)
     lines = [packed[start : start + LINE] for start in range(0, len(packed), LINE)]
     return b"".join(line + b"\n" for line in lines) + b".\n"
+
+
+def _joined(name: str) -> str:
+    """A first module in one namespace with what waits for its end."""
+    return _source(TINY) + _source(name).replace(f"from _crl.{TINY} import", "#")
 
 
 def piece(name: str) -> tuple[str, str]:

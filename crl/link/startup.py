@@ -10,16 +10,19 @@ import json
 import re
 import secrets
 import select
+import time
 from dataclasses import dataclass
 
 from crl.channels.base import Channel
 from crl.deadlines import Deadline
-from crl.link.errors import LinkStartError, PythonNotFound, PythonTooOld
+from crl.link.errors import LinkStartError, ProgramGone, PythonNotFound, PythonTooOld
 from crl.link.lane import Lane
-from crl.link.program import encoded_program
+from crl.link.program import encoded_front, encoded_program
+from crl.link.remote import front
+from crl.link.wire import frames
 from crl.link.wire.session import Session
 
-__all__ = ["INTERPRETERS", "Started", "start_program"]
+__all__ = ["INTERPRETERS", "Attached", "Started", "attach_program", "start_program"]
 
 INTERPRETERS = ("python3", "python", "/usr/libexec/platform-python", "python2")
 EPOCH = 1
@@ -79,12 +82,85 @@ def start_program(lane: Lane, config: dict[str, object], python: str | None, dea
     lane.send_line(start_line(token, (python,) if python else INTERPRETERS))
     _await_interpreter(conversation, token, python)
     conversation.write(encoded_program({**config, "epoch": EPOCH}))
-    session = Session(EPOCH)
+    session = Session(EPOCH, clock=time.monotonic)
     messages = session.receive(conversation.take())
     while session.hello is None:
         messages.extend(session.receive(conversation.read()))
         _check_ended(conversation, token, session.decoder.noise + session.decoder.rest(), [], python)
     return Started(session, session.hello, tuple(messages), _end_mark(token))
+
+
+@dataclass(frozen=True)
+class Attached:
+    """A fresh terminal that a running remote program has taken.
+
+    Attributes:
+        data: What was read from it, with the program's greeting.
+        end_mark: As of `Started`.
+    """
+
+    data: bytes
+    end_mark: bytes
+
+
+def attach_program(
+    lane: Lane, door: str, line: str, epoch: int, interpreters: tuple[str, ...], deadline: Deadline
+) -> Attached:
+    """Hand a fresh lane to a remote program that runs already.
+
+    Args:
+        lane: The terminal with an idle shell.
+        door: Name of the program's abstract socket.
+        line: What opens it; see `front.attach`.
+        epoch: Number of the new attachment, in the program's greeting.
+        interpreters: The interpreters to try, in order.
+        deadline: When to give up.
+
+    Raises:
+        ProgramGone: There is no such program any more.
+        LinkStartError: It could not be asked, or does not answer.
+    """
+    token = secrets.token_hex(8)
+    conversation = _Conversation(lane, deadline)
+    lane.send_line(start_line(token, interpreters))
+    _await_interpreter(conversation, token, None)
+    conversation.write(encoded_front(door, line))
+    decoder = frames.Decoder()
+    data = b""
+    arrived = conversation.take()
+    while True:
+        data += arrived
+        if any(frame.kind == frames.HELLO and frame.epoch == epoch for frame in decoder.feed(arrived)):
+            return Attached(data, _end_mark(token))
+        _check_front(conversation, token, decoder.noise + decoder.rest())
+        arrived = conversation.read()
+
+
+def _check_front(conversation: _Conversation, token: str, seen: bytes) -> None:
+    """Raise when the front has ended: the program did not take the terminal."""
+    ended = _ended_in(seen, token)
+    if ended is None:
+        return
+    status = int(ended.group(1))
+    if status == front.GONE:
+        raise ProgramGone(
+            "the terminal has ended, and so has the remote program: it was killed, its host was restarted, its login "
+            "session was ended with all that ran in it (KillUserProcesses), or it has waited for too long",
+            host=conversation.lane.host,
+            doing="resuming a link",
+            advice="open a new session; what was done on the target until the end is not known",
+        )
+    reasons = {
+        front.FOREIGN: "another user's program answers in its place",
+        front.IMPOSSIBLE: "the interpreter there cannot hand its terminal over",
+    }
+    what = reasons.get(status, "the remote program refused the terminal")
+    raise LinkStartError(f"{what} (status {status})", host=conversation.lane.host, doing="resuming a link")
+
+
+def _ended_in(seen: bytes, token: str) -> re.Match[bytes] | None:
+    """Where the shell says that what its line ran has ended."""
+    return re.search(re.escape(_end_mark(token)) + rb":(\d+);", seen)
 
 
 def _end_mark(token: str) -> bytes:
@@ -197,7 +273,7 @@ def _check_ended(
     conversation: _Conversation, token: str, data: bytes, too_old: list[str], python: str | None
 ) -> None:
     """Raise when the line is over: there was no interpreter, or it ended."""
-    ended = re.search(re.escape(_end_mark(token)) + rb":(\d+);", data)
+    ended = _ended_in(data, token)
     if ended is None:
         return
     conversation.lane.give_back(data[ended.end() :])

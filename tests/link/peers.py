@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from crl.channels.base import Channel
 from crl.channels.process import ProcessChannel
 from crl.channels.pty import LocalPtyChannel
+from crl.deadlines import Deadline
 from crl.link import Lane
 
 PATIENCE = 15.0
@@ -55,6 +57,7 @@ class Shell:
         cwd: str | None = None,
         channel: Channel | None = None,
     ) -> None:
+        self._again = lambda: Shell(kind, argv, env=env, cwd=cwd)
         if channel is None:
             make = ProcessChannel if kind == "pipe" else LocalPtyChannel
             channel = make(list(argv), name="sh", env=env, cwd=cwd)
@@ -100,6 +103,29 @@ class Shell:
 
         channel = self.channel if wrap is None else wrap(self.channel)
         return Lane(channel, self.say, take_pending, self.returned.append, "localhost")
+
+    def lasting_lane(self, again: Callable[[], Shell] | None = None, made: list[Shell] | None = None) -> Lane:
+        """Lend the terminal with a way to open another one.
+
+        Args:
+            again: Opens another shell of the same kind; a local one by itself.
+            made: Gets every shell that was opened.
+        """
+        current = [self]
+
+        def reopen(deadline: Deadline) -> Lane:
+            del deadline
+            fresh = (again or self._again)()
+
+            def take_over() -> None:
+                old, current[0] = current[0], fresh
+                old.close()
+                if made is not None:
+                    made.append(fresh)
+
+            return replace(fresh.lane(), reopen=reopen, take_over=take_over, discard=fresh.close)
+
+        return replace(self.lane(), reopen=reopen)
 
     def close(self) -> None:
         """End the shell."""

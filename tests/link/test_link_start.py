@@ -119,7 +119,7 @@ def test_an_interpreter_that_dies_is_told_with_its_status(make_shell: MakeShell,
 def test_a_program_that_crashes_at_start_shows_its_traceback(
     make_shell: MakeShell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crl.link.link.GRACE", "no number")
+    monkeypatch.setattr("crl.link.link.HEARTBEAT", "no number")
     shell = make_shell()
     with pytest.raises(LinkStartError) as caught:
         Link.start(shell.lane(), timeout=20)

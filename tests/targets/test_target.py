@@ -247,7 +247,13 @@ def test_a_loss_is_told_and_the_next_verb_connects_again(remote: Target, tmp_pat
     session = remote.terminal.session
     assert session is not None
     carrier = session.get_session().terminal.channel.pid  # type: ignore[union-attr]
-    timer = threading.Timer(0.4, os.kill, (carrier, signal.SIGKILL))
+    program = remote.terminal.link.facts.pid
+
+    def kill() -> None:
+        os.kill(program, signal.SIGKILL)
+        os.kill(carrier, signal.SIGKILL)
+
+    timer = threading.Timer(0.4, kill)
     timer.start()
     with pytest.raises(LinkLost):
         remote.run(f"echo x >> {count}; sleep 5")

@@ -24,7 +24,6 @@ from crl.interactivesessions.runnerexceptions import (
     SessionInitializationFailed,
 )
 from crl.interactivesessions.shells.bashshell import BashShell
-from crl.interactivesessions.shells.sshshell import SshShell
 from tests.terminals.conftest import Make
 from tests.terminals.sshd import Sshd
 
@@ -35,6 +34,7 @@ class Recovered:
     """A terminal with one proxy that its prepare fills, and a log of what was called."""
 
     def __init__(self, make: Make, shells: Any = None) -> None:
+        self.with_ssh = shells is not None
         self.log: list[str] = []
         self.terminal: AutoRunnerTerminal = make(shells, prepare=self.prepare, finalize=self.finalize)
         self.proxy = self.terminal.create_empty_recursive_proxy()
@@ -49,19 +49,20 @@ class Recovered:
         self.proxy.getpid()
 
     def kill_carrier(self) -> None:
-        """End the terminal: kill ssh; on this machine bash and Python, which hold the pseudo terminal."""
-        assert self.terminal.session is not None
-        session = self.terminal.session.get_session()
-        assert session is not None
+        """End the terminal and what could go on over another one: kill ssh or bash, and Python."""
         link = self.terminal.link
-        if isinstance(session.current_shell(), SshShell):
-            os.kill(session.terminal.channel.pid, signal.SIGKILL)
-        else:
-            os.kill(link.facts.pid, signal.SIGKILL)
-            os.kill(session.terminal.channel.pid, signal.SIGKILL)
+        os.kill(link.facts.pid, signal.SIGKILL)
+        self.kill_terminal()
         deadline = time.monotonic() + 5
         while link.alive and time.monotonic() < deadline:
             time.sleep(0.005)
+
+    def kill_terminal(self) -> None:
+        """Kill ssh or bash."""
+        assert self.terminal.session is not None
+        session = self.terminal.session.get_session()
+        assert session is not None
+        os.kill(session.terminal.channel.pid, signal.SIGKILL)
 
     def kill_program(self) -> None:
         """Kill Python on the target."""
@@ -92,6 +93,27 @@ def test_the_next_use_after_a_kill_of_the_carrier(recovered: Recovered) -> None:
         old.as_local_value()
     recovered.terminal.close()
     assert recovered.log[3:] == ["finalize"]
+
+
+def test_a_kill_of_the_terminal_alone_is_hardly_noticed(recovered: Recovered) -> None:
+    pid, session_id = recovered.proxy.getpid(), recovered.terminal.session_id
+    kept = recovered.terminal.get_proxy_object_from_call("list", [1])
+    link = recovered.terminal.link
+    running = link.submit_evaluate("[time.sleep(1), 'done'][1]")
+    while not link.resumable:
+        link.evaluate("1")
+    recovered.kill_terminal()
+    if recovered.with_ssh:
+        with within(5):
+            assert recovered.proxy.getpid() == pid
+        assert running.result(5) == "done"
+        assert recovered.terminal.link.statistics.resumed == 1
+    assert recovered.proxy.getpid() == pid
+    assert kept.as_local_value() == [1]
+    assert recovered.terminal.session_id == session_id
+    assert recovered.log == ["prepare"]
+    recovered.terminal.close()
+    assert recovered.log == ["prepare", "finalize"]
 
 
 def test_a_kill_of_the_carrier_in_mid_call(recovered: Recovered) -> None:

@@ -1,13 +1,15 @@
 """The first code of the remote program: leaves the shell's session and loads the rest.
 
 It is executed by the start line's interpreter, in a namespace of its own, before any other module is there. It forks;
-the child keeps the terminal and becomes the program, the parent turns into a tiny program that lives exactly as long
+the child keeps the terminal and becomes the program, the parent turns into something tiny that lives exactly as long
 and gives the shell its prompt back: with status 0 after an orderly end, with another when the program was killed.
 """
 # ruff: noqa: F401 - names in type comments look unused.
 
 import os
 import sys
+
+from crl.link.remote.tiny import wait_as_something_tiny
 
 MYPY = False
 if MYPY:
@@ -22,11 +24,12 @@ def start(modules, config):
 
     Args:
         modules: Names and sources of the modules to load, in order; the last one has `main`.
-        config: What the controller decided: heartbeat and grace in seconds, epoch.
+        config: What the controller decided; see `program.Program`.
     """
     life_read, life_write = os.pipe()
     if os.fork():
-        _wait_as_something_tiny(life_read, life_write)
+        os.close(life_write)
+        wait_as_something_tiny(life_read)
     os.close(life_read)
     os.setsid()
     _close_on_exec(life_write)
@@ -41,22 +44,6 @@ def start(modules, config):
     sys.dont_write_bytecode = kept
     sys.modules["_crl"].__dict__["load"] = load
     module.main(config, path, life_write)
-
-
-def _wait_as_something_tiny(life_read, life_write):
-    # type: (int, int) -> None
-    """Wait for the program's end without keeping a second interpreter; never returns.
-
-    A line says that the program has ended in order; an end without one means that it was killed.
-    """
-    os.close(life_write)
-    os.dup2(life_read, 0)
-    for shell in ("/bin/sh", "sh"):
-        try:
-            os.execvp(shell, ["sh", "-c", "read crl_end"])
-        except OSError:
-            continue
-    os._exit(0 if os.read(0, 1) else 1)
 
 
 def _close_on_exec(descriptor):

@@ -13,7 +13,7 @@ import sys
 import time
 from collections import deque
 
-from crl.link.remote import calls, world
+from crl.link.remote import calls, terminal, world
 from crl.link.wire import messages, session, values
 from crl.link.wire.errors import NotTransferable, ProtocolError
 
@@ -38,22 +38,21 @@ CANCELLED_KEPT = 1024
 
 
 class Program(object):
-    """The program's state: one session on one terminal.
+    """The program's state: one session, on one terminal at a time.
 
     Args:
-        tty_in: Descriptor to read frames from.
-        tty_out: Descriptor to write frames to, in blocking mode.
-        life: Descriptor that the tiny parent waits on; a line in it says that the end is an orderly one.
-        config: Settings of the controller: ``heartbeat`` and ``grace`` in seconds, ``epoch``.
+        first: The terminal that it was started on.
+        config: Settings of the controller: ``heartbeat`` and ``grace`` in seconds, ``epoch``; ``door`` and ``token``
+            for new terminals.
     """
 
-    def __init__(self, tty_in, tty_out, life, config):
-        # type: (int, int, int, dict[str, Any]) -> None
-        self.tty_in = tty_in
-        self.tty_out = tty_out
-        self.life = life
-        self.patience = MISSED_HEARTBEATS * config["heartbeat"] + config["grace"]
-        self.session = session.Session(config["epoch"])
+    def __init__(self, first, config):
+        # type: (terminal.Terminal, dict[str, Any]) -> None
+        self.terminal = first
+        self.config = config
+        self._detached_after = MISSED_HEARTBEATS * config["heartbeat"]
+        self._patience = self._detached_after + config["grace"]
+        self.session = session.Session(config["epoch"], clock=world.now, pings_back=True)
         self.calls = calls.Calls(sys.modules["__main__"].__dict__)
         self.handlers = {
             messages.CALL: self._run_call,
@@ -64,11 +63,10 @@ class Program(object):
         }  # type: dict[int, Callable[[int, bytes], None]]
         self.at_end = []  # type: list[Callable[[], None]]
         self.outputs = []  # type: list[world.Output]
+        self.door = None  # type: Any
         self.pid = os.getpid()
         self._reads = 0
         self._lock = allocate_lock()
-        self._write_lock = allocate_lock()
-        self._flush_again = False
         self._turn_lock = allocate_lock()
         self._turn = 0
         self._busy = False
@@ -77,7 +75,9 @@ class Program(object):
         self._has_deputy = False
         self._wake_deputy = allocate_lock()
         self._wake_deputy.acquire()
-        self._inbox = deque()  # type: deque[bytes]
+        self._wake_read, self._wake_write = (world.private(world.nonblocking(end)) for end in os.pipe())
+        self._read_from = None  # type: terminal.Terminal | None
+        self._poller = None  # type: Any
         self._cancelled = deque(maxlen=CANCELLED_KEPT)  # type: deque[int]
         self._ending = allocate_lock()
 
@@ -115,25 +115,34 @@ class Program(object):
 
     def _close_in_child(self):
         # type: () -> None
-        """In a child that user code forked: neither the terminal nor the shell's prompt must wait for its end."""
-        # Once: the child of a child has none of them, and may use the same numbers for its own.
-        ours = [descriptor for descriptor in (self.tty_in, self.tty_out, self.life) if descriptor >= 0]
-        self.tty_in = self.tty_out = self.life = -1
-        for descriptor in ours:
-            os.close(descriptor)
+        """A forked child is not the program."""
+        self.terminal.close_in_child()
+        if self.door is not None:
+            self.door.close_in_child()
+            self.door = None
 
     def _watch_controller(self):
         # type: () -> None
         """End when the controller has been silent for too long; seconds are counted, for clocks may jump."""
-        poller = select.poll()
-        poller.register(self.tty_in, select.POLLIN)
         silent = seen = 0
-        while silent <= self.patience:
+        while silent <= self._patience:
             time.sleep(1.0)
+            here = self.terminal
             # Unread input means that we are the slow ones.
-            silent = silent + 1 if self._reads == seen and not world.wait(poller, 0) else 0
+            silent = silent + 1 if self._reads == seen and not self._has_input(here) else 0
+            if here.lost:
+                silent = max(silent, int(self._detached_after))
             seen = self._reads
         self.end(orderly=False)
+
+    def _has_input(self, here):
+        # type: (terminal.Terminal) -> bool
+        descriptor = here.tty_in
+        if here.lost or descriptor < 0:
+            return False
+        poller = select.poll()
+        poller.register(descriptor, select.POLLIN)
+        return bool(world.wait(poller, 0))
 
     def end(self, orderly):
         # type: (bool) -> None
@@ -149,7 +158,6 @@ class Program(object):
                 for output in self.outputs:
                     output.drain()
                 self._say_goodbye()
-                os.write(self.life, b"\n")
         except BaseException:  # noqa: BLE001 - whatever happens here, the program ends
             complain()
         finally:
@@ -158,11 +166,56 @@ class Program(object):
     def _say_goodbye(self):
         # type: () -> None
         # Not by `flush`, which would leave the writing to a thread that does not live long enough.
-        with self._write_lock:
-            self._write_ready()
-            with self._lock:
-                self.session.part()
-            self._write_ready()
+        here = self.terminal
+        here.lock_for_writing(True)
+        self._write_ready(here)
+        with self._lock:
+            self.session.part()
+        self._write_ready(here)
+        here.say_end()
+
+    # -- terminals -------------------------------------------------------------------------------------------------
+
+    def adopt(self, new, epoch, peer_has):
+        # type: (terminal.Terminal, int, int) -> bool
+        """Go on over a new terminal, which has proved that it is the controller's.
+
+        Args:
+            new: The terminal.
+            epoch: Its number.
+            peer_has: The controller has all our frames below this one.
+
+        Returns:
+            False when a newer one is there.
+
+        Raises:
+            ProtocolError: The controller cannot have that.
+        """
+        with self._lock:
+            if epoch <= self.session.epoch:
+                return False
+            self.session.resume(epoch, peer_has)
+            self.session.greet(values.encode(self._facts()))
+            old, self.terminal = self.terminal, new
+        self._reads += 1
+        old.retire()
+        try:
+            os.write(self._wake_write, b"w")
+        except OSError as failure:
+            if failure.errno != errno.EAGAIN:
+                raise
+        self.flush()
+        return True
+
+    def _lose(self, here):
+        # type: (terminal.Terminal) -> None
+        """A terminal has ended: wait for another one, where there is a door and time for it."""
+        if here is self.terminal and (self.door is None or not self.config["grace"]):
+            self.end(orderly=False)
+        here.lose()
+        here.close_input()
+        # The poller has to leave it out.
+        self._read_from = None
 
     # -- the turn --------------------------------------------------------------------------------------------------
 
@@ -180,46 +233,78 @@ class Program(object):
 
     def _serve_until_held_up(self, turn):
         # type: (int) -> None
-        poller = select.poll()
-        poller.register(self.tty_in, select.POLLIN)
-        inbox = self._inbox
+        delivered = self.session.delivered
         while True:
-            while inbox:
-                self.handle(inbox.popleft(), turn)
+            while delivered:
+                self.handle(delivered.popleft()[2], turn)
                 if self._turn != turn:
                     self.flush()
                     return
             self.flush()
-            if self.session.heard:
-                happened = world.wait(poller, None)
-            else:
-                # The greeting goes out without a number, so nobody asks for it again when noise has hit it.
-                happened = world.wait(poller, GREETING_INTERVAL_MS)
-                if not happened:
-                    self._greet()
-            if happened:
-                self._read()
+            self._wait_and_read()
 
-    def _read(self):
+    def _wait_and_read(self):
         # type: () -> None
+        if self._read_from is not self.terminal:
+            self._turn_to(self.terminal)
+        here, poller = self._read_from, self._poller
+        if self.session.heard:
+            happened = world.wait(poller, None)
+        else:
+            # The greeting goes out without a number, so nobody asks for it again when noise has hit it.
+            happened = world.wait(poller, GREETING_INTERVAL_MS)
+            if not happened:
+                self._greet()
+        for descriptor, _ in happened:
+            if descriptor == self._wake_read:
+                os.read(self._wake_read, 64)
+            elif here is not None and here is self.terminal:
+                self._read(here)
+
+    def _turn_to(self, here):
+        # type: (terminal.Terminal) -> None
+        """Read from another terminal from now on, or from none when it is lost."""
+        before, self._read_from = self._read_from, here
+        if before is not None and before is not here:
+            before.close_input()
+        self._poller = select.poll()
+        self._poller.register(self._wake_read, select.POLLIN)
+        if not here.lost:
+            self._poller.register(here.tty_in, select.POLLIN)
+
+    def _read(self, here):
+        # type: (terminal.Terminal) -> None
         try:
-            data = os.read(self.tty_in, READ_SIZE)
+            data = os.read(here.tty_in, READ_SIZE)
         except OSError as failure:
             if failure.errno in (errno.EINTR, errno.EAGAIN):
                 return
             data = b""
         if not data:
-            self.end(orderly=False)
+            self._lose(here)
+            return
         self._reads += 1
         with self._lock:
+            if here is not self.terminal:
+                return
             try:
-                received = self.session.receive(data)
+                self._whole_session().take(data)
+                return
             except ProtocolError:
-                received = None
-        if received is None:
-            self.end(orderly=False)
-        else:
-            self._inbox.extend(received)
+                # Nothing that damage can explain: who speaks there is not our controller.
+                self.door = None
+            except BaseException:
+                self.session.interrupted = True
+                raise
+        self.end(orderly=False)
+
+    def _whole_session(self):
+        # type: () -> session.Session
+        """The session; what a signal handler of user code has cut short in it is mended first."""
+        if self.session.interrupted:
+            self.session.recover()
+            self.session.ping(0)
+        return self.session
 
     def handle(self, message, turn):
         # type: (bytes, int) -> None
@@ -339,7 +424,7 @@ class Program(object):
         # type: (bytes, int | None) -> None
         """Queue a message; the thread with the turn writes it when no more input waits."""
         with self._lock:
-            self.session.post(message, order)
+            self._whole_session().post(message, order)
 
     def send(self, message, order=None):
         # type: (bytes, int | None) -> None
@@ -359,32 +444,33 @@ class Program(object):
         if os.getpid() != self.pid:
             os._exit(0)
         while True:
-            self._flush_again = True
-            if not self._write_lock.acquire(False):
+            here = self.terminal
+            here.flush_again = True
+            if not here.lock_for_writing():
                 return
             try:
-                while self._flush_again:
-                    self._flush_again = False
-                    self._write_ready()
+                while here.flush_again:
+                    here.flush_again = False
+                    self._write_ready(here)
             finally:
-                self._write_lock.release()
-            if not self._flush_again:
+                here.unlock()
+            if not here.flush_again and here is self.terminal:
                 return
 
-    def _write_ready(self):
-        # type: () -> None
+    def _write_ready(self, here):
+        # type: (terminal.Terminal) -> None
         while self.session.has_outgoing:
             with self._lock:
-                ready = self.session.outgoing()
-            # One blocking write a frame: the kernel keeps other writers of the terminal out of the middle of it.
+                if here is not self.terminal:
+                    return
+                try:
+                    ready = self._whole_session().outgoing()
+                except BaseException:
+                    self.session.interrupted = True
+                    raise
             for frame in ready:
-                while frame:
-                    try:
-                        frame = frame[os.write(self.tty_out, frame) :]
-                    except OSError as failure:
-                        if failure.errno != errno.EINTR:
-                            # The terminal is gone; the reading side finds out and decides what happens.
-                            return
+                if not here.write(frame):
+                    return
 
 
 def complain():
@@ -423,7 +509,7 @@ def main(config, path, life):
             del main_names[name]
         if hasattr(sys, "setswitchinterval"):
             sys.setswitchinterval(SWITCH_INTERVAL)
-        program = Program(tty_in, tty_out, life, config)
+        program = Program(terminal.Terminal(tty_in, tty_out, life), config)
         sys.modules["_crl"].__dict__["program"] = program
         program.outputs = world.start_outputs(program, pipes)
         program.serve(path)

@@ -10,6 +10,7 @@ import io
 import os
 import select
 import sys
+import time
 
 from crl.link.wire import messages
 
@@ -23,6 +24,7 @@ if MYPY:
     from typing import Any
 
 PY2 = sys.version_info[0] == 2
+now = getattr(time, "monotonic", time.time)
 READ_SIZE = 8192
 BACKLOG = 256 * 1024
 

@@ -23,10 +23,11 @@ PONG = 5
 HELLO = 6
 BYE = 7
 
-# Flags of DATA: where the piece stands in its message.
+# Flags of DATA: where the piece stands in its message, and whether the peer shall acknowledge at once.
 FIRST = 1
 LAST = 2
 WHOLE = FIRST | LAST
+ASK = 4
 
 NOISE_KEPT = 2000
 
@@ -36,7 +37,7 @@ class Frame(object):
 
     Attributes:
         kind: One of the kinds above.
-        flags: `FIRST` and `LAST` for data.
+        flags: `FIRST`, `LAST` and `ASK` for data.
         epoch: The number of the attachment that sent it.
         message: Number of the message that the piece belongs to.
         seq: The absolute number of a data frame, 0 otherwise.
@@ -64,6 +65,14 @@ def encode(kind, flags, epoch, message, seq, ack, payload):
         MAGIC, kind, flags, epoch, message, seq, ack, len(payload), zlib.crc32(payload) & 0xFFFFFFFF
     )
     return head + CHECK.pack(zlib.crc32(head) & 0xFFFFFFFF) + payload
+
+
+def readdress(frame, epoch, ack):
+    # type: (bytes, int, int) -> bytes
+    """A frame made by `encode`, for another attachment."""
+    magic, kind, flags, _, message, seq, _, length, check = HEADER.unpack_from(frame)
+    head = HEADER.pack(magic, kind, flags, epoch, message, seq, ack, length, check)
+    return head + CHECK.pack(zlib.crc32(head) & 0xFFFFFFFF) + frame[HEADER_SIZE:]
 
 
 class Decoder(object):

@@ -1,0 +1,207 @@
+"""Resume: a link whose terminal has ended, or is silent, goes on over another one.
+
+A thread of its own opens fresh terminals by the recipe of the lane, as long as the remote program waits for one, and
+hands the first that works to the engine. It knows no session and no call; it promises that nothing of a failed attempt
+stays, and that what cannot come back is said at once.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from crl.deadlines import Deadline
+from crl.errors import CrlError
+from crl.link._engine import SUSPECT_AFTER, Engine
+from crl.link.errors import LinkError, LinkLost, ProgramGone
+from crl.link.lane import Lane
+from crl.link.startup import INTERPRETERS, attach_program
+
+__all__ = ["Recipe", "Resumer"]
+
+ATTEMPT_SECONDS: Final = 3.0
+ATTEMPT_INTERVAL: Final = 1.0
+LAST_EPOCH: Final = 0xFFFF
+PLAIN_PATH: Final = re.compile(r"/[\w./+-]+")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the remote program is found again.
+
+    Attributes:
+        door: Name of the abstract socket that it listens on.
+        token: What opens the door.
+        grace: Seconds that the program waits for a new terminal.
+        interpreters: Interpreters to try on the target, in order.
+    """
+
+    door: str
+    token: str
+    grace: float
+    interpreters: tuple[str, ...] = INTERPRETERS
+
+    @classmethod
+    def new(cls, grace: float) -> Recipe:
+        """Fresh names that nobody can guess."""
+        return cls(f"crl-{secrets.token_hex(16)}", secrets.token_hex(16), grace)
+
+    def plain(self) -> dict[str, object]:
+        """What the remote program has to know."""
+        return {"door": self.door, "token": self.token, "grace": self.grace}
+
+    def found_with(self, python: str | None, executable: str) -> Recipe:
+        """The same with the interpreter that runs the program before all others."""
+        if python is not None:
+            return Recipe(self.door, self.token, self.grace, (python,))
+        # The path is the target's word: it goes into a line for its shell only when it is nothing but a path.
+        first = (executable,) if PLAIN_PATH.fullmatch(executable) else ()
+        return Recipe(self.door, self.token, self.grace, (*first, *INTERPRETERS))
+
+
+class Resumer:
+    """Opens terminals for one link.
+
+    Args:
+        lane: The lane in use.
+        recipe: How the remote program is found.
+        epoch: Number of the attachment in use.
+
+    Attributes:
+        lane: The lane in use now.
+        resumed: How many times another terminal has taken over.
+        on_resumed: Called in the resumer's thread when that has happened, with the seconds since the last sign of life.
+    """
+
+    def __init__(self, lane: Lane, recipe: Recipe, epoch: int) -> None:
+        self.lane = lane
+        self.resumed = 0
+        self.on_resumed: Callable[[float], None] | None = None
+        self._recipe = recipe
+        self._epoch = epoch
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._stopped = threading.Event()
+        self._failure: BaseException | None = None
+
+    def start(self, engine: Engine, reason: LinkLost) -> bool:
+        """Open another terminal in the background, once at a time; False when that is over."""
+        with self._lock:
+            if self._stopped.is_set():
+                return False
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, args=(engine, reason), name=f"crl-resume-{self.lane.host}", daemon=True
+                )
+                self._thread.start()
+        return True
+
+    def stop(self, deadline: Deadline) -> None:
+        """Try no more, and wait for the attempt under way."""
+        self._stopped.set()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(deadline.remaining())
+
+    # -- the thread --------------------------------------------------------------------------------------------------
+
+    def _run(self, engine: Engine, reason: LinkLost) -> None:
+        seconds = ATTEMPT_SECONDS
+        # The program counts from the same silence, or from the end of its terminal.
+        doubted = time.monotonic() if engine.down is not None else engine.last_heard + SUSPECT_AFTER
+        give_up_at = doubted + self._recipe.grace
+        while not self._stopped.is_set() and engine.lost is None and engine.in_doubt():
+            started = time.monotonic()
+            if started >= give_up_at:
+                engine.give_up(self._too_late(engine, reason))
+                break
+            final = self._try(engine, Deadline.after(min(seconds, give_up_at - started)))
+            if final is not None:
+                engine.give_up(final)
+                break
+            if not engine.in_doubt():
+                break
+            # A login that is slower than we are patient must succeed in the end.
+            seconds = min(2 * seconds, self._recipe.grace)
+            self._stopped.wait(max(0.0, started + ATTEMPT_INTERVAL - time.monotonic()))
+        with self._lock:
+            self._thread = None
+        if engine.in_doubt() and engine.lost is None and not self._stopped.is_set():
+            # It ended again just after we had looked.
+            self.start(engine, engine.down or reason)
+
+    def _try(self, engine: Engine, deadline: Deadline) -> LinkError | None:
+        """One attempt; the error that ends all attempts, None when it worked or may yet work."""
+        try:
+            self._attempt(engine, deadline)
+        except ProgramGone as error:
+            return error
+        except (CrlError, OSError) as error:
+            self._failure = error
+            if getattr(error, "definite", False) or isinstance(error, LinkLost):
+                return self._refused(error)
+        except Exception as error:  # noqa: BLE001 - shells of users may raise anything, and the next attempt may work
+            self._failure = error
+        return None
+
+    def _attempt(self, engine: Engine, deadline: Deadline) -> None:
+        assert self.lane.reopen is not None
+        fresh = self.lane.reopen(deadline)
+        try:
+            taken = self._hand_over(engine, fresh, deadline)
+            if taken:
+                fresh.take_over()
+        except BaseException:
+            fresh.discard()
+            raise
+        if taken:
+            self.lane = fresh
+            self.resumed += 1
+        else:
+            fresh.discard()
+
+    def _hand_over(self, engine: Engine, fresh: Lane, deadline: Deadline) -> bool:
+        """Offer a terminal to the program, and go on over it when it is taken."""
+        if self._stopped.is_set() or not engine.in_doubt():
+            return False
+        if self._epoch >= LAST_EPOCH:
+            raise LinkLost("the link was resumed too often", host=fresh.host, doing="resuming a link")
+        self._epoch += 1
+        engine.contested = True
+        silent_since = engine.last_heard
+        line = f"{self._recipe.token} {self._epoch} {engine.session.expected}"
+        attached = attach_program(fresh, self._recipe.door, line, self._epoch, self._recipe.interpreters, deadline)
+        if not engine.attach(fresh.channel, attached.end_mark, self._epoch, attached.data):
+            return False
+        if self.on_resumed is not None:
+            self.on_resumed(time.monotonic() - silent_since)
+        return True
+
+    # -- errors ------------------------------------------------------------------------------------------------------
+
+    def _too_late(self, engine: Engine, reason: LinkLost) -> LinkLost:
+        down = time.monotonic() - engine.last_heard
+        error = LinkLost(
+            f"{reason.message}; no other terminal could be opened within {down:.0f} s"
+            + (f" (last: {self._failure})" if self._failure is not None else ""),
+            host=self.lane.host,
+            doing="resuming a link",
+            transcript=reason.transcript,
+            advice=reason.advice or "look whether the host or the network on the way to it is down",
+        )
+        error.__cause__ = self._failure
+        return error
+
+    def _refused(self, failure: BaseException) -> LinkLost:
+        error = LinkLost(
+            f"its terminal has ended, and another one cannot be opened: {failure}",
+            host=self.lane.host,
+            doing="resuming a link",
+        )
+        error.__cause__ = failure
+        return error

@@ -1,0 +1,312 @@
+"""The sending half of a session: messages are cut into numbered frames, which are kept until the peer has them.
+
+A small message never waits behind more than one frame of a large one, and no more is under way than the measured delay
+needs. It knows no terminal and no thread; any method may be cut short by an exception anywhere, and after `recover`
+every message that was posted still goes out exactly once.
+"""
+# ruff: noqa: F401 - names in type comments look unused.
+
+from collections import deque
+
+from crl.link.wire import frames
+from crl.link.wire.errors import NotTransferable, ProtocolError
+
+MYPY = False
+if MYPY:
+    from collections.abc import Callable
+
+FRAME_LIMIT = 32 * 1024
+LEAST_FRAME = 512
+WINDOW = 256 * 1024
+LEAST_WINDOW = 128 * 1024
+SLOW_WINDOW = 4 * 1024
+MOST_WINDOW = 8 * 1024 * 1024
+# How long a call may stand behind bulk in the window, beside the time that the way itself takes.
+QUEUE_SECONDS = 0.003
+RATES_KEPT = 8
+MAX_MESSAGE = 256 * 1024 * 1024
+# How many messages are cut up at the same time; the peer accepts more, so that the two may differ by a version.
+MESSAGES_OPEN = 64
+
+
+class Entry(object):
+    """A message on its way out, and how far it is."""
+
+    __slots__ = ("number", "message", "offset", "order")
+
+    def __init__(self, number, message, order):
+        # type: (int, bytes, int | None) -> None
+        self.number = number
+        self.message = message
+        self.offset = 0
+        self.order = order
+
+
+class Sender(object):
+    """Queues messages and gives their frames.
+
+    Args:
+        window: How many bytes may be under way without acknowledgement, to begin with.
+        frame_limit: The largest piece of a message in one frame, in bytes.
+        max_message: The largest message, in bytes.
+        clock: Seconds, for measuring the way; None keeps the window as it is.
+
+    Attributes:
+        window: The window now.
+        next_seq: The number of the next frame.
+        repeated: How many frames were sent again because the peer asked.
+        delay: The shortest time in which an acknowledgement came back, in seconds; None before the first.
+    """
+
+    def __init__(self, window, frame_limit, max_message, clock=None):
+        # type: (int, int, int, Callable[[], float] | None) -> None
+        self.window = window
+        self.frame_limit = frame_limit
+        self.max_message = max_message
+        self.next_seq = 1
+        self.repeated = 0
+        self.delay = None  # type: float | None
+        self._clock = clock
+        self._next_message = 1
+        self._small = deque()  # type: deque[Entry]
+        self._bulk = {}  # type: dict[int, deque[Entry]]
+        self._turns = deque()  # type: deque[int]
+        self._waiting = deque()  # type: deque[int]
+        self._begun_bytes = 0
+        self._acked = 1
+        self._unacked = {}  # type: dict[int, bytes]
+        self._unacked_bytes = 0
+        self._repeats = {}  # type: dict[int, bytes]
+        # What is being framed: its number and, for after an interruption, its entry and how far it then is.
+        self._framing = None  # type: tuple[int, Entry, int] | None
+        self._since_asked = 0
+        self._asked = None  # type: tuple[int, float, int] | None
+        self._acked_bytes = 0
+        self._was_full = False
+        self._rates = deque(maxlen=RATES_KEPT)  # type: deque[float]
+
+    # -- messages --------------------------------------------------------------------------------------------------
+
+    def post(self, message, order=None):
+        # type: (bytes, int | None) -> None
+        """Queue a message; see `Session.post`."""
+        if len(message) > self.max_message:
+            raise NotTransferable("%d bytes in one message; the limit is %d" % (len(message), self.max_message))
+        number = self._next_message
+        self._next_message = (number % 0xFFFFFFFF) + 1
+        entry = Entry(number, message, order)
+        if order is None and len(message) <= self.frame_size:
+            self._small.append(entry)
+            return
+        key = _key(entry)
+        queue = self._bulk.get(key)
+        if queue is not None:
+            queue.append(entry)
+            return
+        # One operation makes it known; a key that stands in no line yet is found by `recover`.
+        self._bulk[key] = deque((entry,))
+        self._waiting.append(key)
+
+    @property
+    def backlog(self):
+        # type: () -> int
+        """How many bytes of messages wait for room in the window."""
+        bulk = sum(len(e.message) - e.offset for queue in self._bulk.values() for e in queue)
+        return bulk + sum(len(e.message) for e in self._small)
+
+    @property
+    def frame_size(self):
+        # type: () -> int
+        """The largest piece now: a slow way gets small ones, so that a call does not wait long for one of them."""
+        return min(self.frame_limit, max(LEAST_FRAME, self.window >> 3))
+
+    # -- frames ----------------------------------------------------------------------------------------------------
+
+    @property
+    def ready(self):
+        # type: () -> bool
+        """Whether `frame` would give one."""
+        if self._small or self._turns or self._waiting:
+            if self._unacked_bytes < self.window:
+                return True
+            self._was_full = True
+        return False
+
+    def frame(self, epoch, ack):
+        # type: (int, int) -> bytes
+        """The next data frame; only when `ready`."""
+        if self._small:
+            entry = self._small[0]
+            frame = self._number(entry, frames.WHOLE, entry.message, len(entry.message), epoch, ack)
+            self._small.popleft()
+        else:
+            frame = self._piece(epoch, ack)
+        self._framing = None
+        return frame
+
+    def _piece(self, epoch, ack):
+        # type: (int, int) -> bytes
+        """The next piece of the bulk whose turn it is; each order has one frame, then the next."""
+        if self._waiting:
+            self._admit()
+        key = self._turns[0]
+        queue = self._bulk[key]
+        entry = queue[0]
+        end = min(len(entry.message), entry.offset + self.frame_size)
+        flags = (frames.FIRST if entry.offset == 0 else 0) | (frames.LAST if end == len(entry.message) else 0)
+        piece = entry.message if flags == frames.WHOLE else entry.message[entry.offset : end]
+        frame = self._number(entry, flags, piece, end, epoch, ack)
+        entry.offset = end
+        self._turns.popleft()
+        if end < len(entry.message):
+            self._turns.append(key)
+        else:
+            self._begun_bytes -= len(entry.message)
+            self._take_off(key, queue)
+        return frame
+
+    def _take_off(self, key, queue):
+        # type: (int, deque[Entry]) -> None
+        """The first message of an order is on its way."""
+        queue.popleft()
+        if queue:
+            self._waiting.append(key)
+        else:
+            del self._bulk[key]
+
+    def _admit(self):
+        # type: () -> None
+        """Let large messages begin, as many as the peer keeps unfinished at a time."""
+        while self._waiting and len(self._turns) < MESSAGES_OPEN:
+            size = len(self._bulk[self._waiting[0]][0].message)
+            if self._turns and self._begun_bytes + size > self.max_message:
+                return
+            self._begun_bytes += size
+            self._turns.append(self._waiting.popleft())
+
+    def _number(self, entry, flags, piece, end, epoch, ack):
+        # type: (Entry, int, bytes, int, int, int) -> bytes
+        """Make a frame of a piece, number it and keep it."""
+        seq = self.next_seq
+        size = frames.HEADER_SIZE + len(piece)
+        self._since_asked += size
+        asks = self._since_asked >= self.window >> 2
+        if asks:
+            flags |= frames.ASK
+            self._since_asked = 0
+        frame = frames.encode(frames.DATA, flags, epoch, entry.number, seq, ack, piece)
+        self._framing = (seq, entry, end)
+        self._unacked[seq] = frame
+        # From here on it counts as sent.
+        self.next_seq = seq + 1
+        self._unacked_bytes += size
+        if asks and self._asked is None and self._clock is not None:
+            self._was_full = False
+            self._asked = (seq, self._clock(), self._acked_bytes)
+        return frame
+
+    # -- what the peer says ----------------------------------------------------------------------------------------
+
+    def forget(self, ack):
+        # type: (int) -> None
+        """The peer has all frames below `ack`."""
+        if ack > self.next_seq:
+            raise ProtocolError("frame %d was acknowledged, the last one sent is %d" % (ack - 1, self.next_seq - 1))
+        for seq in range(self._acked, ack):
+            frame = self._unacked.pop(seq, None)
+            if frame is not None:
+                self._unacked_bytes -= len(frame)
+                self._acked_bytes += len(frame)
+        if ack > self._acked:
+            self._acked = ack
+        asked = self._asked
+        if asked is not None and ack > asked[0]:
+            self._asked = None
+            self._measure(*asked)
+
+    def _measure(self, _seq, asked_at, acked_then):
+        # type: (int, float, int) -> None
+        """Let the window follow the rate and the delay of the way; what was not limited by it says nothing of it."""
+        if self._clock is None:
+            return
+        seconds = max(self._clock() - asked_at, 1e-6)
+        self.note_delay(seconds)
+        if not self._was_full or self.delay is None:
+            return
+        self._rates.append((self._acked_bytes - acked_then) / seconds)
+        rate = max(self._rates)
+        least = min(LEAST_WINDOW, max(SLOW_WINDOW, int(rate / 4)))
+        self.window = max(least, min(MOST_WINDOW, int(rate * (2 * self.delay + QUEUE_SECONDS))))
+
+    def note_delay(self, seconds):
+        # type: (float) -> None
+        """An answer took that long; the shortest time is that of the way itself."""
+        self.delay = seconds if self.delay is None else min(self.delay, seconds)
+
+    def repeat(self, seq):
+        # type: (int) -> None
+        """The peer misses a frame; however often it asks, one answer goes out."""
+        frame = self._unacked.get(seq)
+        if frame is not None:
+            self._repeats[seq] = frame
+
+    @property
+    def has_repeats(self):
+        # type: () -> bool
+        """Whether the peer waits for frames that it has missed."""
+        return bool(self._repeats)
+
+    def take_repeats(self):
+        # type: () -> list[bytes]
+        """The frames to send again."""
+        repeats, self._repeats = self._repeats, {}
+        self.repeated += len(repeats)
+        return [repeats[seq] for seq in sorted(repeats)]
+
+    def start_again(self, epoch, ack):
+        # type: (int, int) -> None
+        """On a new terminal: all that the peer does not have goes out once more, before anything new."""
+        self._asked = self.delay = None
+        self._since_asked = 0
+        repeats = {}
+        for seq in sorted(self._unacked):
+            repeats[seq] = self._unacked[seq] = frames.readdress(self._unacked[seq], epoch, ack)
+        self._repeats = repeats
+
+    # -- after an interruption -------------------------------------------------------------------------------------
+
+    def recover(self):
+        # type: () -> None
+        """Make the state whole again after an exception has cut a method short."""
+        framing = self._framing
+        if framing is not None:
+            seq, entry, end = framing
+            if seq < self.next_seq:
+                self._finish(entry, end)
+            else:
+                self._unacked.pop(seq, None)
+            self._framing = None
+        for key in [key for key, queue in self._bulk.items() if not queue]:
+            del self._bulk[key]
+        # Whose message has begun keeps its turn; all others wait again.
+        self._turns = deque(key for key, queue in self._bulk.items() if queue[0].offset)
+        self._waiting = deque(key for key in self._bulk if key not in self._turns)
+        self._begun_bytes = sum(len(self._bulk[key][0].message) for key in self._turns)
+        self._unacked_bytes = sum(len(frame) for frame in self._unacked.values())
+
+    def _finish(self, entry, end):
+        # type: (Entry, int) -> None
+        """The frame of this piece was numbered: what it came from must not be sent again."""
+        if self._small and self._small[0] is entry:
+            self._small.popleft()
+            return
+        entry.offset = end
+        queue = self._bulk.get(_key(entry))
+        if queue and queue[0] is entry and end == len(entry.message):
+            queue.popleft()
+
+
+def _key(entry):
+    # type: (Entry) -> int
+    """The line that a message stands in; one without an order has a line of its own, with a negative number."""
+    return -entry.number if entry.order is None else entry.order

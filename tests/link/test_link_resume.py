@@ -1,0 +1,222 @@
+"""A link whose terminal ends goes on over another one: nothing lost, nothing done twice, handles and calls alive."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from crl.link import CallTimeout, Link, LinkLost, ProgramGone
+from tests.link.peers import INTERPRETERS, Shell, alive, eventually
+
+PREPARE = "counted = []\ndef bump(number):\n    counted.append(number)\n    return number\n"
+
+
+class Lasting:
+    """A link over local shells, and what is needed to cut it."""
+
+    def __init__(self, kind: str, python: str | None = None, grace: float = 20.0) -> None:
+        self.shells = [Shell(kind)]
+        self.link = Link.start(self.shells[0].lasting_lane(made=self.shells), timeout=20, python=python, grace=grace)
+        assert eventually(lambda: self.link.resumable), self.link.why_not_resumable
+
+    def cut(self) -> None:
+        """End the terminal as a closed window does."""
+        self.shells[-1].close()
+
+    def close(self) -> None:
+        """End the link and all shells."""
+        self.link.close()
+        for shell in self.shells:
+            shell.close()
+        assert eventually(lambda: not alive(self.link.facts.pid)), "the remote program stays"
+
+
+@pytest.fixture
+def lasting() -> Iterator[Callable[..., Lasting]]:
+    made: list[Lasting] = []
+
+    def make(*args: object, **kwargs: object) -> Lasting:
+        made.append(Lasting(*args, **kwargs))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "pty"])
+def test_calls_handles_and_streams_live_through_a_cut(lasting: Callable[..., Lasting], kind: str) -> None:
+    one = lasting(kind)
+    link = one.link
+    link.evaluate(PREPARE)
+    running = link.submit_evaluate("[__import__('time').sleep(0.6), 'done'][1]")
+    process = link.start_process(["cat"])
+    process.write(b"before the cut,")
+    pid = link.facts.pid
+    one.cut()
+    assert link.invoke("bump", 1, timeout=10) == 1
+    process.write(b" behind it")
+    process.close_stdin()
+    assert running.result(5) == "done"
+    assert process.wait(5) == 0
+    assert b"".join(iter(process.read_stdout, b"")) == b"before the cut, behind it"
+    assert link.evaluate("counted") == [1]
+    assert link.evaluate("__import__('os').getpid()") == pid
+    assert link.statistics.resumed == 1
+
+
+@pytest.mark.parametrize("python", INTERPRETERS)
+def test_every_interpreter_resumes(lasting: Callable[..., Lasting], python: str) -> None:
+    one = lasting("pty", python)
+    one.link.evaluate(PREPARE)
+    for number in range(3):
+        one.cut()
+        assert one.link.invoke("bump", number, timeout=10) == number
+    assert one.link.evaluate("counted") == [0, 1, 2]
+    assert one.link.close()
+
+
+def test_the_shell_has_its_terminal_back_after_a_resumed_link(lasting: Callable[..., Lasting]) -> None:
+    one = lasting("pty")
+    one.cut()
+    assert one.link.evaluate("1", timeout=10) == 1
+    assert one.link.close()
+    assert one.shells[-1].ask("echo back") == "back"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_cuts_under_load(lasting: Callable[..., Lasting], seed: int) -> None:
+    chance = random.Random(seed)
+    one = lasting("pty" if seed % 2 else "pipe")
+    one.link.evaluate(PREPARE)
+    stop = threading.Event()
+    sent: list[int] = []
+    wrong: list[object] = []
+    numbers = iter(range(10**9))
+    lock = threading.Lock()
+
+    def work() -> None:
+        while not stop.is_set():
+            with lock:
+                number = next(numbers)
+                sent.append(number)
+            answer = one.link.invoke("bump", number, timeout=30)
+            if answer != number:
+                wrong.append((number, answer))
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    data = os.urandom(4_000_000)
+    results: list[bytes] = []
+    stream = threading.Thread(target=lambda: results.append(one.link.run(["cat"], stdin=data).stdout))
+    stream.start()
+    for cut in range(1, 11):
+        time.sleep(chance.uniform(0.0, 0.08))
+        one.cut()
+        assert eventually(lambda cut=cut: one.link.statistics.resumed >= cut, 15)  # type: ignore[misc]
+    stop.set()
+    for thread in [*workers, stream]:
+        thread.join(30)
+    assert wrong == []
+    assert sorted(one.link.evaluate("counted")) == sent
+    assert results == [data]
+
+
+def test_a_program_that_is_gone_is_told_at_once(lasting: Callable[..., Lasting]) -> None:
+    one = lasting("pty")
+    call = one.link.submit_invoke("__import__('time').sleep", (30,))
+    os.kill(one.link.facts.pid, signal.SIGKILL)
+    one.cut()
+    started = time.monotonic()
+    with pytest.raises(LinkLost) as caught:
+        call.result(10)
+    assert time.monotonic() - started < 3
+    assert isinstance(caught.value, ProgramGone) or "by force" in str(caught.value)
+
+
+def test_who_waits_in_the_shell_may_be_killed(lasting: Callable[..., Lasting]) -> None:
+    one = lasting("pipe")
+    pid = one.link.facts.pid
+    waiting = one.link.evaluate("open('/proc/%d/stat' % __import__('os').getppid()).read()")
+    assert "(sh)" in waiting
+    os.kill(int(waiting.split()[0]), signal.SIGKILL)
+    assert eventually(lambda: one.link.statistics.resumed == 1, 10)
+    assert one.link.evaluate("__import__('os').getpid()", timeout=5) == pid
+
+
+def test_without_grace_the_link_ends_with_its_terminal() -> None:
+    shell = Shell("pty")
+    link = Link.start(shell.lasting_lane(), timeout=20, grace=0)
+    assert not link.resumable
+    assert link.why_not_resumable == "its grace is 0"
+    shell.close()
+    with pytest.raises(LinkLost):
+        link.evaluate("1", timeout=5)
+    assert eventually(lambda: not alive(link.facts.pid), 3)
+    link.close()
+
+
+def test_a_terminal_that_cannot_be_had_again_ends_the_link_after_the_grace() -> None:
+    shell = Shell("pty")
+
+    def again() -> Shell:
+        raise ConnectionRefusedError("no way there")
+
+    link = Link.start(shell.lasting_lane(again), timeout=20, grace=2.0)
+    assert eventually(lambda: link.resumable)
+    owned = link.start_process(["sleep", "311"])
+    shell.close()
+    with pytest.raises(CallTimeout, match=r"down for .* is being resumed"):
+        link.evaluate("1", timeout=0.5)
+    started = time.monotonic()
+    with pytest.raises(LinkLost, match=r"no other terminal could be opened within .* no way there"):
+        link.evaluate("1", timeout=20)
+    assert time.monotonic() - started < 4
+    assert eventually(lambda: not alive(link.facts.pid) and not alive(owned.pid), 15)
+    link.close()
+
+
+def test_a_wrong_token_and_a_torn_candidate_leave_the_terminal_alone(lasting: Callable[..., Lasting]) -> None:
+    one = lasting("pty")
+    door = one.link._resumer._recipe.door
+    code = (
+        "import os, socket, struct\n"
+        "def knock(data, descriptors):\n"
+        "    s = socket.socket(socket.AF_UNIX)\n"
+        f"    s.connect('\\0{door}')\n"
+        "    for d in descriptors:\n"
+        "        s.sendmsg([b'd'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack('i', d))])\n"
+        "    s.sendall(data)\n"
+        "    s.settimeout(10)\n"
+        "    try:\n"
+        "        return s.recv(1)\n"
+        "    except ConnectionResetError:\n"
+        "        return b''\n"
+        "a, b = socket.socketpair()\n"
+    )
+    one.link.evaluate(code)
+    for data, descriptors in [
+        (b"0" * 32 + b" 9 1\n", "[a.fileno(), a.fileno()]"),
+        (b"nonsense\n", "[a.fileno(), a.fileno()]"),
+        (b"x" * 5000, "[a.fileno(), a.fileno()]"),
+        (b"no descriptors at all\n", "[]"),
+    ]:
+        assert one.link.evaluate(f"knock({data!r}, {descriptors})", timeout=15) == b""
+    assert one.link.statistics.resumed == 0
+    assert one.link.evaluate("6 * 7", timeout=1) == 42
+
+
+def test_a_closed_link_is_not_resumed(lasting: Callable[..., Lasting]) -> None:
+    one = lasting("pty", grace=1.0)
+    one.cut()
+    one.link.close(timeout=3)
+    assert not one.link.alive
+    with pytest.raises(LinkLost):
+        one.link.evaluate("1")
