@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-__all__ = ["Driver", "Registration", "driver"]
+__all__ = ["Driver", "Registration", "Timer", "driver"]
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +54,26 @@ class Registration:
         self._owner.remove(self)
 
 
+class Timer:
+    """Something that is due at a time; made by `Driver.call_later`.
+
+    Args:
+        owner: The driver.
+        function: What is called; it returns the seconds to its next call, or None.
+    """
+
+    __slots__ = ("_owner", "cancelled", "function")
+
+    def __init__(self, owner: Driver, function: Callable[[], float | None]) -> None:
+        self._owner = owner
+        self.function = function
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        """Call it no more; one call may be under way."""
+        self._owner.cancel(self)
+
+
 class Driver:
     """Runs handlers when descriptors are ready and when timers are due."""
 
@@ -65,7 +85,7 @@ class Driver:
         """Nothing is served: at the beginning, and in a forked child, which has no thread of its parent's."""
         self._lock = threading.Lock()
         self._handlers: dict[int, Registration] = {}
-        self._timers: list[tuple[float, int, Callable[[], float | None]]] = []
+        self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._lent: set[Registration] = set()
         self._lent_until = 0.0
@@ -117,14 +137,21 @@ class Driver:
                         self._epoll.unregister(registration.descriptor)
             self._poke()
 
-    def call_later(self, seconds: float, timer: Callable[[], float | None]) -> None:
-        """Call `timer` after that many seconds; what it returns is the time to its next call, None ends it.
-
-        Timers alone keep no thread alive: they end with the last descriptor.
-        """
+    def call_later(self, seconds: float, function: Callable[[], float | None]) -> Timer:
+        """Call `function` after that many seconds; what it returns is the time to its next call, None ends it."""
+        timer = Timer(self, function)
         with self._lock:
             heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._order), timer))
             self._started()
+            self._poke()
+        return timer
+
+    def cancel(self, timer: Timer) -> None:
+        """Drop a timer; again is harmless."""
+        with self._lock:
+            timer.cancelled = True
+            self._timers = [entry for entry in self._timers if entry[2] is not timer]
+            heapq.heapify(self._timers)
             self._poke()
 
     # -- the thread --------------------------------------------------------------------------------------------------
@@ -147,7 +174,7 @@ class Driver:
     def _run(self, epoll: select.epoll, wake: int) -> None:
         while True:
             with self._lock:
-                if not self._handlers:
+                if not self._handlers and not self._timers:
                     self._end(epoll, wake)
                     return
                 timeout = self._timeout()
@@ -189,11 +216,11 @@ class Driver:
                 _, _, timer = heapq.heappop(self._timers)
             again = None
             try:
-                again = timer()
+                again = timer.function()
             except Exception:
                 logger.exception("a timer failed; please report this")
-            if again is not None:
-                with self._lock:
+            with self._lock:
+                if again is not None and not timer.cancelled:
                     heapq.heappush(self._timers, (now + again, next(self._order), timer))
 
     def _rearm_lent(self) -> None:

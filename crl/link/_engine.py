@@ -96,12 +96,12 @@ class Engine:
         self._closing = False
         # Counts what callers do, so that the I/O thread can tell whether somebody is about to read for himself.
         self._activity = self._activity_seen = 0
-        self._pings = self._missed = 0
-        self._beat = (session.heard, time.monotonic())
+        self._pings = 0
+        self._beat = time.monotonic()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._attachment: Attachment | None = self._attach_to(channel, end_mark)
         self._attachment.incoming.arm(select.EPOLLIN)
-        driver.call_later(FIRST_HEARTBEAT, self._heartbeat)
+        self._heart = driver.call_later(FIRST_HEARTBEAT, self._heartbeat)
 
     def _attach_to(self, channel: Channel, end_mark: bytes) -> Attachment:
         return Attachment(channel, end_mark, self._wake, self._on_readable, self._on_writable)
@@ -509,7 +509,6 @@ class Engine:
             return False
         if old is not None:
             old.close()
-        self._missed = 0
         self.contested = False
         self.last_heard = time.monotonic()
         self._wake_all()
@@ -534,20 +533,18 @@ class Engine:
 
     def in_doubt(self) -> bool:
         """Whether there is no terminal, or nothing has come from it for so long that it may be dead."""
-        return self._attachment is None or self._missed * HEARTBEAT >= SUSPECT_AFTER
+        return self._attachment is None or self.silent_for >= SUSPECT_AFTER
 
     def _heartbeat(self) -> float | None:
-        """Ask for a sign of life; runs in the I/O thread at every interval."""
+        """Ask for a sign of life; runs in the I/O thread at every interval, and when silence becomes suspicious."""
         if self.lost is not None:
             return None
-        heard, when = self._beat
         now = time.monotonic()
-        self._beat = (self.session.heard, now)
-        # When we were the ones who stood still, the silence says nothing.
-        suspended = now - when > 2 * HEARTBEAT
-        alive = suspended or self.session.heard != heard or self._attachment is None
-        self._missed = 0 if alive else self._missed + 1
-        if self.in_doubt() and self._attachment is not None and not self._doubt():
+        before, self._beat = self._beat, now
+        if now - before > 2 * HEARTBEAT or self._attachment is None:
+            # When we were the ones who stood still, the silence says nothing.
+            self.last_heard = now if self._attachment is not None else self.last_heard
+        elif self.in_doubt() and not self._doubt():
             return None
         with self._lock:
             if self.session.interrupted:
@@ -555,13 +552,14 @@ class Engine:
             self._pings += 1
             self.session.ping(self._pings)
         self.flush()
-        return HEARTBEAT
+        suspicious = self.last_heard + SUSPECT_AFTER - now
+        return min(HEARTBEAT, suspicious) if suspicious > 0 else HEARTBEAT
 
     def _doubt(self) -> bool:
         """Nothing has come for a while: have another terminal opened, or give up in time; whether to go on."""
         reason = self._ended(f"the target has been silent for {self.silent_for:.0f} s")
         reason.advice = "look whether the host or its network is down, or its remote program is stopped"
-        if not self._on_doubt(reason) and self._missed * HEARTBEAT >= SILENCE_LIMIT:
+        if not self._on_doubt(reason) and self.silent_for >= SILENCE_LIMIT:
             self.give_up(reason)
             return False
         return True
@@ -590,6 +588,7 @@ class Engine:
             attachment, self._attachment = self._attachment, None
         if attachment is not None:
             attachment.close()
+        self._heart.cancel()
         self._on_lost(reason)
         self._over.finish()
         self._wake_all()

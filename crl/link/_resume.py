@@ -74,13 +74,11 @@ class Resumer:
 
     Attributes:
         lane: The lane in use now.
-        resumed: How many times another terminal has taken over.
         on_resumed: Called in the resumer's thread when that has happened, with the seconds since the last sign of life.
     """
 
     def __init__(self, lane: Lane, recipe: Recipe, epoch: int) -> None:
         self.lane = lane
-        self.resumed = 0
         self.on_resumed: Callable[[float], None] | None = None
         self._recipe = recipe
         self._epoch = epoch
@@ -151,6 +149,7 @@ class Resumer:
 
     def _attempt(self, engine: Engine, deadline: Deadline) -> None:
         assert self.lane.reopen is not None
+        silent_since = engine.last_heard
         fresh = self.lane.reopen(deadline)
         try:
             taken = self._hand_over(engine, fresh, deadline)
@@ -159,11 +158,12 @@ class Resumer:
         except BaseException:
             fresh.discard()
             raise
-        if taken:
-            self.lane = fresh
-            self.resumed += 1
-        else:
+        if not taken:
             fresh.discard()
+            return
+        self.lane = fresh
+        if self.on_resumed is not None:
+            self.on_resumed(time.monotonic() - silent_since)
 
     def _hand_over(self, engine: Engine, fresh: Lane, deadline: Deadline) -> bool:
         """Offer a terminal to the program, and go on over it when it is taken."""
@@ -173,14 +173,9 @@ class Resumer:
             raise LinkLost("the link was resumed too often", host=fresh.host, doing="resuming a link")
         self._epoch += 1
         engine.contested = True
-        silent_since = engine.last_heard
         line = f"{self._recipe.token} {self._epoch} {engine.session.expected}"
         attached = attach_program(fresh, self._recipe.door, line, self._epoch, self._recipe.interpreters, deadline)
-        if not engine.attach(fresh.channel, attached.end_mark, self._epoch, attached.data):
-            return False
-        if self.on_resumed is not None:
-            self.on_resumed(time.monotonic() - silent_since)
-        return True
+        return engine.attach(fresh.channel, attached.end_mark, self._epoch, attached.data)
 
     # -- errors ------------------------------------------------------------------------------------------------------
 
