@@ -1,0 +1,186 @@
+"""Alive or dead: an end is known at once, silence is doubted after five seconds and never given up too soon."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from crl.channels.process import ProcessChannel
+from crl.link import CallTimeout, Link, LinkLost
+from tests.link.peers import Shell, alive, eventually
+from tests.link.test_link_resume import Lasting
+
+Tell = Callable[[str], None]
+MakeLink = Callable[..., Link]
+SUSPICION = 5.0
+HOLDS_THE_GIL = "__import__('ctypes').PyDLL(None).usleep(%d)"
+
+
+def test_the_end_of_a_terminal_is_known_at_once(make_shell: Callable[..., Shell], tell: Tell) -> None:
+    shell = make_shell("pty")
+    link = Link.start(shell.lane(), timeout=20)
+    call = link.submit_invoke("__import__('time').sleep", (30,))
+    threading.Timer(0.2, shell.close).start()
+    started = time.monotonic()
+    with pytest.raises(LinkLost, match="cannot be repeated"):
+        call.result(10)
+    took = time.monotonic() - started - 0.2
+    assert took < 1
+    tell(f"known after {took * 1000:.0f} ms")
+    assert eventually(lambda: not alive(link.facts.pid), 3)
+
+
+def test_a_c_call_that_holds_the_interpreter_is_not_taken_for_death(tell: Tell) -> None:
+    one = Lasting("pty")
+    try:
+        pid = one.link.facts.pid
+        started = time.monotonic()
+        call = one.link.submit_evaluate(HOLDS_THE_GIL % 7_000_000)
+        doubted = eventually(one.link.engine.in_doubt, 2 * SUSPICION)
+        doubted_after = time.monotonic() - started
+        assert doubted
+        assert call.result(20) is not None
+        tell(f"doubted after {doubted_after:.1f} s, answered after {time.monotonic() - started:.1f} s")
+        assert one.link.evaluate("__import__('os').getpid()", timeout=10) == pid
+    finally:
+        one.close()
+
+
+def test_a_frozen_program_is_waited_for_as_long_as_the_grace(tell: Tell) -> None:
+    one = Lasting("pty", grace=2.0)
+    pid = one.link.facts.pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        with pytest.raises(CallTimeout):
+            one.link.evaluate("1", timeout=0.3)
+        assert time.monotonic() - started < 1.3
+        with pytest.raises(LinkLost, match=r"silent for .* no other terminal could be opened"):
+            one.link.evaluate("1", timeout=30)
+        tell(f"lost after {time.monotonic() - started:.1f} s")
+        assert SUSPICION + 1.5 < time.monotonic() - started < SUSPICION + 8
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        one.close()
+
+
+def test_a_program_that_was_frozen_for_a_while_goes_on() -> None:
+    one = Lasting("pty")
+    try:
+        pid = one.link.facts.pid
+        os.kill(pid, signal.SIGSTOP)
+        call = one.link.submit_evaluate("6 * 7")
+        try:
+            assert eventually(one.link.engine.in_doubt, 2 * SUSPICION)
+            time.sleep(1.0)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert call.result(15) == 42
+    finally:
+        one.close()
+
+
+def test_without_a_way_back_silence_is_borne_longer(make_link: MakeLink, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crl.link._engine.SILENCE_LIMIT", 7.0)
+    link = make_link("pty")
+    os.kill(link.facts.pid, signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        with pytest.raises(LinkLost, match="silent for"):
+            link.evaluate("1", timeout=30)
+        assert 6.9 < time.monotonic() - started < 10
+    finally:
+        os.kill(link.facts.pid, signal.SIGKILL)
+
+
+RELAYED = """
+import sys, time
+sys.path.insert(0, {root!r})
+from crl.channels.process import ProcessChannel
+from crl.link import Link
+from tests.link.peers import Shell
+shell = Shell("relay", channel=ProcessChannel([sys.executable, {relay!r}]))
+link = Link.start(shell.lasting_lane(), grace=1.0)
+process = link.start_process(["sleep", "318"])
+print(link.facts.pid, process.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_runtime_that_never_hangs_up_leaves_nothing(tell: Tell) -> None:
+    relay = str(Path(__file__).with_name("relay.py"))
+    code = RELAYED.format(root=str(Path(__file__).parents[2]), relay=relay)
+    controller = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert controller.stdout is not None
+    with controller.stdout:
+        ours = list(map(int, controller.stdout.readline().split()))
+        assert all(map(alive, ours))
+        controller.kill()
+        controller.wait(5)
+        killed = time.monotonic()
+        assert eventually(lambda: not any(map(alive, ours)), 20)
+        tell(f"all gone {time.monotonic() - killed:.1f} s after the controller, which nobody told the target")
+
+
+def test_silence_of_a_relay_is_doubted_and_resumed(make_shell: Callable[..., Shell], tell: Tell) -> None:
+    relay = str(Path(__file__).with_name("relay.py"))
+    shell = make_shell("relay", channel=ProcessChannel([sys.executable, relay]))
+    made: list[Shell] = []
+    link = Link.start(shell.lasting_lane(lambda: Shell("pty"), made), timeout=20)
+    try:
+        assert eventually(lambda: link.resumable)
+        os.kill(shell.channel.pid, signal.SIGSTOP)  # type: ignore[attr-defined]
+        started = time.monotonic()
+        assert link.evaluate("6 * 7", timeout=20) == 42
+        took = time.monotonic() - started
+        tell(f"answered after {took:.1f} s")
+        assert SUSPICION - 2 < took < SUSPICION + 5
+        assert eventually(lambda: link.statistics.resumed == 1)
+    finally:
+        link.close()
+        for one in made:
+            one.close()
+
+
+STOPPED = """
+import sys, time
+sys.path.insert(0, {root!r})
+from tests.link.test_link_resume import Lasting
+one = Lasting("pty")
+one.link.evaluate("n = 0")
+print("ready", flush=True)
+for _ in range(3):
+    sys.stdin.readline()
+    print(one.link.evaluate("__import__('os').getpid()", timeout=20) == one.link.facts.pid, flush=True)
+one.close()
+"""
+
+
+def test_a_controller_stopped_by_ctrl_z_goes_on() -> None:
+    code = STOPPED.format(root=str(Path(__file__).parents[2]))
+    controller = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert controller.stdin is not None
+    assert controller.stdout is not None
+    with controller, controller.stdin, controller.stdout:
+        assert controller.stdout.readline() == "ready\n"
+        controller.stdin.write("\n")
+        controller.stdin.flush()
+        assert controller.stdout.readline() == "True\n"
+        controller.send_signal(signal.SIGSTOP)
+        time.sleep(SUSPICION + 1.5)
+        controller.send_signal(signal.SIGCONT)
+        for _ in range(2):
+            controller.stdin.write("\n")
+            controller.stdin.flush()
+            assert controller.stdout.readline() == "True\n"
+        assert controller.wait(20) == 0

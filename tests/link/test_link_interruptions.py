@@ -1,0 +1,112 @@
+"""A test's timeout may raise anywhere in the calling thread: no call is lost or doubled, and the link stays usable.
+
+Robot's timeouts and Ctrl-C do that: a signal handler raises between any two instructions of the main thread.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from crl.link import Link
+from tests.link.storm import PREPARE
+
+CALLS = 10_000
+TICK = 0.003
+
+Tell = Callable[[str], None]
+
+
+class Tick(BaseException):
+    """What the interval timer raises."""
+
+
+@contextmanager
+def ticking() -> Iterator[list[int]]:
+    """Raise `Tick` in the main thread every few milliseconds; gives how often that was."""
+    ticks = [0]
+
+    def tick(_number: int, _frame: object) -> None:
+        ticks[0] += 1
+        raise Tick
+
+    before = signal.signal(signal.SIGALRM, tick)
+    signal.setitimer(signal.ITIMER_REAL, TICK, TICK)
+    try:
+        yield ticks
+    finally:
+        # The last tick may come while the timer is being stopped.
+        while signal.getitimer(signal.ITIMER_REAL)[0]:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except Tick:
+                continue
+        signal.signal(signal.SIGALRM, before)
+
+
+def _calls_under_the_timer(link: Link, count: int) -> tuple[int, set[int], list[int]]:
+    """How often it ticked, the calls that were answered, and all that were tried."""
+    answered: set[int] = set()
+    tried: list[int] = []
+    number = 0
+    ticks = [0]
+    while len(answered) < count:
+        try:
+            with ticking() as ticks_now:
+                while len(answered) < count:
+                    number += 1
+                    tried.append(number)
+                    if link.invoke("bump", number, timeout=30) == number:
+                        answered.add(number)
+        except Tick:
+            ticks[0] += ticks_now[0]
+    return ticks[0], answered, tried
+
+
+def _check(link: Link, count: int, tell: Tell) -> None:
+    link.evaluate(PREPARE)
+    ticks, answered, tried = _calls_under_the_timer(link, count)
+    assert link.evaluate("6 * 7", timeout=10) == 42
+    counted = link.evaluate("counted", timeout=30)
+    assert len(set(counted)) == len(counted), "a call was run twice"
+    assert answered <= set(counted) <= set(tried), "a call was lost"
+    assert ticks > count / 200
+    tell(f"{len(tried)} calls, interrupted {ticks} times: 0 lost, 0 doubled")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("kind", ["pty", "pipe"])
+def test_ten_thousand_calls_under_an_interval_timer(make_link: Callable[..., Link], kind: str, tell: Tell) -> None:
+    _check(make_link(kind), CALLS, tell)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_other_threads_do_not_suffer(link: Link) -> None:
+    link.evaluate(PREPARE)
+    stop = threading.Event()
+    wrong: list[object] = []
+
+    def work(base: int) -> None:
+        number = base
+        while not stop.is_set():
+            number += 1
+            if link.invoke("bump", number, timeout=30) != number:
+                wrong.append(number)
+
+    workers = [threading.Thread(target=work, args=(base,)) for base in (10**6, 2 * 10**6)]
+    for worker in workers:
+        worker.start()
+    try:
+        _calls_under_the_timer(link, 500)
+    finally:
+        stop.set()
+        for worker in workers:
+            worker.join(20)
+    assert not any(worker.is_alive() for worker in workers)
+    assert wrong == []
+    counted = link.evaluate("counted", timeout=30)
+    assert len(set(counted)) == len(counted)
