@@ -39,7 +39,8 @@ STAGE = (
     " c=os.read(0,65536)\n"
     " if not c: sys.exit(1)\n"
     " d+=c\n"
-    'exec(compile(zlib.decompress(binascii.a2b_base64(d[:-2])),"<_crl.boot>","exec"),{"__name__":"_crl"})'
+    'p=zlib.decompress(binascii.a2b_base64(d[:-2])).split(b"\\0")\n'
+    'exec(compile(p[0],"<_crl.boot>","exec"),{"__name__":"_crl","sources":p[1:]})'
 )
 
 
@@ -77,8 +78,10 @@ def start_program(lane: Lane, config: dict[str, object], python: str | None, dea
     token = secrets.token_hex(8)
     conversation = _Conversation(lane, deadline)
     lane.send_line(start_line(token, (python,) if python else INTERPRETERS))
+    # While the interpreter starts.
+    program = encoded_program({**config, "epoch": EPOCH})
     _await_interpreter(conversation, token, python)
-    conversation.write(encoded_program({**config, "epoch": EPOCH}))
+    conversation.write(program)
     session = Session(EPOCH)
     messages = session.receive(conversation.take())
     while session.hello is None:
