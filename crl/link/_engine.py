@@ -11,6 +11,7 @@ import math
 import os
 import re
 import select
+import signal
 import threading
 import time
 from collections import deque
@@ -21,6 +22,7 @@ from crl.channels.base import Channel, ChannelClosed
 from crl.deadlines import Deadline
 from crl.link._driver import driver
 from crl.link.errors import LinkError, LinkLost, ProtocolViolation
+from crl.link.wire import messages
 from crl.link.wire.errors import ProtocolError
 from crl.link.wire.session import Session
 
@@ -32,6 +34,16 @@ SILENCE_LIMIT: Final = 30.0
 POLL_SLICE: Final = 0.5
 POLL_SLICE_MS: Final = 500
 VERDICT_PATIENCE: Final = 5.0
+TRANSCRIPT_SIZE: Final = 2000
+SIGNAL_STATUS: Final = 128
+
+
+def _cause(status: int) -> str:
+    """What a status of the start line says about the remote program's end."""
+    try:
+        return signal.Signals(status - SIGNAL_STATUS).name
+    except ValueError:
+        return f"status {status}"
 
 
 class Waiter:
@@ -106,7 +118,9 @@ class Engine:
         self.after: bytes | None = None
         self.busy_streams = 0
         self.last_heard = time.monotonic()
-        self._end_mark = re.compile(re.escape(end_mark) + rb":(\d+);")
+        mark = re.escape(end_mark)
+        self._end_mark = re.compile(mark + rb":(\d+);")
+        self._last_words = re.compile(b"(?:" + mark + b">1>)?(.*?)" + mark + b">2>(.*?)" + mark + b":", re.DOTALL)
         self._channel = channel
         self._on_message = on_message
         self._on_lost = on_lost
@@ -355,10 +369,18 @@ class Engine:
         mark = self._end_mark.search(seen)
         if mark is not None:
             self.after = seen[mark.end() :]
-            self.give_up(self._ended(f"the remote program was ended by force (status {mark.group(1).decode()})"))
+            self._hand_out_last_words(seen)
+            self.give_up(self._ended(f"the remote program was ended by force ({_cause(int(mark.group(1)))})"))
+
+    def _hand_out_last_words(self, seen: bytes) -> None:
+        """What its code had written when the remote program died, as the tiny parent found it in the pipes."""
+        words = self._last_words.search(seen)
+        for number in (1, 2):
+            if words is not None and words.group(number):
+                self._on_message(messages.pack(messages.OUTPUT, number, words.group(number)))
 
     def _ended(self, message: str) -> LinkLost:
-        noise = self.session.decoder.noise.decode("utf-8", "replace")
+        noise = self.session.decoder.noise[-TRANSCRIPT_SIZE:].decode("utf-8", "replace")
         return LinkLost(message, host=self.host, doing="talking to the target", transcript=noise)
 
     def violated(self, message: str) -> ProtocolViolation:

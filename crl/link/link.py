@@ -11,7 +11,7 @@ import itertools
 import secrets
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,7 +20,7 @@ from crl.deadlines import Deadline
 from crl.errors import UsageError
 from crl.link import processes, tunnels
 from crl.link._engine import HEARTBEAT, Engine
-from crl.link._output import OutputLog
+from crl.link._output import OutputEvent, OutputLog
 from crl.link.calls import Call, Keep, encode_request
 from crl.link.errors import LinkError, LinkStartError
 from crl.link.lane import Lane
@@ -289,6 +289,26 @@ class Link:
         with self._lock:
             self._tunnels.append(tunnel)
         return tunnel
+
+    # -- output ----------------------------------------------------------------------------------------------------
+
+    def on_output(self, callback: Callable[[OutputEvent], None]) -> Callable[[], None]:
+        """Have a callback called with everything that code on the target prints from now on, in order.
+
+        It is called in a thread of its own, never in one that reads from the target. What a call has printed comes
+        before its answer; `settle_output` waits until the callbacks have had it.
+
+        Args:
+            callback: Gets an `OutputEvent` for each piece.
+
+        Returns:
+            What ends the subscription.
+        """
+        return self._output.subscribe(callback)
+
+    def settle_output(self, timeout: float = OUTPUT_PATIENCE) -> bool:
+        """Wait until callbacks and the logger have had what has arrived so far; False when that takes longer."""
+        return self._output.settle(timeout)
 
     # -- for the parts of the link ---------------------------------------------------------------------------------
 

@@ -79,7 +79,7 @@ def start_program(lane: Lane, config: dict[str, object], python: str | None, dea
     conversation = _Conversation(lane, deadline)
     lane.send_line(start_line(token, (python,) if python else INTERPRETERS))
     # While the interpreter starts.
-    program = encoded_program({**config, "epoch": EPOCH})
+    program = encoded_program({**config, "epoch": EPOCH, "mark": _end_mark(token).decode()})
     _await_interpreter(conversation, token, python)
     conversation.write(program)
     session = Session(EPOCH)

@@ -63,7 +63,7 @@ class Program(object):
             messages.CLOSE: self._close,
         }  # type: dict[int, Callable[[int, bytes], None]]
         self.at_end = []  # type: list[Callable[[], None]]
-        self.outputs = []  # type: list[world.Output]
+        self.output = None  # type: world.Output | None
         self.pid = os.getpid()
         self._reads = 0
         self._lock = allocate_lock()
@@ -146,8 +146,8 @@ class Program(object):
                 finish()
             if orderly:
                 world.run_exit_functions()
-                for output in self.outputs:
-                    output.drain()
+                if self.output is not None:
+                    self.output.finish()
                 self._say_goodbye()
                 os.write(self.life, b"\n")
         except BaseException:  # noqa: BLE001 - whatever happens here, the program ends
@@ -305,6 +305,8 @@ class Program(object):
 
     def _answer(self, number, answer):
         # type: (int, bytes) -> None
+        if self.output is not None:
+            self.output.drain()
         try:
             self.post(answer)
         except NotTransferable as refusal:
@@ -413,10 +415,10 @@ def _exit_later():
     os._exit(1)
 
 
-def main(config, path, life):
-    # type: (dict[str, Any], list[str], int) -> None
+def main(config, path, life, pipes):
+    # type: (dict[str, Any], list[str], int, list[tuple[int, int]]) -> None
     """Become the program; never returns."""
-    tty_in, tty_out, pipes = world.take_descriptors()
+    tty_in, tty_out, sources = world.take_descriptors(pipes)
     try:
         main_names = sys.modules["__main__"].__dict__
         for name in [n for n in main_names if not n.startswith("__")]:
@@ -425,7 +427,8 @@ def main(config, path, life):
             sys.setswitchinterval(SWITCH_INTERVAL)
         program = Program(tty_in, tty_out, life, config)
         sys.modules["_crl"].__dict__["program"] = program
-        program.outputs = world.start_outputs(program, pipes)
+        program.output = world.Output(program, sources)
+        start_new_thread(program.output.run, ())
         program.serve(path)
     except BaseException:  # noqa: BLE001 - why the program cannot start must be seen where somebody looks
         os.dup2(tty_out, 2)

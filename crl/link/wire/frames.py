@@ -28,7 +28,8 @@ FIRST = 1
 LAST = 2
 WHOLE = FIRST | LAST
 
-NOISE_KEPT = 2000
+# Enough for the last words of a program that was killed.
+NOISE_KEPT = 16384
 
 
 class Frame(object):
