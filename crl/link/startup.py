@@ -28,9 +28,13 @@ TRANSCRIPT_SIZE = 4000
 ROWS, COLUMNS = 50, 200
 
 # Runs in the target's interpreter, whatever its version: says what it is, then reads lines up to one with a dot. The
-# token is written backwards in the line, so that no echo of the line can be taken for the answer.
+# token is written backwards in the line, so that no echo of the line can be taken for the answer. What it imports comes
+# from the standard library, not from the working directory, and is not written to the disk.
 STAGE = (
-    "import sys,os,zlib,binascii\n"
+    "import sys\n"
+    "q=sys.path[:],sys.dont_write_bytecode\n"
+    "sys.path[:],sys.dont_write_bytecode=[e for e in q[0] if e],True\n"
+    "import os,zlib,binascii\n"
     "v=sys.version_info\n"
     'os.write(1,("%s"[::-1]+":%%d.%%d;"%%v[:2]).encode())\n'
     f"if v<(2,7) or (3,)<=v<(3,6): sys.exit({TOO_OLD_STATUS})\n"
@@ -40,6 +44,7 @@ STAGE = (
     " if not c: sys.exit(1)\n"
     " d+=c\n"
     'p=zlib.decompress(binascii.a2b_base64(d[:-2])).split(b"\\0")\n'
+    "sys.path[:],sys.dont_write_bytecode=q\n"
     'exec(compile(p[0],"<_crl.boot>","exec"),{"__name__":"_crl","sources":p[1:]})'
 )
 

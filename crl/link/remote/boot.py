@@ -16,7 +16,8 @@ if MYPY:
 PACKAGES = ("_crl", "_crl.wire", "_crl.remote")
 
 # What the parent runs: waits for the program's last line; without one the program was killed. Then it says what is left
-# in the pipes of its output, each behind a mark, and ends with the status that shells give to a death by that signal.
+# in the pipes of its output, each behind a mark, takes what was sent to the dead, which the shell would execute, and
+# ends with the status that shells give to a death by that signal.
 TINY = """read crl_end && exit 0
 s=0
 { read -r l </proc/$1/stat && s=$((${l##* } & 127)); } 2>/dev/null
@@ -24,6 +25,7 @@ printf '%s>1>' "$2"
 dd bs=65536 count=1 <&3 2>/dev/null
 printf '%s>2>' "$2"
 dd bs=65536 count=1 <&4 2>/dev/null
+[ -t 5 ] && stty min 0 time 1 <&5 && cat <&5 >/dev/null
 [ $s -gt 0 ] && exit $((128 + s))
 exit 1"""
 
@@ -36,6 +38,9 @@ def start(modules, config):
         modules: Names and sources of the modules to load, in order; the last one has `main`.
         config: What the controller decided: heartbeat and grace in seconds, epoch, mark of the end.
     """
+    # Our modules come from nowhere but here, and what they import comes from the standard library.
+    path = list(sys.path)
+    sys.path[:] = [entry for entry in path if entry]
     life_read, life_write = os.pipe()
     pipes = [os.pipe(), os.pipe()]
     child = os.fork()
@@ -46,9 +51,6 @@ def start(modules, config):
     os.close(life_read)
     os.setsid()
     _close_on_exec(life_write)
-    # Our modules come from nowhere but here, and what they import comes from the standard library.
-    path = list(sys.path)
-    sys.path[:] = [entry for entry in path if entry]
     kept = sys.dont_write_bytecode
     sys.dont_write_bytecode = True
     make_packages()
@@ -68,10 +70,10 @@ def _wait_as_something_tiny(child, sources, mark):
     import fcntl
 
     # Out of the way first, for one may stand where another has to be.
-    moved = [fcntl.fcntl(source, fcntl.F_DUPFD, 10) for source in sources]
+    moved = [fcntl.fcntl(source, fcntl.F_DUPFD, 10) for source in sources + [0]]
     for source in sources:
         os.close(source)
-    for source, place in zip(moved, (0, 3, 4)):  # noqa: B905 - Python 2 knows no strict
+    for source, place in zip(moved, (0, 3, 4, 5)):  # noqa: B905 - Python 2 knows no strict
         os.dup2(source, place)
         os.close(source)
     _keep_the_dead()

@@ -218,6 +218,7 @@ def prepare(path):
     """Make the world of user code what plain `python` would show: paths, site, and prints that appear at once."""
     # The entry for the working directory comes after site, which would make it absolute.
     sys.path[:] = [entry for entry in path if entry]
+    _hide_the_command_line()
     try:
         import site
 
@@ -225,10 +226,26 @@ def prepare(path):
             site.main()
     finally:
         sys.path[:0] = [entry for entry in path if not entry]
-        # The interpreter chose its buffers when there was a terminal; now there are pipes.
+        # What site's files have printed, and then: the interpreter chose its buffers when there was a terminal.
+        flush_standard_streams()
         for name, stream in (("stdout", _line_buffered(sys.stdout, 1)), ("stderr", _line_buffered(sys.stderr, 2))):
             setattr(sys, name, stream)
             setattr(sys, "__%s__" % name, stream)
+
+
+def _hide_the_command_line():
+    # type: () -> None
+    """Let nobody see that the program was started with `-S` and a command: user code may look, or start its like."""
+    sys.argv[:] = [""]
+    if hasattr(sys, "orig_argv"):
+        del sys.orig_argv[1:]
+    text = repr(sys.flags).replace("no_site=1", "no_site=0")
+    names = [part.partition("=")[0] for part in text[text.index("(") + 1 : -1].split(", ")]
+    members = {}  # type: dict[str, Any]
+    members.update((name, getattr(sys.flags, name)) for name in dir(sys.flags) if name[0] != "_")
+    members.update(no_site=0, __slots__=(), __repr__=lambda _: text)
+    plain = [0 if name == "no_site" else value for name, value in zip(names, sys.flags)]  # noqa: B905 - Python 2
+    setattr(sys, "flags", type("flags", (tuple,), members)(plain))  # noqa: B010 - it is final for mypy only
 
 
 def _line_buffered(stream, descriptor):

@@ -6,10 +6,16 @@ clock: its owner calls `ping` at heartbeats, and the numbers in them uncover wha
 """
 
 import struct
-from collections import deque
 
 from crl.link.wire import frames
 from crl.link.wire.errors import NotTransferable, ProtocolError
+
+MYPY = False
+if MYPY:
+    from collections import deque
+else:
+    # Its module, not `collections`, which is the largest import of the start.
+    from _collections import deque
 
 NUMBER = struct.Struct(">Q")
 PING_BODY = struct.Struct(">QQ")
