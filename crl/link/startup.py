@@ -112,8 +112,9 @@ def start_line(token: str, interpreters: tuple[str, ...]) -> str:
     names = " ".join("'" + name.replace("'", "'\\''") + "'" for name in interpreters)
     return (
         # A terminal at the end of a pipe has no size, which some programs take badly.
-        f'crl_s=$(stty -g 2>/dev/null); [ "$(stty size 2>/dev/null)" != "0 0" ] || stty rows {ROWS} cols {COLUMNS}; '
-        f"stty raw -echo 2>/dev/null; crl_r=127; "
+        f'crl_s=; [ ! -t 0 ] || {{ crl_s=$(stty -g 2>/dev/null); '
+        f'[ "$(stty size 2>/dev/null)" != "0 0" ] || stty rows {ROWS} cols {COLUMNS}; stty raw -echo 2>/dev/null; }}; '
+        f"crl_r=127; "
         f'for crl_p in {names}; do command -v "$crl_p" >/dev/null 2>&1 || continue; '
         f"\"$crl_p\" -S -c '{stage}'; crl_r=$?; [ $crl_r -eq {TOO_OLD_STATUS} ] || [ $crl_r -eq 127 ] || "
         f'[ $crl_r -eq 126 ] || break; done; [ -z "$crl_s" ] || stty "$crl_s"; '
