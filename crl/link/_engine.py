@@ -118,9 +118,8 @@ class Engine:
         self.after: bytes | None = None
         self.busy_streams = 0
         self.last_heard = time.monotonic()
-        mark = re.escape(end_mark)
-        self._end_mark = re.compile(mark + rb":(\d+);")
-        self._last_words = re.compile(b"(?:" + mark + b">1>)?(.*?)" + mark + b">2>(.*?)" + mark + b":", re.DOTALL)
+        self._end_mark = re.compile(re.escape(end_mark) + rb":(\d+);")
+        self._mark = end_mark
         self._channel = channel
         self._on_message = on_message
         self._on_lost = on_lost
@@ -369,15 +368,18 @@ class Engine:
         mark = self._end_mark.search(seen)
         if mark is not None:
             self.after = seen[mark.end() :]
-            self._hand_out_last_words(seen)
+            self._hand_out_last_words(seen[: mark.start()])
             self.give_up(self._ended(f"the remote program was ended by force ({_cause(int(mark.group(1)))})"))
 
     def _hand_out_last_words(self, seen: bytes) -> None:
         """What its code had written when the remote program died, as the tiny parent found it in the pipes."""
-        words = self._last_words.search(seen)
-        for number in (1, 2):
-            if words is not None and words.group(number):
-                self._on_message(messages.pack(messages.OUTPUT, number, words.group(number)))
+        before, said, errors = seen.rpartition(self._mark + b">2>")
+        if said:
+            # Without the first mark, more was said than is kept, and the beginning is lost.
+            output = before.rpartition(self._mark + b">1>")[2]
+            for number, words in ((1, output), (2, errors)):
+                if words:
+                    self._on_message(messages.pack(messages.OUTPUT, number, words))
 
     def _ended(self, message: str) -> LinkLost:
         noise = self.session.decoder.noise[-TRANSCRIPT_SIZE:].decode("utf-8", "replace")
