@@ -4,6 +4,7 @@
 folders, `wire` is the protocol for both ends and `remote` is what runs on the target.
 """
 
+from crl.link._output import OutputEvent
 from crl.link.calls import BASIC_TYPES, Call, Keep, Kept
 from crl.link.errors import (
     CallTimeout,
@@ -38,6 +39,7 @@ __all__ = [
     "LinkFacts",
     "LinkLost",
     "LinkStartError",
+    "OutputEvent",
     "ProcessTimeout",
     "ProgramGone",
     "ProtocolViolation",

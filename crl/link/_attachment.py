@@ -30,6 +30,7 @@ class Attachment:
 
     Attributes:
         unsent: Frames that are not written yet.
+        mark: The end mark.
         noise: How much noise had come when the end was last looked for.
     """
 
@@ -44,6 +45,7 @@ class Attachment:
         self.channel = channel
         self.unsent: deque[memoryview] = deque()
         self.noise = 0
+        self.mark = end_mark
         self._end_mark = re.compile(re.escape(end_mark) + rb":(\d+);")
         descriptor = channel.fileno()
         self._poll = select.poll()
@@ -66,10 +68,10 @@ class Attachment:
             os.eventfd_read(self._wake)
         return False
 
-    def find_end(self, seen: bytes) -> tuple[int, bytes] | None:
-        """The status that the shell has printed, and what follows it; None when the program has not ended."""
-        mark = self._end_mark.search(seen)
-        return None if mark is None else (int(mark.group(1)), seen[mark.end() :])
+    def find_end(self, seen: bytes) -> tuple[int, bytes, bytes] | None:
+        """The status that the shell has printed, what came before it and what after; None before the end."""
+        end = self._end_mark.search(seen)
+        return None if end is None else (int(end.group(1)), seen[: end.start()], seen[end.end() :])
 
     def close(self) -> None:
         """Serve it no more."""

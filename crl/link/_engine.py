@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import select
+import signal
 import threading
 import time
 from collections import deque
@@ -23,6 +24,7 @@ from crl.link._attachment import Attachment
 from crl.link._driver import driver
 from crl.link._waiting import Waiter
 from crl.link.errors import LinkError, LinkLost, ProtocolViolation
+from crl.link.wire import messages
 from crl.link.wire.errors import NotTransferable, ProtocolError
 from crl.link.wire.session import Session
 
@@ -36,8 +38,17 @@ SILENCE_LIMIT: Final = 30.0
 POLL_SLICE: Final = 0.5
 POLL_SLICE_MS: Final = 500
 VERDICT_PATIENCE: Final = 5.0
+TRANSCRIPT_SIZE: Final = 2000
 # From this exit status on, the shell says that a signal ended what it ran.
-KILLED: Final = 128
+SIGNAL_STATUS: Final = 128
+
+
+def _cause(status: int) -> str:
+    """What a status of the start line says about the remote program's end."""
+    try:
+        return signal.Signals(status - SIGNAL_STATUS).name
+    except ValueError:
+        return f"status {status}"
 
 
 class Engine:
@@ -60,7 +71,6 @@ class Engine:
         busy_streams: How many connections want input to be read even when nobody waits.
         last_heard: When the target gave the last sign of life, on the monotonic clock.
         down: Why there is no terminal at the moment; None while there is one.
-        contested: Set when another terminal was offered to the target, which may leave this one for it.
     """
 
     def __init__(
@@ -78,7 +88,6 @@ class Engine:
         self.lost: LinkError | None = None
         self.after: bytes | None = None
         self.down: LinkLost | None = None
-        self.contested = False
         self.busy_streams = 0
         self.last_heard = time.monotonic()
         self._on_message = on_message
@@ -399,17 +408,28 @@ class Engine:
         end = attachment.find_end(decoder.noise + decoder.rest())
         if end is None:
             return
-        status, after = end
-        reason = self._ended(f"the remote program was ended by force (status {status})")
-        if status >= KILLED or self.contested:
-            # Who waits for it in the shell was killed, or was left for another terminal: the program may live.
+        status, before, after = end
+        reason = self._ended(f"the remote program was ended by force ({_cause(status)})")
+        if status >= SIGNAL_STATUS and not self._hand_out_last_words(attachment.mark, before):
+            # Not the program, but who waits for it in the shell was killed: the program may live.
             self._ends(attachment, reason, after)
         else:
             self.after = after
             self.give_up(reason)
 
+    def _hand_out_last_words(self, mark: bytes, seen: bytes) -> bool:
+        """What its code had written when the remote program died, as the tiny parent found it in the pipes."""
+        before, said, errors = seen.rpartition(mark + b">2>")
+        if said:
+            # Without the first mark, more was said than is kept, and the beginning is lost.
+            output = before.rpartition(mark + b">1>")[2]
+            for number, words in ((1, output), (2, errors)):
+                if words:
+                    self._on_message(messages.pack(messages.OUTPUT, number, words))
+        return bool(said)
+
     def _ended(self, message: str) -> LinkLost:
-        noise = self.session.decoder.noise.decode("utf-8", "replace")
+        noise = self.session.decoder.noise[-TRANSCRIPT_SIZE:].decode("utf-8", "replace")
         return LinkLost(message, host=self.host, doing="talking to the target", transcript=noise)
 
     def violated(self, message: str) -> ProtocolViolation:
@@ -509,7 +529,6 @@ class Engine:
             return False
         if old is not None:
             old.close()
-        self.contested = False
         self.last_heard = time.monotonic()
         self._wake_all()
         new.incoming.arm(select.EPOLLIN)

@@ -172,7 +172,6 @@ class Resumer:
         if self._epoch >= LAST_EPOCH:
             raise LinkLost("the link was resumed too often", host=fresh.host, doing="resuming a link")
         self._epoch += 1
-        engine.contested = True
         line = f"{self._recipe.token} {self._epoch} {engine.session.expected}"
         attached = attach_program(fresh, self._recipe.door, line, self._epoch, self._recipe.interpreters, deadline)
         return engine.attach(fresh.channel, attached.end_mark, self._epoch, attached.data)

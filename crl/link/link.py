@@ -11,7 +11,7 @@ import itertools
 import secrets
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,7 +21,7 @@ from crl.errors import UsageError
 from crl.link import processes, tunnels
 from crl.link._driver import driver
 from crl.link._engine import HEARTBEAT, Engine
-from crl.link._output import OutputLog
+from crl.link._output import OutputEvent, OutputLog
 from crl.link._resume import Recipe, Resumer
 from crl.link.calls import Call, DoorCall, Keep, encode_request
 from crl.link.errors import LinkError, LinkLost, LinkStartError
@@ -350,6 +350,26 @@ class Link:
             self._tunnels.append(tunnel)
         return tunnel
 
+    # -- output ----------------------------------------------------------------------------------------------------
+
+    def on_output(self, callback: Callable[[OutputEvent], None]) -> Callable[[], None]:
+        """Have a callback called with everything that code on the target prints from now on, in order.
+
+        It is called in a thread of its own, never in one that reads from the target. What a call has printed comes
+        before its answer; `settle_output` waits until the callbacks have had it.
+
+        Args:
+            callback: Gets an `OutputEvent` for each piece.
+
+        Returns:
+            What ends the subscription.
+        """
+        return self._output.subscribe(callback)
+
+    def settle_output(self, timeout: float = OUTPUT_PATIENCE) -> bool:
+        """Wait until callbacks and the logger have had what has arrived so far; False when that takes longer."""
+        return self._output.settle(timeout)
+
     # -- for the parts of the link ---------------------------------------------------------------------------------
 
     def send(self, message: bytes, order: int | None = None) -> None:
@@ -495,8 +515,9 @@ class Link:
             return False
         deadline = Deadline.after(timeout)
         if first:
-            self.engine.prepare_to_close()
+            # A terminal that the program has taken already has to become ours first.
             self._resumer.stop(deadline)
+            self.engine.prepare_to_close()
         if first and self.engine.lost is None:
             for tunnel in list(self._tunnels):
                 tunnel.close()

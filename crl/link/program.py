@@ -17,7 +17,7 @@ from importlib import resources
 __all__ = ["CORE", "encoded_front", "encoded_program", "piece"]
 
 LINE = 3000
-TINY = "remote.tiny"
+LEVEL = 6
 CORE = (
     "wire.errors",
     "wire.frames",
@@ -43,23 +43,20 @@ def encoded_program(config: dict[str, object]) -> bytes:
     Returns:
         Lines of base64 below the 4096 bytes that a terminal takes, closed by a line with a dot.
     """
-    return _encoded(f"{_joined('remote.boot')}\nstart({list(_core())!r}, {config!r})\n")
+    # The sources stand behind the first code as they are: to parse them twice, once as literals, would cost a tenth.
+    names = [f"_crl.{name}" for name in CORE]
+    return _encoded(f"{_source('remote.boot')}\nstart(list(zip({names!r}, sources)), {config!r})\n", _core())
 
 
 def encoded_front(name: str, line: str) -> bytes:
     """What is written instead in a fresh terminal of a remote program that runs; arguments as of `front.attach`."""
-    return _encoded(f"{_joined('remote.front')}\nattach({name!r}, {line!r})\n")
+    return _encoded(f"{_source('remote.front')}\nattach({name!r}, {line!r})\n")
 
 
-def _encoded(text: str) -> bytes:
-    packed = binascii.b2a_base64(zlib.compress(text.encode("ascii"), 9), newline=False)
+def _encoded(first: str, sources: bytes = b"") -> bytes:
+    packed = binascii.b2a_base64(zlib.compress(first.encode("ascii") + sources, LEVEL), newline=False)
     lines = [packed[start : start + LINE] for start in range(0, len(packed), LINE)]
     return b"".join(line + b"\n" for line in lines) + b".\n"
-
-
-def _joined(name: str) -> str:
-    """A first module in one namespace with what waits for its end."""
-    return _source(TINY) + _source(name).replace(f"from _crl.{TINY} import", "#")
 
 
 def piece(name: str) -> tuple[str, str]:
@@ -68,8 +65,8 @@ def piece(name: str) -> tuple[str, str]:
 
 
 @functools.cache
-def _core() -> tuple[tuple[str, str], ...]:
-    return tuple(piece(name) for name in CORE)
+def _core() -> bytes:
+    return b"".join(b"\0" + _source(name).encode("ascii") for name in CORE)
 
 
 @functools.cache

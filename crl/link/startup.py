@@ -31,9 +31,13 @@ TRANSCRIPT_SIZE = 4000
 ROWS, COLUMNS = 50, 200
 
 # Runs in the target's interpreter, whatever its version: says what it is, then reads lines up to one with a dot. The
-# token is written backwards in the line, so that no echo of the line can be taken for the answer.
+# token is written backwards in the line, so that no echo of the line can be taken for the answer. What it imports comes
+# from the standard library, not from the working directory, and is not written to the disk.
 STAGE = (
-    "import sys,os,zlib,binascii\n"
+    "import sys\n"
+    "q=sys.path[:],sys.dont_write_bytecode\n"
+    "sys.path[:],sys.dont_write_bytecode=[e for e in q[0] if e],True\n"
+    "import os,zlib,binascii\n"
     "v=sys.version_info\n"
     'os.write(1,("%s"[::-1]+":%%d.%%d;"%%v[:2]).encode())\n'
     f"if v<(2,7) or (3,)<=v<(3,6): sys.exit({TOO_OLD_STATUS})\n"
@@ -42,7 +46,9 @@ STAGE = (
     " c=os.read(0,65536)\n"
     " if not c: sys.exit(1)\n"
     " d+=c\n"
-    'exec(compile(zlib.decompress(binascii.a2b_base64(d[:-2])),"<_crl.boot>","exec"),{"__name__":"_crl"})'
+    'p=zlib.decompress(binascii.a2b_base64(d[:-2])).split(b"\\0")\n'
+    "sys.path[:],sys.dont_write_bytecode=q\n"
+    'exec(compile(p[0],"<_crl.boot>","exec"),{"__name__":"_crl","sources":p[1:]})'
 )
 
 
@@ -80,8 +86,10 @@ def start_program(lane: Lane, config: dict[str, object], python: str | None, dea
     token = secrets.token_hex(8)
     conversation = _Conversation(lane, deadline)
     lane.send_line(start_line(token, (python,) if python else INTERPRETERS))
+    # While the interpreter starts.
+    program = encoded_program({**config, "epoch": EPOCH, "mark": _end_mark(token).decode()})
     _await_interpreter(conversation, token, python)
-    conversation.write(encoded_program({**config, "epoch": EPOCH}))
+    conversation.write(program)
     session = Session(EPOCH, clock=time.monotonic)
     messages = session.receive(conversation.take())
     while session.hello is None:
@@ -180,8 +188,9 @@ def start_line(token: str, interpreters: tuple[str, ...]) -> str:
     names = " ".join("'" + name.replace("'", "'\\''") + "'" for name in interpreters)
     return (
         # A terminal at the end of a pipe has no size, which some programs take badly.
-        f'crl_s=$(stty -g 2>/dev/null); [ "$(stty size 2>/dev/null)" != "0 0" ] || stty rows {ROWS} cols {COLUMNS}; '
-        f"stty raw -echo 2>/dev/null; crl_r=127; "
+        f'crl_s=; [ ! -t 0 ] || {{ crl_s=$(stty -g 2>/dev/null); '
+        f'[ "$(stty size 2>/dev/null)" != "0 0" ] || stty rows {ROWS} cols {COLUMNS}; stty raw -echo 2>/dev/null; }}; '
+        f"crl_r=127; "
         f'for crl_p in {names}; do command -v "$crl_p" >/dev/null 2>&1 || continue; '
         f"\"$crl_p\" -S -c '{stage}'; crl_r=$?; [ $crl_r -eq {TOO_OLD_STATUS} ] || [ $crl_r -eq 127 ] || "
         f'[ $crl_r -eq 126 ] || break; done; [ -z "$crl_s" ] || stty "$crl_s"; '

@@ -1,6 +1,6 @@
 """The front of a new terminal: hands the terminal's descriptors to the remote program that runs already.
 
-It is executed by the start line's interpreter in a fresh shell, like `boot`, and finds the program by the name of its
+It is executed by the start line's interpreter in a fresh shell, as `boot` is, and finds the program by the name of its
 abstract unix socket. It promises to give the terminal to nobody but a program of the same user, and says by its exit
 status why it could not.
 """
@@ -9,8 +9,6 @@ status why it could not.
 import errno
 import os
 import sys
-
-from crl.link.remote.tiny import wait_as_something_tiny
 
 MYPY = False
 if MYPY:
@@ -55,7 +53,22 @@ def attach(name, line):
         # Nobody listens there; anything else may be different at the next attempt.
         os._exit(GONE if error.errno in (errno.ECONNREFUSED, errno.ENOENT) else IMPOSSIBLE)
     connection.settimeout(None)
-    wait_as_something_tiny(connection.fileno())
+    _wait_as_something_tiny(connection.fileno())
+
+
+def _wait_as_something_tiny(life):
+    # type: (int) -> None
+    """Wait for the program's end without keeping a second interpreter; never returns.
+
+    A line says that the program has ended in order or has another terminal; an end without one, that it was killed.
+    """
+    os.dup2(life, 0)
+    for shell in ("/bin/sh", "sh"):
+        try:
+            os.execvp(shell, ["sh", "-c", "read crl_end"])
+        except OSError:
+            continue
+    os._exit(0 if os.read(0, 1) else 1)
 
 
 def _sender():

@@ -11,7 +11,6 @@ import os
 import select
 import sys
 import time
-from collections import deque
 
 from crl.link.remote import calls, terminal, world
 from crl.link.wire import messages, session, values
@@ -24,8 +23,12 @@ except ImportError:
 
 MYPY = False
 if MYPY:
+    from collections import deque
     from collections.abc import Callable
     from typing import Any
+else:
+    # Its module, not `collections`, which is the largest import of the start.
+    from _collections import deque
 
 READ_SIZE = 65536
 TICK = 0.002
@@ -62,7 +65,7 @@ class Program(object):
             messages.CLOSE: self._close,
         }  # type: dict[int, Callable[[int, bytes], None]]
         self.at_end = []  # type: list[Callable[[], None]]
-        self.outputs = []  # type: list[world.Output]
+        self.output = None  # type: world.Output | None
         self.door = None  # type: Any
         self.pid = os.getpid()
         self._reads = 0
@@ -155,8 +158,8 @@ class Program(object):
                 finish()
             if orderly:
                 world.run_exit_functions()
-                for output in self.outputs:
-                    output.drain()
+                if self.output is not None:
+                    self.output.finish()
                 self._say_goodbye()
         except BaseException:  # noqa: BLE001 - whatever happens here, the program ends
             complain()
@@ -390,6 +393,8 @@ class Program(object):
 
     def _answer(self, number, answer):
         # type: (int, bytes) -> None
+        if self.output is not None:
+            self.output.drain()
         try:
             self.post(answer)
         except NotTransferable as refusal:
@@ -499,10 +504,10 @@ def _exit_later():
     os._exit(1)
 
 
-def main(config, path, life):
-    # type: (dict[str, Any], list[str], int) -> None
+def main(config, path, life, pipes):
+    # type: (dict[str, Any], list[str], int, list[tuple[int, int]]) -> None
     """Become the program; never returns."""
-    tty_in, tty_out, pipes = world.take_descriptors()
+    tty_in, tty_out, sources = world.take_descriptors(pipes)
     try:
         main_names = sys.modules["__main__"].__dict__
         for name in [n for n in main_names if not n.startswith("__")]:
@@ -511,7 +516,8 @@ def main(config, path, life):
             sys.setswitchinterval(SWITCH_INTERVAL)
         program = Program(terminal.Terminal(tty_in, tty_out, life), config)
         sys.modules["_crl"].__dict__["program"] = program
-        program.outputs = world.start_outputs(program, pipes)
+        program.output = world.Output(program, sources)
+        start_new_thread(program.output.run, ())
         program.serve(path)
     except BaseException:  # noqa: BLE001 - why the program cannot start must be seen where somebody looks
         os.dup2(tty_out, 2)

@@ -78,10 +78,15 @@ class Terminal(object):
 
     def lose(self):
         # type: () -> None
-        """Nothing comes from it any more: who waits in the shell need not wait."""
+        """Nothing comes from it any more: who waits in the shell need not wait, and has no last words to look for."""
         self.lost = True
         life, self.life = self.life, -1
         if life >= 0:
+            try:
+                os.write(life, b"\n")
+            except OSError:
+                # It has gone with its terminal.
+                self._broken = True
             os.close(life)
 
     def retire(self):

@@ -29,7 +29,8 @@ LAST = 2
 WHOLE = FIRST | LAST
 ASK = 4
 
-NOISE_KEPT = 2000
+# Enough for the last words of a program that was killed.
+NOISE_KEPT = 16384
 
 
 class Frame(object):
