@@ -27,8 +27,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import crl.link.wire
-from crl.link.wire import values
+from crl.link.wire import reading, values, writing
 from crl.link.wire.errors import NotTransferable, ProtocolError
+from crl.link.wire.reading import CONSTANTS, LONG_INT, MODES, READERS, SHORT_TEXT
+from crl.link.wire.tags import (
+    BOOLS,
+    COUNT,
+    DICTS,
+    FLOATS,
+    INTS,
+    MIXED,
+    NONES,
+    PLAIN,
+    RAGGED,
+    ROWS,
+    SHORT_INTS,
+    TEXTS,
+)
+from crl.link.wire.tags import (
+    RECORDS as OBJECTS,
+)
 from tests.link.peers import INTERPRETERS
 
 # What the interpreters write to each other: no NaN, which equals nothing, and no surrogates, which Python 2 mixes up.
@@ -176,6 +194,7 @@ def test_shared_references_arrive_as_equal_copies() -> None:
 
 # -- hostile bytes ---------------------------------------------------------------------------------------------------
 
+TAGS = sorted({*READERS, *CONSTANTS, *MODES, SHORT_TEXT, LONG_INT, 0x80, 0xFF})
 FORBIDDEN = ("exec", "compile", "os.", "subprocess.", "socket.", "open", "pickle.", "marshal.", "ctypes.", "code.")
 _heard: list[str] = []
 _listening = False
@@ -214,7 +233,7 @@ def quiet_decode(data: bytes) -> Any:
 
 def test_arbitrary_bytes_give_a_value_or_a_protocol_error(audited: list[str]) -> None:
     @settings(max_examples=300, deadline=None)
-    @given(st.binary(max_size=200) | st.lists(st.sampled_from(sorted(values.READERS)), max_size=30).map(b"".join))
+    @given(st.binary(max_size=200) | st.lists(st.sampled_from(TAGS), max_size=30).map(bytes))
     def check(data: bytes) -> None:
         quiet_decode(data)
         assert _heard == []
@@ -249,24 +268,41 @@ def test_code_is_refused_where_only_values_are_allowed(audited: list[str], code:
 
 def test_an_unknown_record_names_no_class(audited: list[str]) -> None:
     name = b"os.system"
-    data = b"r" + struct.pack(">I", len(name)) + name + values.encode("true")
+    data = b"r" + COUNT.pack(len(name)) + name + values.encode("true")
     assert isinstance(quiet_decode(data), ProtocolError)
     assert _heard == []
 
 
-@pytest.mark.parametrize(
-    "bomb",
-    [
-        b"l\xff\xff\xff\xff\x00",
-        b"l\xff\xff\xff\xff\x01",
-        b"s\xff\xff\xff\xffx",
-        b"l" + struct.pack(">I", 2**25) + b"\x04t" + struct.pack(">I", 1) + struct.pack(">I", 2**25) + b"\x00",
-        b"l\xff\xff\xff\xff\x03\x00\x00\x00\x00",
-        b"m\xff\xff\xff\xff\x00",
-        b"l\x7f\xff\xff\xff\x05" + b"\x00\x00\x00\x00\x00",
-    ],
-    ids=["list", "ints", "text", "rows", "texts", "dict", "records"],
-)
+def sequence(count: int, mode: bytes, body: bytes = b"", tag: bytes = b"l") -> bytes:
+    """A sequence that says what it likes."""
+    return tag + COUNT.pack(count) + mode + body
+
+
+LIE = 0xFFFFFFFF
+BOMBS = {
+    "list": sequence(LIE, PLAIN),
+    "ints": sequence(LIE, INTS),
+    "short ints": sequence(LIE, SHORT_INTS),
+    "floats": sequence(LIE, FLOATS),
+    "nothing": sequence(LIE, NONES),
+    "bools": sequence(LIE, BOOLS),
+    "text": b"s" + COUNT.pack(LIE) + b"x",
+    "short text": b"u\xffx",
+    "bytes": b"b" + COUNT.pack(LIE),
+    "digits": b"I" + COUNT.pack(LIE),
+    "rows": sequence(1 << 24, ROWS, b"t\x01" + sequence(1 << 24, PLAIN)[1:]),
+    "no columns": sequence(LIE, ROWS, b"l\x00"),
+    "texts": sequence(LIE, TEXTS, COUNT.pack(0)),
+    "dict": sequence(LIE, PLAIN, tag=b"m"),
+    "records": sequence(1 << 30, DICTS, bytes(5)),
+    "ragged": sequence(8, RAGGED, b"l" + sequence(8, SHORT_INTS, struct.pack("<8i", *[1 << 30] * 8))[1:] + bytes(5)),
+    "negative": sequence(2, RAGGED, b"l" + sequence(2, SHORT_INTS, struct.pack("<2i", -1, 1))[1:] + bytes(5)),
+    "mixed": sequence(LIE, MIXED, b"\xff"),
+    "objects": sequence(LIE, OBJECTS, COUNT.pack(5) + b"range"),
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS.values(), ids=list(BOMBS))
 def test_a_length_that_lies_takes_no_memory(bomb: bytes) -> None:
     tracemalloc.start()
     try:
@@ -279,12 +315,49 @@ def test_a_length_that_lies_takes_no_memory(bomb: bytes) -> None:
 
 
 def test_one_byte_items_do_not_blow_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(values, "MAX_ITEMS", 100_000)
-    head, column = struct.pack(">I", 50_000), struct.pack(">I", 50_000) + b"\x00" + b"N" * 50_000
-    rows = b"l" + head + b"\x04l" + struct.pack(">I", 1) + column
+    monkeypatch.setattr(reading, "MAX_ITEMS", 100_000)
+    column = sequence(50_000, PLAIN, b"N" * 50_000)[1:]
     with pytest.raises(ProtocolError, match="items"):
-        values.decode(rows)
+        values.decode(b"t" + sequence(50_000, ROWS, b"l\x01" + column)[1:])
     assert len(values.decode(values.encode([None] * 90_000))) == 90_000
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [[]] * 1000,
+        [()] * 9 + [{}] * 30,
+        [{}] * 1000,
+        [{"a": 1, "b": None}] * 1000,
+        [{"a": 1}, {"b": 2, "c": 3}] * 500,
+        [[1], [1, 2]] * 500,
+        [datetime.date(2024, 1, 1)] * 1000,
+        [1, "a", None, 2.5, (1,)] * 200,
+        {number: [number] for number in range(1000)},
+        {"a": {"b": [{"c": (1, 2)}]}},
+        {1, 2, 3},
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_both_ends_count_the_same(value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that an honest target refuses what is too large itself, and is never taken for a hostile one."""
+    data = values.encode(value)
+    reader = reading.Reader(data)
+    reader.value()
+    used = values.MAX_ITEMS - reader.items_left
+    monkeypatch.setattr(writing, "MAX_ITEMS", used)
+    assert values.encode(value) == data
+    monkeypatch.setattr(writing, "MAX_ITEMS", used - 1)
+    with pytest.raises(NotTransferable, match="items"):
+        values.encode(value)
+
+
+def test_one_value_inside_another_again_and_again_is_too_large() -> None:
+    laughs: Any = ["ha"] * 10
+    for _ in range(20):
+        laughs = [laughs] * 10
+    with pytest.raises(NotTransferable, match="items"):
+        values.encode(laughs)
 
 
 # -- other interpreters ----------------------------------------------------------------------------------------------
