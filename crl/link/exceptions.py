@@ -102,7 +102,9 @@ def _rebuilt(body: bytes, host: str, room: list[None]) -> tuple[Description, Exc
     if described.members:
         args = (*args[:1], [_rebuilt(member, host, room)[1] for member in described.members])
     rebuilt = None if cls is None else _instance(cls, args)
-    if rebuilt is None:
+    if rebuilt is not None and not _is_printable(rebuilt):
+        rebuilt = _instance(type(rebuilt), tuple(_printable(arg) if type(arg) is str else arg for arg in args))
+    if rebuilt is None or not _is_printable(rebuilt):
         rebuilt = RemoteError(described.text, class_name, described.trace, host=host)
     else:
         _take_state(rebuilt, described.state)
@@ -133,6 +135,7 @@ def _described(plain: object) -> Description:
             args, state = map(_decoded, encoded)
             args, state = () if args is None else args, {} if state is None else state
             if isinstance(args, tuple) and isinstance(state, dict):
+                module, name, text, trace, *notes = map(_printable, texts)
                 return Description(module, name, args, text, trace, state, notes, members)
     raise ProtocolError("an exception that is not described as one")
 
@@ -140,6 +143,19 @@ def _described(plain: object) -> Description:
 def _list(item: object) -> list[Any]:
     """What must be a list; nothing that could pass stands for another thing."""
     return item if isinstance(item, list) else [None]
+
+
+def _printable(text: str) -> str:
+    """The same without lone surrogates, which no report can be written with: Robot Framework stops at one."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _is_printable(error: Exception) -> bool:
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - the class's own, on arguments that its constructor has not seen; no text, no surrogates
+        return True
+    return text.isascii() or _printable(text) == text
 
 
 def _is_bytes(item: object) -> bool:
