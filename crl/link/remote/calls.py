@@ -280,8 +280,17 @@ class Calls(object):
         if isinstance(wrapped, values.Expression):
             return self.evaluate(wrapped.source)
         if isinstance(wrapped, records.Named):
-            return wrapped.build(_class_called(wrapped.name, self.namespace))
+            return self._object(wrapped)
         return self._unpickled(wrapped.data)
+
+    def _object(self, named):
+        # type: (records.Named) -> Any
+        cls = _class_called(named.name, self.namespace)
+        try:
+            return named.build(cls)
+        except NotTransferable as error:
+            found = "no class" if cls is None else "another class"
+            raise TypeError("the target has %s %s (%s)" % (found, named.name, error))
 
     def _unpickled(self, data):
         # type: (bytes) -> Any

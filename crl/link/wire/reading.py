@@ -47,6 +47,17 @@ if MYPY:
 
     Resolve = Callable[[Any], Any]
 
+# What the bytes of a value can make the builders raise; a mixture that lacks items ends in StopIteration.
+UNREADABLE = (
+    struct.error,
+    LookupError,
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    MemoryError,
+    StopIteration,
+    RuntimeError,
+)
 SMALL_INT = 128
 SHORT_TEXT = ord("u")
 LONG_INT = ord("i")
@@ -84,13 +95,12 @@ class Reader(object):
         """
         try:
             (value,) = self.each(1, MAX_DEPTH)
-        except (struct.error, LookupError, UnicodeError, TypeError, ValueError, OverflowError, MemoryError) as error:
+        except UNREADABLE as error:
+            if self.resolve is not None:
+                # The peer is trusted: what failed is the code that stood among the arguments.
+                raise
+            # A RuntimeError is a RecursionError, which Python 2 does not know: the caller's stack is nearly full.
             raise ProtocolError("a value that cannot be decoded (%s)" % type(error).__name__)
-        except StopIteration:
-            raise ProtocolError("a mixture that lacks some of its items")
-        except RuntimeError as error:
-            # RecursionError, which Python 2 does not know by name: the caller's own stack is nearly full.
-            raise ProtocolError("a value that cannot be decoded here (%s)" % error)
         if self.position != self.size:
             raise ProtocolError("a value that does not end where its bytes end")
         return value
@@ -287,10 +297,10 @@ class Reader(object):
 
     def build(self, name, plain):
         # type: (str, Any) -> Any
-        """The record of that name: from the table or the registered ones, or else what the resolver finds."""
-        if self.resolve is None or name in records.RECORDS:
-            return records.build(name, plain)
-        return self.resolve(records.Named(name, plain))
+        """The record of that name; objects of classes are made by the resolver where there is one."""
+        if self.resolve is not None and name.startswith(records.OBJECT):
+            return self.resolve(records.Named(name[1:], plain))
+        return records.build(name, plain)
 
     def dict_of(self, keys, values):
         # type: (list[Any], Iterable[Any]) -> dict[Any, Any]
