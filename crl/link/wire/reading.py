@@ -33,6 +33,7 @@ from crl.link.wire.tags import (
     RECORDS,
     ROWS,
     SHORT_INTS,
+    TEXT_ERRORS,
     TEXTS,
     WIDEST_TABLE,
     Expression,
@@ -119,8 +120,7 @@ class Reader(object):
             elif tag == SHORT_TEXT:
                 start = position + 2
                 position = start + data[position + 1]
-                text = data[start:position]
-                items.append(text.decode("utf-8") if PY2 else text.decode("utf-8", "surrogatepass"))
+                items.append(data[start:position].decode("utf-8", TEXT_ERRORS))
             elif tag in CONSTANTS:
                 items.append(CONSTANTS[tag])
                 position += 1
@@ -137,10 +137,14 @@ class Reader(object):
     def few(self, depth):
         # type: (int) -> list[Any]
         """The items of a short container."""
-        count = self.data[self.position]
-        self.position += 1
-        self.spend(count + CONTAINER_COST)
-        return self.each(count, self.deeper(depth))
+        position = self.position
+        count = self.data[position]
+        self.position = position + 1
+        self.items_left -= count + CONTAINER_COST
+        if self.items_left < 0 or depth <= 0:
+            self.spend(0)
+            self.deeper(depth)
+        return self.each(count, depth - 1)
 
     def take(self, count):
         # type: (int) -> bytes
@@ -166,8 +170,7 @@ class Reader(object):
     def text(self):
         # type: () -> str
         """Text behind its length."""
-        data = self.piece()
-        return data.decode("utf-8") if PY2 else data.decode("utf-8", "surrogatepass")
+        return self.piece().decode("utf-8", TEXT_ERRORS)
 
     def spend(self, items):
         # type: (int) -> None
@@ -375,15 +378,15 @@ READERS = {
     ord("n"): lambda reader, _: reader.short_native(),
     ord("b"): lambda reader, _: reader.piece(),
     ord("B"): lambda reader, _: bytearray(reader.piece()),
-    ord("L"): lambda reader, depth: reader.few(depth),
+    ord("L"): Reader.few,
     ord("U"): lambda reader, depth: tuple(reader.few(depth)),
-    ord("M"): lambda reader, depth: reader.short_mapping(depth),
-    ord("l"): lambda reader, depth: reader.items(depth),
+    ord("M"): Reader.short_mapping,
+    ord("l"): Reader.items,
     ord("t"): lambda reader, depth: tuple(reader.items(depth)),
     ord("e"): lambda reader, depth: set(reader.check_hashes(reader.items(depth))),
     ord("f"): lambda reader, depth: frozenset(reader.check_hashes(reader.items(depth))),
-    ord("m"): lambda reader, depth: reader.mapping(depth),
-    ord("r"): lambda reader, depth: reader.record(depth),
+    ord("m"): Reader.mapping,
+    ord("r"): Reader.record,
     ord("X"): lambda reader, _: reader.resolved(Expression(reader.text())),
     ord("P"): lambda reader, _: reader.resolved(Pickled(reader.piece())),
 }  # type: dict[int, Callable[[Reader, int], Any]]

@@ -28,9 +28,12 @@ COMPARISONS = 256
 PY2 = sys.version_info[0] == 2
 if PY2:
     text_type = unicode  # type: ignore[name-defined]  # noqa: F821
+    # Lone surrogates pass, as they do there by default.
+    TEXT_ERRORS = "strict"
     long_type = long  # type: ignore[name-defined]  # noqa: F821
 else:
     text_type = str
+    TEXT_ERRORS = "surrogatepass"
     long_type = int
 
 COUNT = struct.Struct("<I")

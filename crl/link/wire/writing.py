@@ -41,6 +41,7 @@ from crl.link.wire.tags import (
     SHORT_TUPLES,
     SMALL_INTS,
     TAGGED_INT64,
+    TEXT_ERRORS,
     TEXTS,
     WIDEST_TABLE,
     Expression,
@@ -148,7 +149,7 @@ def _write_complex(value, out, _depth):
 
 def _text_bytes(value):
     # type: (str) -> bytes
-    return value.encode("utf-8") if PY2 else value.encode("utf-8", "surrogatepass")
+    return value.encode("utf-8", TEXT_ERRORS)
 
 
 def _length(data):
@@ -225,9 +226,13 @@ def _write_dict(value, out, depth):
 def _write_few(items, heads, out, depth):
     # type: (Sequence[Any], list[bytes], Written, int) -> None
     """A short container: as cheap as can be, for every call is made of them."""
-    out.append(heads[len(items)])
-    out.spend(len(items) + CONTAINER_COST)
-    _write_each(items, out, _deeper(depth))
+    count = len(items)
+    out.append(heads[count])
+    out.left -= count + CONTAINER_COST
+    if out.left < 0 or depth <= 0:
+        out.spend(0)
+        _deeper(depth)
+    _write_each(items, out, depth - 1)
 
 
 def _deeper(depth):
@@ -243,7 +248,7 @@ def _write_each(items, out, depth):
     for item in items:
         kind = type(item)
         if kind is text_type:
-            data = item.encode("utf-8") if PY2 else item.encode("utf-8", "surrogatepass")
+            data = item.encode("utf-8", TEXT_ERRORS)
             out.append(SHORT_TEXTS[len(data)] + data if len(data) < 256 else b"s" + _length(data) + data)
         elif kind is int and 0 <= item < 128:
             out.append(SMALL_INTS[item])
