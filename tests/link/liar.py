@@ -151,6 +151,8 @@ BODIES = {
     "a depth that kills": b"L\x01" * 30_000,
     "a depth of dicts": b"M\x02N" * 30_000,
     "a depth of tables": long(b"l", 1, ROWS, b"l\x01") + items(1, ROWS, b"l\x01") * 30_000,
+    "a depth of mixtures": b"l" + items(1, MIXED, b"\x01\0") * 30_000,
+    "lengths that are decimals": long(b"l", 1, RAGGED, b"l" + items(1, PLAIN, record("decimal.Decimal", "0")) + EMPTY),
     "a depth of records": b"r\x05\0\0\0range" * 30_000,
     "a width that kills": long(b"l", 20_000_000, NONES, bytes(20_000_000)),
     "a width of empty lists": long(b"l", 4_000_000, PLAIN, b"L\0" * 4_000_000),

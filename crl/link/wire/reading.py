@@ -10,7 +10,7 @@ import itertools
 import struct
 
 from crl.link.wire import records
-from crl.link.wire.errors import NotTransferable, ProtocolError
+from crl.link.wire.errors import ProtocolError
 from crl.link.wire.tags import (
     BOOLS,
     COMPARISONS,
@@ -38,6 +38,7 @@ from crl.link.wire.tags import (
     WIDEST_TABLE,
     Expression,
     Pickled,
+    long_type,
     text_type,
 )
 
@@ -64,6 +65,7 @@ SHORT_TEXT = ord("u")
 LONG_INT = ord("i")
 CONSTANTS = {ord("N"): None, ord("T"): True, ord("F"): False}
 BOTH = (False, True)
+WHOLE_NUMBERS = {int, long_type}
 
 
 class Reader(object):
@@ -257,7 +259,7 @@ class Reader(object):
         self.spend((2 if make is dict else 1) * CONTAINER_COST * count)
         lengths = self.items(below)
         items = self.items(below)
-        if sum(lengths) != len(items):
+        if not set(map(type, lengths)) <= WHOLE_NUMBERS or sum(lengths) != len(items):
             raise ProtocolError("%d items where others were announced" % len(items))
         if make is not dict:
             source = iter(items)  # type: Any
