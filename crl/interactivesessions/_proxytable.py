@@ -27,8 +27,6 @@ _READABLE = """
 READABLE_DUNDERS = frozenset(f"__{name}__" for name in _READABLE.split())
 _NEVER = re.compile(r"_repr_\w*_$|_ipython_\w*$|__array\w*__$|__fspath__$|__reduce\w*__$")
 
-OPERATOR = "__import__('operator')."
-BUILTIN = "__import__('builtins')."
 AWAIT = (
     "(lambda a: (lambda l: (l.run_until_complete(a), l.close())[0])(__import__('asyncio').new_event_loop()))"
 )
@@ -59,29 +57,6 @@ def _value(operator: str) -> Callable[..., Any]:
     return method
 
 
-def _by(function: str) -> Callable[..., Any]:
-    """An operator for which the link has no step: a function of the target's own modules."""
-
-    def method(self: OperatorTable, *args: Any) -> Any:
-        return self._crl.kept_call(function, (self, *args), {}, type(self))
-
-    return method
-
-
-def _reflected_by(function: str) -> Callable[..., Any]:
-    def method(self: OperatorTable, other: Any) -> Any:
-        return self._crl.kept_call(function, (other, self), {}, type(self))
-
-    return method
-
-
-def _value_by(function: str) -> Callable[..., Any]:
-    def method(self: OperatorTable, *args: Any) -> Any:
-        return self._crl.value_of_call(function, (self, *args), {}, later=False)
-
-    return method
-
-
 class OperatorTable:
     """The operators of a recursive proxy. Each is one round trip; hashing is none, for it goes by the handle."""
 
@@ -94,29 +69,27 @@ class OperatorTable:
     __add__, __radd__, __iadd__ = _kept("add"), _kept("radd"), _kept("iadd", later=False)
     __sub__, __rsub__, __isub__ = _kept("sub"), _kept("rsub"), _kept("isub", later=False)
     __mul__, __rmul__, __imul__ = _kept("mul"), _kept("rmul"), _kept("imul", later=False)
-    __truediv__, __rtruediv__, __itruediv__ = _kept("truediv"), _kept("rtruediv"), _by(OPERATOR + "itruediv")
-    __floordiv__, __rfloordiv__, __ifloordiv__ = _kept("floordiv"), _kept("rfloordiv"), _by(OPERATOR + "ifloordiv")
-    __mod__, __rmod__, __imod__ = _kept("mod"), _kept("rmod"), _by(OPERATOR + "imod")
-    __pow__, __rpow__, __ipow__ = _kept("pow"), _kept("rpow"), _by(OPERATOR + "ipow")
-    __matmul__, __rmatmul__, __imatmul__ = (
-        _kept("matmul"),
-        _reflected_by(OPERATOR + "matmul"),
-        _by(OPERATOR + "imatmul"),
-    )
-    __and__, __rand__, __iand__ = _kept("and"), _reflected_by(OPERATOR + "and_"), _by(OPERATOR + "iand")
-    __or__, __ror__, __ior__ = _kept("or"), _reflected_by(OPERATOR + "or_"), _by(OPERATOR + "ior")
-    __xor__, __rxor__, __ixor__ = _kept("xor"), _reflected_by(OPERATOR + "xor"), _by(OPERATOR + "ixor")
-    __lshift__, __rshift__ = _kept("lshift"), _kept("rshift")
-    __rlshift__, __rrshift__ = _reflected_by(OPERATOR + "lshift"), _reflected_by(OPERATOR + "rshift")
-    __ilshift__, __irshift__ = _by(OPERATOR + "ilshift"), _by(OPERATOR + "irshift")
-    __divmod__, __rdivmod__ = _by(BUILTIN + "divmod"), _reflected_by(BUILTIN + "divmod")
+    __truediv__, __rtruediv__, __itruediv__ = _kept("truediv"), _kept("rtruediv"), _kept("itruediv", later=False)
+    __floordiv__, __rfloordiv__, __ifloordiv__ = _kept("floordiv"), _kept("rfloordiv"), _kept("ifloordiv", later=False)
+    __mod__, __rmod__, __imod__ = _kept("mod"), _kept("rmod"), _kept("imod", later=False)
+    __pow__, __rpow__, __ipow__ = _kept("pow"), _kept("rpow"), _kept("ipow", later=False)
+    __matmul__, __rmatmul__, __imatmul__ = _kept("matmul"), _kept("rmatmul"), _kept("imatmul", later=False)
+    __and__, __rand__, __iand__ = _kept("and"), _kept("rand"), _kept("iand", later=False)
+    __or__, __ror__, __ior__ = _kept("or"), _kept("ror"), _kept("ior", later=False)
+    __xor__, __rxor__, __ixor__ = _kept("xor"), _kept("rxor"), _kept("ixor", later=False)
+    __lshift__, __rlshift__, __ilshift__ = _kept("lshift"), _kept("rlshift"), _kept("ilshift", later=False)
+    __rshift__, __rrshift__, __irshift__ = _kept("rshift"), _kept("rrshift"), _kept("irshift", later=False)
+    __divmod__, __rdivmod__ = _kept("divmod"), _kept("rdivmod")
     __neg__, __pos__, __invert__, __abs__ = _kept("neg"), _kept("pos"), _kept("invert"), _kept("abs")
-    __round__ = _by(BUILTIN + "round")
+    __round__, __trunc__, __floor__, __ceil__ = _kept("round"), _kept("trunc"), _kept("floor"), _kept("ceil")
 
     __len__, __bool__, __contains__ = _value("len"), _value("bool"), _value("contains")
     __int__, __float__, __index__ = _value("int"), _value("float"), _value("index")
-    __complex__, __bytes__, __format__ = (_value_by(BUILTIN + name) for name in ("complex", "bytes", "format"))
+    __complex__, __format__ = _value("complex"), _value("format")
     __str__ = _value("str")
+
+    def __bytes__(self) -> bytes:
+        return bytes(self._crl.step("bytes"))
 
     __getitem__ = _kept("getitem")
     __setitem__, __delitem__ = _value("setitem"), _value("delitem")

@@ -22,6 +22,7 @@ from crl.link.exceptions import register_exception
 from crl.link.lane import Lane
 from crl.link.link import Link, LinkFacts, Statistics
 from crl.link.processes import ProcessTimeout, RemoteProcess, RunResult
+from crl.link.registered import register_type
 from crl.link.tunnels import Address, Tunnel, TunnelError
 from crl.link.wire.values import Expression
 
@@ -53,4 +54,5 @@ __all__ = [
     "TunnelError",
     "ValueNotTransferable",
     "register_exception",
+    "register_type",
 ]

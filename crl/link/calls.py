@@ -6,6 +6,7 @@ somebody else. It knows the engine as something to wait with, and promises that 
 
 from __future__ import annotations
 
+import io
 import logging
 import pickle
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from crl.errors import UsageError
 from crl.link._engine import SUSPECT_AFTER, Waiter
 from crl.link.errors import CallTimeout, LinkError, ValueNotTransferable
 from crl.link.exceptions import rebuild
-from crl.link.wire import messages, values
+from crl.link.wire import messages, records, values
 from crl.link.wire.errors import NotTransferable, ProtocolError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ __all__ = ["BASIC_TYPES", "Call", "DoorCall", "Keep", "Kept", "encode_request"]
 
 logger = logging.getLogger(__name__)
 
-BASIC_TYPES: Final = ("NoneType", "bool", "int", "long", "float", "str", "unicode", "bytes")
+BASIC_TYPES: Final = records.BASIC_TYPES
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,19 @@ def encode_request(operation: str, *parts: Any, keep: Keep | None) -> bytes:
     Raises:
         TypeError: An argument can neither be encoded nor pickled (as `pickle.PicklingError` and AttributeError).
     """
-    plain_keep = None if keep is None else (keep.handle, keep.types, keep.always, keep.unless_callable)
+    plain_keep = None if keep is None else _plain_keep(keep)
     try:
         return values.encode((operation, *parts, plain_keep))
     except NotTransferable:
         return values.encode((operation, *(_picklable(part) for part in parts), plain_keep))
+
+
+def _plain_keep(keep: Keep) -> tuple[Any, ...]:
+    """As short as can be, for it goes with every step: True stands for the basic types."""
+    types = True if keep.types is BASIC_TYPES else keep.types
+    if keep.always or keep.unless_callable:
+        return (keep.handle, types, keep.always, keep.unless_callable)
+    return (keep.handle, types)
 
 
 def _picklable(part: Any) -> Any:
@@ -88,8 +97,23 @@ def _as_pickle(item: Any) -> Any:
     try:
         values.encode(item)
     except NotTransferable:
-        return values.Pickled(pickle.dumps(item, protocol=2))
+        pickled = io.BytesIO()
+        _Pickler(pickled, protocol=2).dump(item)
+        return values.Pickled(pickled.getvalue())
     return item
+
+
+class _Pickler(pickle.Pickler):
+    """Leaves to the codec what only the codec can say: expressions, and objects of registered classes."""
+
+    def persistent_id(self, obj: Any) -> bytes | None:
+        """The encoded value of what is not pickled."""
+        if type(obj) is not values.Expression and type(obj) not in records.NAMES:
+            return None
+        try:
+            return values.encode(obj)
+        except NotTransferable:
+            return None
 
 
 class Call(Waiter):
@@ -143,12 +167,9 @@ class Call(Waiter):
             return self._kept(self._decoded(body))
         if kind == messages.REFUSED:
             reason = self._decoded(body)
-            raise ValueNotTransferable(
-                str(reason),
-                host=host,
-                doing="fetching a result",
-                advice="use a proxy for it, or convert it on the target",
-            )
+            if not isinstance(reason, str):
+                raise self._link.engine.violated("a refusal without a reason")
+            raise self._refused(reason)
         try:
             error = rebuild(body, host)
         except ProtocolError as violation:
@@ -164,6 +185,16 @@ class Call(Waiter):
             return values.decode(body)
         except ProtocolError as error:
             raise self._link.engine.violated(str(error)) from None
+        except NotTransferable as error:
+            raise self._refused(str(error)) from None
+
+    def _refused(self, reason: str) -> ValueNotTransferable:
+        return ValueNotTransferable(
+            reason,
+            host=self._link.host,
+            doing="fetching a result",
+            advice="use a proxy for it, convert it on the target, or register its class by crl.link.register_type",
+        )
 
     def _kept(self, plain: Any) -> Kept:
         if isinstance(plain, tuple) and len(plain) == 3 and isinstance(plain[0], bool) and isinstance(plain[2], bool):

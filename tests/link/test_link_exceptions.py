@@ -19,10 +19,17 @@ from crl.link.wire.errors import ProtocolError
 
 
 def described(
-    module: str, name: str, args: Any = (), text: str = "text", trace: str = "trace\n", state: Any = None
+    module: str,
+    name: str,
+    args: Any = (),
+    text: str = "text",
+    trace: str = "trace\n",
+    state: Any = None,
+    notes: Any = (),
+    members: Any = (),
 ) -> bytes:
     attributes = values.encode({} if state is None else state)
-    return values.encode((module, name, values.encode(args), text, trace, attributes))
+    return values.encode((module, name, values.encode(args), text, trace, attributes, list(notes), list(members)))
 
 
 class Ours(Exception):
@@ -153,10 +160,10 @@ def test_a_registered_class_stands_for_a_name_of_the_target() -> None:
     [
         values.encode(None),
         values.encode(("a", "b")),
-        values.encode(("builtins", "ValueError", b"junk", "t", "t", b"junk")),
-        values.encode(("builtins", "ValueError", values.encode([]), "t", "t", values.encode({}))),
-        values.encode((1, 2, b"", "t", "t", b"")),
-        values.encode(("builtins", ["ValueError"], values.encode(()), "t", "t", values.encode({}))),
+        values.encode(("builtins", "ValueError", b"junk", "t", "t", b"junk", [], [])),
+        values.encode(("builtins", "ValueError", values.encode([]), "t", "t", values.encode({}), [], [])),
+        values.encode((1, 2, b"", "t", "t", b"", [], [])),
+        values.encode(("builtins", ["ValueError"], values.encode(()), "t", "t", values.encode({}), [], [])),
     ],
 )
 def test_a_description_that_is_none_is_a_violation(lie: bytes) -> None:

@@ -27,11 +27,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import crl.link.wire
-from crl.link.wire import values
+from crl.link.wire import reading, values, writing
 from crl.link.wire.errors import NotTransferable, ProtocolError
+from crl.link.wire.reading import CONSTANTS, LONG_INT, MODES, READERS, SHORT_TEXT
+from crl.link.wire.tags import (
+    BOOLS,
+    COUNT,
+    DICTS,
+    FLOATS,
+    INTS,
+    MIXED,
+    NONES,
+    PLAIN,
+    RAGGED,
+    ROWS,
+    SHORT_INTS,
+    TEXTS,
+)
+from crl.link.wire.tags import (
+    RECORDS as OBJECTS,
+)
 from tests.link.peers import INTERPRETERS
 
 # What the interpreters write to each other: no NaN, which equals nothing, and no surrogates, which Python 2 mixes up.
+# Python 2 calls bytes and native text by one name: there bytes arrive as text.
+texts_and_numbers = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.binary()
 scalars = (
     plain
@@ -39,7 +59,7 @@ scalars = (
     | st.text(st.characters(exclude_categories=()))
     | st.binary().map(bytearray)
 )
-hashable = st.none() | st.integers() | st.text() | st.binary() | st.tuples(st.integers(), st.text())
+hashable = st.none() | st.integers() | st.text() | st.tuples(st.integers(), st.text())
 RECORDS: list[Any] = [
     collections.OrderedDict([("b", 1), ("a", 2)]),
     collections.Counter("abbc"),
@@ -68,6 +88,41 @@ RECORDS: list[Any] = [
 ]
 
 
+SHAPES: list[Any] = [
+    [float("nan")] * 3,
+    [0.5, float("nan"), float("-inf"), -0.0] * 5,
+    [1, True] * 10,
+    [2**63, -(2**63) - 1, 2**64] * 4,
+    -(1 << 100_000),
+    ["a\0b", "c"] * 5,
+    ["\udc80", "\ud800x"] * 5,
+    [""] * 9,
+    [()] * 9,
+    [[]] * 9,
+    [{}] * 9,
+    [{"a": 1, "b": 2}] * 5 + [{"b": 2, "a": 1}] * 5,
+    [(1, "x", None)] * 9,
+    [[[1.0], [2.0]]] * 9,
+    {str(number): number for number in range(50)},
+    [True, False] * 20,
+    [None] * 40,
+    [None, True, 1, 2.5, "x", (1,), [1], {"a": 1}, 1 << 70] * 9,
+    [[1], [], [1, 2]] * 9,
+    [(), (1,), ("x", None)] * 9,
+    [{"a": 1}, {}, {"b": 2, "c": [3]}] * 9,
+    [{"a": None, "b": True, "c": [1, 2]}] * 9,
+    [[(1, 2)] * 9] * 9,
+    [2**31, -(2**31), 2**31 - 1] * 9,
+    [*range(128), -1, 128, 255, 256],
+    "x" * 255,
+    "\u00e9" * 128,
+    "x" * 256,
+    (0,) * 300,
+    {number: {"k": number} for number in range(40)},
+    {frozenset([1, 2]), frozenset()},
+]
+
+
 def nested(leaves: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.recursive(
         leaves,
@@ -79,17 +134,22 @@ def nested(leaves: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
             | st.frozensets(hashable)
             | st.lists(st.tuples(inner, inner), min_size=8, max_size=10)
             | st.lists(st.fixed_dictionaries({"a": inner, "b": inner}), min_size=8, max_size=10)
+            | st.lists(st.lists(inner, max_size=3), min_size=2, max_size=4).map(lambda rows: rows * 4)
+            | st.lists(st.dictionaries(hashable, inner, max_size=2), min_size=2, max_size=4).map(lambda rows: rows * 4)
+            | st.lists(inner, min_size=2, max_size=4).map(lambda mixed: mixed * 16)
         ),
         max_leaves=30,
     )
 
 
-def same(one: Any, other: Any) -> bool:
-    """Equal, and of equal types all the way down."""
+def same(one: Any, other: Any, *, ordered: bool = True) -> bool:
+    """Equal, and of equal types all the way down; dicts of Python 2 have no order."""
     if type(one) is not type(other):
         return False
+    if type(one) is dict and not ordered:
+        return same({*map(repr, one)}, {*map(repr, other)}) and all(same(one[k], other[k], ordered=False) for k in one)
     if isinstance(one, list | tuple) and not hasattr(one, "n_fields"):
-        return len(one) == len(other) and all(map(same, one, other))
+        return len(one) == len(other) and all(same(*both, ordered=ordered) for both in zip(one, other, strict=True))
     if type(one) is dict:
         return same(list(one), list(other)) and same(list(one.values()), list(other.values()))
     if isinstance(one, float):
@@ -114,29 +174,9 @@ def test_plain_records_of_the_library_come_back(record: Any) -> None:
     assert repr(again) == repr(record)
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        [float("nan")] * 3,
-        [0.5, float("nan"), float("-inf"), -0.0] * 5,
-        [1, True] * 10,
-        [2**63, -(2**63) - 1, 2**64] * 4,
-        -(1 << 100_000),
-        ["a\0b", "c"] * 5,
-        ["\udc80", "\ud800x"] * 5,
-        [""] * 9,
-        [()] * 9,
-        [[]] * 9,
-        [{}] * 9,
-        [{"a": 1, "b": 2}] * 5 + [{"b": 2, "a": 1}] * 5,
-        [(1, "x", None)] * 9,
-        [[[1.0], [2.0]]] * 9,
-        {str(number): number for number in range(50)},
-    ],
-    ids=lambda value: type(value).__name__,
-)
-def test_the_fast_ways_are_exact(value: Any) -> None:
-    assert same(values.decode(values.encode(value)), value)
+@pytest.mark.parametrize("index", range(len(SHAPES)))
+def test_the_fast_ways_are_exact(index: int) -> None:
+    assert same(values.decode(values.encode(SHAPES[index])), SHAPES[index])
 
 
 class Loud(int):
@@ -176,6 +216,7 @@ def test_shared_references_arrive_as_equal_copies() -> None:
 
 # -- hostile bytes ---------------------------------------------------------------------------------------------------
 
+TAGS = sorted({*READERS, *CONSTANTS, *MODES, SHORT_TEXT, LONG_INT, 0x80, 0xFF})
 FORBIDDEN = ("exec", "compile", "os.", "subprocess.", "socket.", "open", "pickle.", "marshal.", "ctypes.", "code.")
 _heard: list[str] = []
 _listening = False
@@ -214,7 +255,7 @@ def quiet_decode(data: bytes) -> Any:
 
 def test_arbitrary_bytes_give_a_value_or_a_protocol_error(audited: list[str]) -> None:
     @settings(max_examples=300, deadline=None)
-    @given(st.binary(max_size=200) | st.lists(st.sampled_from(sorted(values.READERS)), max_size=30).map(b"".join))
+    @given(st.binary(max_size=200) | st.lists(st.sampled_from(TAGS), max_size=30).map(bytes))
     def check(data: bytes) -> None:
         quiet_decode(data)
         assert _heard == []
@@ -249,24 +290,41 @@ def test_code_is_refused_where_only_values_are_allowed(audited: list[str], code:
 
 def test_an_unknown_record_names_no_class(audited: list[str]) -> None:
     name = b"os.system"
-    data = b"r" + struct.pack(">I", len(name)) + name + values.encode("true")
+    data = b"r" + COUNT.pack(len(name)) + name + values.encode("true")
     assert isinstance(quiet_decode(data), ProtocolError)
     assert _heard == []
 
 
-@pytest.mark.parametrize(
-    "bomb",
-    [
-        b"l\xff\xff\xff\xff\x00",
-        b"l\xff\xff\xff\xff\x01",
-        b"s\xff\xff\xff\xffx",
-        b"l" + struct.pack(">I", 2**25) + b"\x04t" + struct.pack(">I", 1) + struct.pack(">I", 2**25) + b"\x00",
-        b"l\xff\xff\xff\xff\x03\x00\x00\x00\x00",
-        b"m\xff\xff\xff\xff\x00",
-        b"l\x7f\xff\xff\xff\x05" + b"\x00\x00\x00\x00\x00",
-    ],
-    ids=["list", "ints", "text", "rows", "texts", "dict", "records"],
-)
+def sequence(count: int, mode: bytes, body: bytes = b"", tag: bytes = b"l") -> bytes:
+    """A sequence that says what it likes."""
+    return tag + COUNT.pack(count) + mode + body
+
+
+LIE = 0xFFFFFFFF
+BOMBS = {
+    "list": sequence(LIE, PLAIN),
+    "ints": sequence(LIE, INTS),
+    "short ints": sequence(LIE, SHORT_INTS),
+    "floats": sequence(LIE, FLOATS),
+    "nothing": sequence(LIE, NONES),
+    "bools": sequence(LIE, BOOLS),
+    "text": b"s" + COUNT.pack(LIE) + b"x",
+    "short text": b"u\xffx",
+    "bytes": b"b" + COUNT.pack(LIE),
+    "digits": b"I" + COUNT.pack(LIE),
+    "rows": sequence(1 << 24, ROWS, b"t\x01" + sequence(1 << 24, PLAIN)[1:]),
+    "no columns": sequence(LIE, ROWS, b"l\x00"),
+    "texts": sequence(LIE, TEXTS, COUNT.pack(0)),
+    "dict": sequence(LIE, PLAIN, tag=b"m"),
+    "records": sequence(1 << 30, DICTS, bytes(5)),
+    "ragged": sequence(8, RAGGED, b"l" + sequence(8, SHORT_INTS, struct.pack("<8i", *[1 << 30] * 8))[1:] + bytes(5)),
+    "negative": sequence(2, RAGGED, b"l" + sequence(2, SHORT_INTS, struct.pack("<2i", -1, 1))[1:] + bytes(5)),
+    "mixed": sequence(LIE, MIXED, b"\xff"),
+    "objects": sequence(LIE, OBJECTS, COUNT.pack(5) + b"range"),
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS.values(), ids=list(BOMBS))
 def test_a_length_that_lies_takes_no_memory(bomb: bytes) -> None:
     tracemalloc.start()
     try:
@@ -279,12 +337,108 @@ def test_a_length_that_lies_takes_no_memory(bomb: bytes) -> None:
 
 
 def test_one_byte_items_do_not_blow_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(values, "MAX_ITEMS", 100_000)
-    head, column = struct.pack(">I", 50_000), struct.pack(">I", 50_000) + b"\x00" + b"N" * 50_000
-    rows = b"l" + head + b"\x04l" + struct.pack(">I", 1) + column
+    monkeypatch.setattr(reading, "MAX_ITEMS", 100_000)
+    column = sequence(50_000, PLAIN, b"N" * 50_000)[1:]
     with pytest.raises(ProtocolError, match="items"):
-        values.decode(rows)
+        values.decode(b"t" + sequence(50_000, ROWS, b"l\x01" + column)[1:])
     assert len(values.decode(values.encode([None] * 90_000))) == 90_000
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [[]] * 1000,
+        [()] * 9 + [{}] * 30,
+        [{}] * 1000,
+        [{"a": 1, "b": None}] * 1000,
+        [{"a": 1}, {"b": 2, "c": 3}] * 500,
+        [[1], [1, 2]] * 500,
+        [datetime.date(2024, 1, 1)] * 1000,
+        [1, "a", None, 2.5, (1,)] * 200,
+        {number: [number] for number in range(1000)},
+        {"a": {"b": [{"c": (1, 2)}]}},
+        {1, 2, 3},
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_both_ends_count_the_same(value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that an honest target refuses what is too large itself, and is never taken for a hostile one."""
+    data = values.encode(value)
+    reader = reading.Reader(data)
+    reader.value()
+    used = values.MAX_ITEMS - reader.items_left
+    monkeypatch.setattr(writing, "MAX_ITEMS", used)
+    assert values.encode(value) == data
+    monkeypatch.setattr(writing, "MAX_ITEMS", used - 1)
+    with pytest.raises(NotTransferable, match="items"):
+        values.encode(value)
+
+
+def test_time_and_memory_grow_with_the_bytes_only(audited: list[str]) -> None:
+    """Whatever the bytes, a tenth of a millisecond and 100 bytes for each are more than enough."""
+    whole = [values.encode(value) for value in (SHAPES, RECORDS, [[1, "x"]] * 300, {"a": [None] * 400})]
+
+    @settings(max_examples=200, deadline=None)
+    @given(st.sampled_from(whole) | st.binary(max_size=3000), st.data())
+    def check(sound: bytes, data: st.DataObject) -> None:
+        mutated = bytearray(sound)
+        for _ in range(data.draw(st.integers(0, 3))):
+            position = data.draw(st.integers(0, max(0, len(mutated) - 1)))
+            mutated[position : position + 1] = data.draw(st.binary(max_size=5))
+        tracemalloc.start()
+        began = time.process_time()
+        quiet_decode(bytes(mutated))
+        took = time.process_time() - began
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 100_000 + 100 * len(mutated)
+        assert took < 0.1 + 0.0001 * len(mutated)
+
+    check()
+
+
+LOOK = """
+import sys
+before = set(sys.modules)
+allowed, imported = set(), set()
+heard = [allowed]
+sys.addaudithook(lambda event, args: heard[0].add(args[0]) if event == "import" else None)
+for name in sorted(records.RECORDS):
+    __import__(name.rpartition(".")[0] or "builtins")
+for name in set(sys.modules) - before:
+    del sys.modules[name]
+heard[0] = imported
+for data in DATA:
+    try:
+        values.decode(data)
+    except Exception as error:
+        assert type(error).__name__ in ("ProtocolError", "NotTransferable"), error
+print(sorted(imported - allowed), len(imported))
+"""
+
+
+def test_only_modules_of_the_fixed_table_are_ever_imported() -> None:
+    """`decimal` and the like are imported when a record of theirs comes, with what they import; no other name is."""
+    names = ["os.system", "antigravity", "=this.Class", "xml.dom", "robot.api", "decimal.getcontext", "ctypes.CDLL"]
+    data = [values.encode(record) for record in RECORDS]
+    data += [b"r" + COUNT.pack(len(name)) + name.encode() + values.encode(("a",)) for name in names]
+    source = f"from crl.link.wire import records, values\nDATA = {data!r}\n{LOOK}"
+    argv = [sys.executable, "-S", "-c", f"import sys\nsys.path.insert(0, {_standalone_wire()!r})\n{source}"]
+    ran = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    assert ran.returncode == 0, ran.stderr
+    unknown, count = ran.stdout.rsplit(None, 1)
+    assert unknown == "[]"
+    # That it heard anything at all.
+    assert int(count) > 3
+
+
+def test_one_value_inside_another_again_and_again_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "MAX_ITEMS", 100_000)
+    laughs: Any = ["ha"] * 10
+    for _ in range(20):
+        laughs = [laughs] * 10
+    with pytest.raises(NotTransferable, match="items"):
+        values.encode(laughs)
 
 
 # -- other interpreters ----------------------------------------------------------------------------------------------
@@ -342,17 +496,19 @@ def peer(request: pytest.FixtureRequest) -> Iterator[Peer]:
 
 def test_every_interpreter_gives_back_what_it_got(peer: Peer) -> None:
     old = peer.echo(b"\xff") != b"\xff"
-    # Python 2 calls bytes and native text by one name: there bytes arrive as text.
-    leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 
-    @settings(max_examples=40, deadline=None)
-    @given(st.recursive(leaves if old else scalars, lambda inner: st.lists(inner) | st.lists(inner).map(tuple)))
+    @settings(max_examples=60, deadline=None)
+    @given(nested(texts_and_numbers if old else scalars))
     def check(value: Any) -> None:
-        assert same(peer.echo(value), value)
+        assert same(peer.echo(value), value, ordered=not old)
 
     check()
-    assert peer.echo({"a": [1] * 20, "b": {(1, 2), (3, 4)}}) == {"a": [1] * 20, "b": {(1, 2), (3, 4)}}
     assert not old or peer.echo(b"\xff") == "\udcff"
+
+
+@pytest.mark.parametrize("index", range(len(SHAPES)))
+def test_every_interpreter_knows_the_fast_ways(peer: Peer, index: int) -> None:
+    assert same(peer.echo(SHAPES[index]), SHAPES[index], ordered=peer.echo(b"\xff") == b"\xff")
 
 
 def test_every_interpreter_knows_the_records(peer: Peer) -> None:

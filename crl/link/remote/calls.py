@@ -20,6 +20,10 @@ PY2 = sys.version_info[0] == 2
 CONTAINER = "_PROXY_CONTAINER"
 HANDLE_START = CONTAINER + "['"
 COMPILED_KEPT = 256
+# How many exceptions of nested groups are described; the traceback names the others.
+DESCRIBED = 100
+# Instances of other classes may be of these by a base: that takes a longer look.
+BASIC = frozenset((type(None), bool, int, values.long_type, float, str, values.text_type, bytes))
 
 
 def _contains(container, item):
@@ -61,6 +65,32 @@ def _call(function, args, kwargs):
 def _text(value):
     # type: (Any) -> str
     return str(value)
+
+
+def _swapped(operator):
+    # type: (Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]
+    """The operator of the right operand."""
+    return lambda a, b: operator(b, a)
+
+
+def _to_bytes(value):
+    # type: (Any) -> Any
+    # On Python 2 `bytes` is another name of `str`, which crosses as text.
+    return bytearray(value) if PY2 else bytes(value)
+
+
+def _whole(name):
+    # type: (str) -> Callable[..., Any]
+    """`math.floor` and the like, which give floats on Python 2."""
+
+    def step(value):
+        # type: (Any) -> Any
+        import math
+
+        result = getattr(math, name)(value)
+        return int(result) if PY2 else result
+
+    return step
 
 
 STEPS = {
@@ -110,18 +140,54 @@ STEPS = {
     "xor": operator.xor,
     "lshift": operator.lshift,
     "rshift": operator.rshift,
-    "matmul": getattr(operator, "matmul", None),
-    "radd": lambda a, b: b + a,
-    "rsub": lambda a, b: b - a,
-    "rmul": lambda a, b: b * a,
-    "rtruediv": lambda a, b: operator.truediv(b, a),
-    "rfloordiv": lambda a, b: b // a,
-    "rmod": lambda a, b: b % a,
-    "rpow": lambda a, b: pow(b, a),
-    "iadd": operator.iadd,
-    "isub": operator.isub,
-    "imul": operator.imul,
+    "divmod": divmod,
+    "complex": complex,
+    "bytes": _to_bytes,
+    "format": format,
+    "round": round,
+    "trunc": _whole("trunc"),
+    "floor": _whole("floor"),
+    "ceil": _whole("ceil"),
 }  # type: dict[str, Any]
+# Each of these is also there for the right operand (`radd`), and with a result in place (`iadd`).
+for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "and", "or", "xor", "lshift", "rshift", "matmul"):
+    _operator = STEPS.get(_name) or getattr(operator, "matmul", None)
+    if _operator is not None:
+        STEPS[_name], STEPS["r" + _name] = _operator, _swapped(_operator)
+        STEPS["i" + _name] = getattr(operator, "i" + _name)
+STEPS["ipow"] = operator.ipow
+STEPS["rpow"], STEPS["rdivmod"] = _swapped(pow), _swapped(divmod)
+
+
+
+
+def _is_of(value, types):
+    # type: (Any, Any) -> bool
+    """Whether its class or a base has one of the names; the class itself comes first, so the loop is short."""
+    return any(records.type_name(base) in types for base in type(value).__mro__)
+
+
+def _class_called(name, namespace):
+    # type: (str, dict[str, Any]) -> Any
+    """The class that the controller names: of the user namespace, of a module, or None where there is none."""
+    parts = name.split(".")
+    if parts[0] == "__main__":
+        return _member(namespace.get(parts[1]), parts[2:])
+    for cut in range(len(parts) - 1, 0, -1):
+        module = ".".join(parts[:cut])
+        try:
+            __import__(module)
+        except ImportError:
+            continue
+        return _member(sys.modules[module], parts[cut:])
+    return None
+
+
+def _member(found, path):
+    # type: (Any, list[str]) -> Any
+    for part in path:
+        found = getattr(found, part, None)
+    return found if isinstance(found, type) else None
 
 
 class Calls(object):
@@ -151,8 +217,9 @@ class Calls(object):
             request = values.decode(body, self._resolve)
             result, keep = self._operations[request[0]](*request[1:])
             if keep is None:
-                return messages.pack(messages.RESULT, number, values.encode(result))
-            return messages.pack(messages.KEPT, number, values.encode(self._keep(result, *keep)))
+                return messages.pack(messages.RESULT, number, values.encode(result, records.plain_of_any))
+            answer = values.encode(self._keep(result, *keep), records.plain_of_any)
+            return messages.pack(messages.KEPT, number, answer)
         except NotTransferable as error:
             return messages.pack(messages.REFUSED, number, values.encode(str(error)))
         except BaseException:  # noqa: BLE001 - user code may raise anything, SystemExit too, and the program must live
@@ -176,7 +243,10 @@ class Calls(object):
 
     def _step(self, expression, step, args, keep):
         # type: (str, str, Any, Any) -> tuple[Any, Any]
-        return STEPS[step](self.evaluate(expression), *args), keep
+        operate = STEPS.get(step)
+        if operate is None:
+            raise TypeError("Python %d.%d has no operator %s" % (sys.version_info[0], sys.version_info[1], step))
+        return operate(self.evaluate(expression), *args), keep
 
     def _service(self, name, args, keep):
         # type: (str, Any, Any) -> tuple[Any, Any]
@@ -205,21 +275,48 @@ class Calls(object):
         return code
 
     def _resolve(self, wrapped):
-        # type: (values.Expression | values.Pickled) -> Any
+        # type: (Any) -> Any
         """What stands for code among the arguments; the controller is trusted here."""
         if isinstance(wrapped, values.Expression):
             return self.evaluate(wrapped.source)
+        if isinstance(wrapped, records.Named):
+            return self._object(wrapped)
+        return self._unpickled(wrapped.data)
+
+    def _object(self, named):
+        # type: (records.Named) -> Any
+        cls = _class_called(named.name, self.namespace)
+        try:
+            return named.build(cls)
+        except NotTransferable as error:
+            found = "no class" if cls is None else "another class"
+            raise TypeError("the target has %s %s (%s)" % (found, named.name, error))
+
+    def _unpickled(self, data):
+        # type: (bytes) -> Any
         # Late, for it costs as much as all the rest of the start.
+        import io
         import pickle
 
-        return pickle.loads(wrapped.data)
+        resolve = self._resolve
 
-    def _keep(self, result, handle, types, always, unless_callable):
+        class Unpickler(pickle.Unpickler):
+            """Takes what the controller left to the codec."""
+
+            def persistent_load(self, pid):
+                # type: (bytes) -> Any
+                return values.decode(pid, resolve)
+
+        return Unpickler(io.BytesIO(data)).load()
+
+    def _keep(self, result, handle, types, always=False, unless_callable=False):
         # type: (Any, str | None, Any, bool, bool) -> tuple[bool, Any, bool]
         """Decide what crosses and what stays here under a handle."""
         is_callable = callable(result)
-        # An instance of a subclass crosses as its base value; the class itself comes first, so the loop is short.
-        here = types is None or any(records.type_name(base) in types for base in type(result).__mro__)
+        if types is True:
+            here = type(result) in BASIC or _is_of(result, records.BASIC_TYPES)
+        else:
+            here = types is None or _is_of(result, types)
         if unless_callable and is_callable:
             here = False
         if handle is not None and (always or not here):
@@ -238,28 +335,48 @@ class Calls(object):
 
 def describe_error():
     # type: () -> bytes
-    """What is being raised now, as plain values: module, class, args, text, traceback and attributes."""
-    cls, error, trace = sys.exc_info()
+    """What is being raised now, as plain values; see `describe`."""
+    return describe(*sys.exc_info())
+
+
+def describe(cls, error, trace, room=None):
+    # type: (Any, Any, Any, list[None] | None) -> bytes
+    """An exception as plain values: module, class, args, text, traceback, attributes, notes and members of a group."""
     module = str(getattr(cls, "__module__", "") or "")
-    name = str(getattr(cls, "__name__", cls))
+    name = str(getattr(cls, "__qualname__", getattr(cls, "__name__", cls)))
     try:
         args = _plain_arguments(error)
         state = _plain_state(error)
-        return values.encode((module, name, args, _text_of(error), _traceback_of(cls, error, trace), state))
+        text, printed = _text_of(error), _traceback_of(cls, error, trace)
+        return values.encode((module, name, args, text, printed, state, _notes_of(error), _members_of(error, room)))
     except BaseException as failure:  # noqa: BLE001 - user code decides what its errors do when they are looked at
         text = "<the error cannot be described: %s>" % type(failure).__name__
-        return values.encode((module, name, values.encode(()), text, text, values.encode({})))
+        return values.encode((module, name, values.encode(()), text, text, values.encode({}), [], []))
 
 
 def _plain_arguments(error):
     # type: (Any) -> bytes
     args = tuple(getattr(error, "args", ()))
     if isinstance(error, EnvironmentError) and error.filename is not None and len(args) == 2:
-        args = (args[0], args[1], error.filename)
+        second = getattr(error, "filename2", None)
+        args = (args[0], args[1], error.filename) + (() if second is None else (None, second))
+    if _members(error):
+        # Of a group the message alone: its members come as descriptions.
+        args = args[:1]
     try:
-        return values.encode(args)
+        return values.encode(args, records.plain_of_any)
     except NotTransferable:
-        return values.encode(tuple(repr(arg) for arg in args))
+        return values.encode(tuple(_crossing(arg) for arg in args), records.plain_of_any)
+
+
+def _crossing(arg):
+    # type: (Any) -> Any
+    """The argument itself where it can cross, else its text."""
+    try:
+        values.encode(arg, records.plain_of_any)
+    except NotTransferable:
+        return repr(arg)
+    return arg
 
 
 def _plain_state(error):
@@ -268,11 +385,37 @@ def _plain_state(error):
     state = {}
     for name, value in list(getattr(error, "__dict__", {}).items()):
         try:
-            values.encode(value)
+            values.encode(value, records.plain_of_any)
         except NotTransferable:
             continue
         state[name] = value
-    return values.encode(state)
+    return values.encode(state, records.plain_of_any)
+
+
+def _notes_of(error):
+    # type: (Any) -> list[str]
+    notes = getattr(error, "__notes__", None)
+    return [values.text_type(note) for note in notes] if isinstance(notes, (list, tuple)) else []
+
+
+def _members(error):
+    # type: (Any) -> Any
+    """The members of an exception group, of Python 3.11 and later or of the package for older ones."""
+    members = getattr(error, "exceptions", None)
+    names = [base.__name__ for base in type(error).__mro__]
+    return members if "BaseExceptionGroup" in names and isinstance(members, tuple) else ()
+
+
+def _members_of(error, room):
+    # type: (Any, list[None] | None) -> list[bytes]
+    room = [None] * DESCRIBED if room is None else room
+    described = []
+    for one in _members(error):
+        if not room:
+            break
+        room.pop()
+        described.append(describe(type(one), one, one.__traceback__, room))
+    return described
 
 
 def _text_of(error):
@@ -288,6 +431,7 @@ def _text_of(error):
 
 def _traceback_of(cls, error, trace):
     # type: (Any, Any, Any) -> str
+    """The traceback as Python prints it, with the chain of causes and contexts."""
     import traceback
 
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith("<_crl."):
