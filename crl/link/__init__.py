@@ -7,6 +7,7 @@ folders, `wire` is the protocol for both ends and `remote` is what runs on the t
 from crl.link._output import OutputEvent
 from crl.link.calls import BASIC_TYPES, Call, Keep, Kept
 from crl.link.errors import (
+    CallCancelled,
     CallTimeout,
     LinkError,
     LinkLost,
@@ -30,6 +31,7 @@ __all__ = [
     "BASIC_TYPES",
     "Address",
     "Call",
+    "CallCancelled",
     "CallTimeout",
     "Expression",
     "Keep",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from crl.deadlines import Deadline
 from crl.errors import UsageError
 from crl.link._engine import SUSPECT_AFTER, Waiter
-from crl.link.errors import CallTimeout, LinkError, ValueNotTransferable
+from crl.link.errors import CallCancelled, CallTimeout, LinkError, ValueNotTransferable
 from crl.link.exceptions import rebuild
 from crl.link.wire import messages, records, values
 from crl.link.wire.errors import NotTransferable, ProtocolError
@@ -27,6 +27,7 @@ __all__ = ["BASIC_TYPES", "Call", "DoorCall", "Keep", "Kept", "encode_request"]
 
 logger = logging.getLogger(__name__)
 
+CANCEL_PATIENCE: Final = 2.0
 BASIC_TYPES: Final = records.BASIC_TYPES
 
 
@@ -165,6 +166,8 @@ class Call(Waiter):
             return self._decoded(body)
         if kind == messages.KEPT:
             return self._kept(self._decoded(body))
+        if kind == messages.CANCELLED:
+            raise CallCancelled("the call was cancelled", host=host, doing="calling the target")
         if kind == messages.REFUSED:
             reason = self._decoded(body)
             if not isinstance(reason, str):
@@ -175,6 +178,27 @@ class Call(Waiter):
         except ProtocolError as violation:
             raise self._link.engine.violated(str(violation)) from None
         raise error
+
+    def cancel(self, patience: float = CANCEL_PATIENCE) -> bool:
+        """Stop the call: where it has not begun it never will, where it runs an exception is raised in it.
+
+        Args:
+            patience: Seconds to wait for its end.
+
+        Returns:
+            Whether it has ended; `result` then raises `CallCancelled`, or gives what it had become before. False when it
+            goes on: it is blocked in C, catches every exception, or the target's Python cannot be interrupted.
+
+        Raises:
+            LinkLost: The link is gone.
+        """
+        deadline = Deadline.after(patience)
+        if not self.done:
+            try:
+                self._link.service("cancel.stop", self.number, timeout=patience)
+            except (ImportError, CallTimeout) as error:
+                logger.debug("%s: a call cannot be interrupted: %s", self._link.host, error)
+        return self.done or self._link.engine.wait(self, deadline) or self.done
 
     def abandon(self) -> None:
         """Nobody will ask for the result: the target need not run the call if it has not begun."""

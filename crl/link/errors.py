@@ -11,6 +11,7 @@ import copy
 from crl.errors import RemoteWorldError
 
 __all__ = [
+    "CallCancelled",
     "CallTimeout",
     "LinkError",
     "LinkLost",
@@ -62,6 +63,10 @@ class ProgramGone(LinkLost):
 
 class CallTimeout(LinkError):
     """A call has not been answered in time; it goes on, and its result can still be fetched."""
+
+
+class CallCancelled(LinkError):
+    """The call was cancelled: it did not begin, or was interrupted, and what it had done until then is done."""
 
 
 class ValueNotTransferable(LinkError):

@@ -47,6 +47,7 @@ DOOR_PIECE: Final = "remote.door"
 PIECES: Final = {
     "process": ("remote.streams", "remote.processes"),
     "tunnel": ("remote.streams", "remote.tunnels"),
+    "cancel": ("remote.cancel",),
 }
 
 
@@ -440,7 +441,7 @@ class Link:
             self._output.take(number, body)
         elif number > self._last_number:
             self.engine.violated(f"a message of kind {kind} with number {number}, which was never used")
-        elif messages.RESULT <= kind <= messages.REFUSED:
+        elif kind in messages.ANSWERS:
             call = self._calls.pop(number, None)
             if call is not None:
                 call.answer((kind, body))

@@ -190,6 +190,10 @@ def _member(found, path):
     return found if isinstance(found, type) else None
 
 
+class Cancelled(BaseException):
+    """Raised in the thread of a call that the controller has cancelled."""
+
+
 class Calls(object):
     """Runs the operations of calls.
 
@@ -222,6 +226,8 @@ class Calls(object):
             return messages.pack(messages.KEPT, number, answer)
         except NotTransferable as error:
             return messages.pack(messages.REFUSED, number, values.encode(str(error)))
+        except Cancelled:
+            return messages.pack(messages.CANCELLED, number)
         except BaseException:  # noqa: BLE001 - user code may raise anything, SystemExit too, and the program must live
             return messages.pack(messages.ERROR, number, describe_error())
 

@@ -17,9 +17,9 @@ from crl.link.wire import messages, session, values
 from crl.link.wire.errors import NotTransferable, ProtocolError
 
 try:
-    from _thread import allocate_lock, error, start_new_thread
+    from _thread import allocate_lock, error, get_ident, start_new_thread
 except ImportError:
-    from thread import allocate_lock, error, start_new_thread  # type: ignore[import-not-found,no-redef]
+    from thread import allocate_lock, error, get_ident, start_new_thread  # type: ignore[import-not-found,no-redef]
 
 MYPY = False
 if MYPY:
@@ -81,6 +81,8 @@ class Program(object):
         self._wake_read, self._wake_write = (world.private(world.nonblocking(end)) for end in os.pipe())
         self._read_from = None  # type: terminal.Terminal | None
         self._poller = None  # type: Any
+        self.running = {}  # type: dict[int, int]
+        self.canceller = None  # type: Any
         self._cancelled = deque(maxlen=CANCELLED_KEPT)  # type: deque[int]
         self._ending = allocate_lock()
 
@@ -383,13 +385,27 @@ class Program(object):
     def _run_call(self, number, body):
         # type: (int, bytes) -> None
         if self._cancelled and number in self._cancelled:
+            self._answer(number, messages.pack(messages.CANCELLED, number))
             return
-        answer = self.calls.run(number, body)
+        self.running[number] = get_ident()
+        try:
+            answer = self.calls.run(number, body)
+            self._call_is_over(number)
+        except calls.Cancelled:
+            # It struck when the call was just done.
+            answer = messages.pack(messages.CANCELLED, number)
+            self._call_is_over(number)
         if os.getpid() != self.pid:
             # User code forked and its child came back here: it must not answer in our name.
             world.flush_standard_streams()
             os._exit(0)
         self._answer(number, answer)
+
+    def _call_is_over(self, number):
+        # type: (int) -> None
+        self.running.pop(number, None)
+        if self.canceller is not None:
+            self.canceller.settle(number)
 
     def _answer(self, number, answer):
         # type: (int, bytes) -> None
@@ -403,6 +419,11 @@ class Program(object):
     def _cancel(self, number, _body):
         # type: (int, bytes) -> None
         # Calls begin as soon as they arrive: only a large one, which this message has overtaken, can be dropped.
+        self.drop(number)
+
+    def drop(self, number):
+        # type: (int) -> None
+        """Do not begin a call that has not come yet."""
         self._cancelled.append(number)
 
     def _release(self, _number, body):

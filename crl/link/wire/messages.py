@@ -25,7 +25,10 @@ KEPT = 17  # number of the call; (is the value here, the value, is it callable)
 ERROR = 18  # number of the call; what the target's code raised
 REFUSED = 19  # number of the call; why its value cannot cross
 OUTPUT = 20  # 1 or 2, the descriptor; bytes that code on the target wrote
+CANCELLED = 22  # number of the call: it was interrupted, or did not begin
 EXIT = 21  # number of the process; EXIT_BODY: whether all output came, and the status, negative for a signal
+
+ANSWERS = frozenset((RESULT, KEPT, ERROR, REFUSED, CANCELLED))
 
 # Both ways, for streams.
 DATA = 32  # bytes

@@ -1,0 +1,105 @@
+"""Cancelling: what has not begun never does, what runs in Python is interrupted, and nobody else is hit."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from crl.link import CallCancelled, Link
+from tests.link.peers import INTERPRETERS, eventually
+
+CODE = """
+import time
+done = []
+def busy():
+    while True:
+        pass
+def stubborn():
+    end = time.time() + 1.5
+    while time.time() < end:
+        try:
+            time.sleep(0.01)
+        except BaseException:
+            done.append(1)
+    return 'stubborn'
+def work(seconds):
+    end = time.time() + seconds
+    while time.time() < end:
+        pass
+    return 'whole'
+"""
+
+
+@pytest.mark.parametrize("python", INTERPRETERS)
+def test_a_running_call_is_interrupted(make_link: Callable[..., Link], python: str) -> None:
+    link = make_link("pty", python)
+    link.evaluate(CODE)
+    call = link.submit_invoke("busy")
+    other = link.submit_evaluate("[__import__('time').sleep(0.5), 'other'][1]")
+    started = time.monotonic()
+    assert call.cancel()
+    assert time.monotonic() - started < 2
+    with pytest.raises(CallCancelled, match="was cancelled"):
+        call.result(1)
+    assert other.result(5) == "other"
+    assert link.evaluate("6 * 7", timeout=5) == 42
+
+
+def test_a_call_that_catches_everything_goes_on(link: Link) -> None:
+    link.evaluate(CODE)
+    call = link.submit_invoke("stubborn")
+    assert eventually(lambda: link.evaluate("1") == 1)
+    assert not call.cancel(0.3)
+    assert call.result(5) == "stubborn"
+    assert link.evaluate("done") == [1]
+
+
+def test_a_call_blocked_in_c_goes_on(link: Link) -> None:
+    call = link.submit_evaluate("[__import__('time').sleep(1.0), 'slept'][1]")
+    assert not call.cancel(0.2)
+    # It was interrupted at the first instruction behind the sleep.
+    with pytest.raises(CallCancelled):
+        call.result(5)
+
+
+def test_an_answered_call_keeps_its_answer(link: Link) -> None:
+    call = link.submit_evaluate("1 + 1")
+    assert eventually(lambda: link.evaluate("1") == 1)
+    assert call.cancel()
+    assert call.result(1) == 2
+
+
+def test_cancelling_hits_nobody_else(link: Link) -> None:
+    """Calls that end just when they are cancelled: the exception must strike them or nobody."""
+    link.evaluate(CODE)
+    stop = threading.Event()
+    wrong: list[object] = []
+
+    def others() -> None:
+        while not stop.is_set():
+            try:
+                if link.evaluate("6 * 7", timeout=20) != 42:
+                    wrong.append("answer")
+            except CallCancelled as error:
+                wrong.append(error)
+
+    workers = [threading.Thread(target=others) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    outcomes = {"whole": 0, "cancelled": 0}
+    for number in range(150):
+        call = link.submit_invoke("work", (0.0005 * (number % 8),))
+        assert call.cancel(10)
+        try:
+            outcomes[call.result(5)] += 1
+        except CallCancelled:
+            outcomes["cancelled"] += 1
+    stop.set()
+    for worker in workers:
+        worker.join(20)
+    assert wrong == []
+    assert outcomes["cancelled"] > 0
+    assert outcomes["whole"] > 0
