@@ -186,8 +186,8 @@ class Call(Waiter):
             patience: Seconds to wait for its end.
 
         Returns:
-            Whether it has ended; `result` then raises `CallCancelled`, or gives what it had become before. False when it
-            goes on: it is blocked in C, catches every exception, or the target's Python cannot be interrupted.
+            Whether it has ended; `result` then raises `CallCancelled`, or gives what it had become before. False when
+            it goes on: it is blocked in C, catches every exception, or the target's Python cannot be interrupted.
 
         Raises:
             LinkLost: The link is gone.

@@ -91,7 +91,7 @@ def test_cancelling_hits_nobody_else(link: Link) -> None:
         worker.start()
     outcomes = {"whole": 0, "cancelled": 0}
     for number in range(150):
-        call = link.submit_invoke("work", (0.0005 * (number % 8),))
+        call = link.submit_invoke("work", (0.002 * (number % 8),))
         assert call.cancel(10)
         try:
             outcomes[call.result(5)] += 1
