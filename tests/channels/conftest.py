@@ -33,6 +33,8 @@ MaxSessions 64
 LogLevel DEBUG1
 MaxStartups 100
 AuthorizedKeysFile {folder}/authorized_keys
+# The start files of the user who runs the tests play no part.
+SetEnv HOME={folder}
 """
 
 

@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,9 @@ from crl.deadlines import Deadline
 from crl.errors import UsageError
 
 from .conftest import HOST_KEY_TYPES, Sshd, drain, free_port
+
+
+RELAY = Path(__file__).with_name("relay.py")
 
 
 @pytest.fixture(autouse=True)
@@ -230,9 +234,13 @@ def test_hops_are_gone_through_and_each_is_verified(sshd: Sshd, tmp_path: Path) 
     assert (type(error), error.hop) == (ConnectionRefused, None)
 
 
-def test_a_proxy_command_is_refused(sshd: Sshd) -> None:
-    with pytest.raises(UsageError, match="ProxyCommand"):
-        connect(sshd.settings(options=("ProxyCommand=nc %h %p",)))
+def test_a_proxy_command_is_gone_through(sshd: Sshd) -> None:
+    relay = f"{sys.executable} -S {RELAY} %h %p"
+    with connect(sshd.settings(options=(f"ProxyCommand={relay}",))) as connection:
+        assert output(connection, "head -c 300000 /dev/zero") == bytes(300_000)
+    error = failure(sshd.settings(options=("ProxyCommand=echo 'no way there' >&2; exit 3",)))
+    assert type(error) is ConnectionClosedByHost
+    assert "no way there" in str(error)
 
 
 def test_use_in_a_forked_child_is_refused(sshd: Sshd) -> None:
