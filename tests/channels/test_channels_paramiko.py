@@ -34,7 +34,6 @@ from crl.errors import UsageError
 
 from .conftest import HOST_KEY_TYPES, Sshd, drain, free_port
 
-
 RELAY = Path(__file__).with_name("relay.py")
 
 

@@ -6,7 +6,7 @@ switched off on every TCP connection of its own, and that a failure leaves nothi
 
 from __future__ import annotations
 
-import select
+import contextlib
 import socket
 import threading
 from typing import TYPE_CHECKING
@@ -122,16 +122,27 @@ class CommandWire(ChannelWire):
 
     def __init__(self, channel: ProcessChannel) -> None:
         super().__init__(channel)
-        self._process = channel
+        self._stderr = channel.stderr
+        self._closing = threading.Lock()
+        self._words = ""
 
     def last_words(self) -> str:
-        """What the program wrote as standard error, when it has written something and ended."""
-        self._process.wait(0.2)
-        poll = select.poll()
-        poll.register(self._process.stderr.fileno(), select.POLLIN)
-        if not poll.poll(0):
-            return ""
-        return self._process.stderr.read(_LAST_WORDS).decode("utf-8", "replace").strip()
+        """What the program wrote as standard error."""
+        with self._closing:
+            self._hear_out()
+            return self._words
+
+    def _hear_out(self) -> None:
+        if self._stderr.closed:
+            return
+        with contextlib.suppress(BlockingIOError):
+            self._words += self._stderr.read(_LAST_WORDS).decode("utf-8", "replace").strip()
+
+    def close(self) -> None:
+        """End the program; its last words stay. Paramiko's thread does so too."""
+        with self._closing:
+            self._hear_out()
+            super().close()
 
 
 def dial_by_command(host: ResolvedHost, place: Place) -> CommandWire:

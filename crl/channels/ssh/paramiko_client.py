@@ -233,9 +233,9 @@ def _connect_one(
             log_in(transport, host, place, secrets, way.deadline)
         transport.watch_over()
     except BaseException as error:
-        words = wire.last_words() if isinstance(wire, CommandWire) else ""
         if transport is not None:
             transport.end(_PATIENCE)
+        words = wire.last_words() if isinstance(wire, CommandWire) else ""
         wire.close()
         if words and isinstance(error, ConnectionClosedByHost):
             raise place.closed(f"ProxyCommand: {words}") from error
