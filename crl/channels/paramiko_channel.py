@@ -33,6 +33,7 @@ __all__ = ["ParamikoChannel"]
 _MOST_AT_ONCE: Final = 256 * 1024
 _OVERHEAD: Final = 64  # what an SSH packet needs beside its data
 _BUFFER: Final = 1024 * 1024
+_WAITING_ROOM: Final = 16 * 1024  # what is written without room waits here, and only until there is room
 
 
 class _Sink:
@@ -172,9 +173,9 @@ class ParamikoChannel:
             near, self._far = socket.socketpair()
             made.callback(near.close)
             made.callback(self._far.close)
-            for end in (near, self._far):
+            for end, size in ((near, _WAITING_ROOM), (self._far, _BUFFER)):
                 end.settimeout(0)
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
             error_reader, error_writer = os.pipe()
             made.pop_all()
         os.set_blocking(error_writer, False)

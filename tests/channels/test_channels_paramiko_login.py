@@ -223,8 +223,8 @@ def test_a_method_that_the_configuration_does_not_allow_is_not_tried(sshd: Sshd)
 
 def test_algorithms_of_the_configuration_are_kept_to(sshd: Sshd) -> None:
     with connect(sshd.settings(options=("Ciphers=aes256-ctr", "MACs=hmac-sha2-512"))) as connection:
-        transport = connection.transport
-        assert (transport.remote_cipher, transport.remote_mac) == ("aes256-ctr", "hmac-sha2-512")
+        transport = vars(connection.transport)
+        assert (transport["remote_cipher"], transport["remote_mac"]) == ("aes256-ctr", "hmac-sha2-512")
 
 
 @pytest.mark.parametrize("limit", ["256K", "default none"])

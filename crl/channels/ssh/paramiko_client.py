@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -23,7 +24,7 @@ from crl.channels.ssh._paramiko_login import disabled_algorithms, log_in, transl
 from crl.channels.ssh._places import Place
 from crl.channels.ssh._transport import Transport
 from crl.channels.ssh._wire import ChannelWire, TcpWire
-from crl.channels.ssh.errors import ConnectionClosedByHost
+from crl.channels.ssh.errors import ConnectionClosedByHost, SshLoginError
 from crl.channels.ssh.resolve import ResolvedHost, resolve
 from crl.channels.ssh.settings import SshSettings
 from crl.deadlines import Deadline
@@ -33,7 +34,7 @@ from crl.secrets import RedactingFilter, Secret, to_secret
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["SshConnection", "connect"]
+__all__ = ["SshConnection", "connect", "connect_many"]
 
 _PATIENCE: Final = 1.0
 _LOGGERS: Final = ("paramiko", "paramiko.transport", "paramiko.hostkeys", "paramiko.sftp")
@@ -276,3 +277,43 @@ def _redact_logs() -> None:
         logger = logging.getLogger(name)
         if not any(isinstance(known, RedactingFilter) for known in logger.filters):
             logger.addFilter(RedactingFilter())
+
+
+def connect_many(
+    wanted: Sequence[SshSettings], password: object = None, *, workers: int = 6
+) -> list[SshConnection | SshLoginError]:
+    """Log in to many hosts, a few at a time; each connection then needs one thread, and all together one more.
+
+    Args:
+        wanted: Whom to log in to.
+        password: As in `connect`, for all of them.
+        workers: How many logins are under way at a time. Hosts refuse more than ten at once by default (MaxStartups).
+
+    Returns:
+        For each login, in the same order, its connection or the reason why there is none.
+
+    Raises:
+        UsageError: A configuration has what cannot be honoured; what was connected is closed.
+    """
+    secret = to_secret(password)
+    resolved: dict[SshSettings, ResolvedHost] = {}
+
+    def one(settings: SshSettings) -> SshConnection | SshLoginError:
+        try:
+            if settings not in resolved:
+                resolved[settings] = resolve(settings)
+            return connect(settings, secret, resolved=resolved[settings])
+        except SshLoginError as error:
+            return error
+
+    with ThreadPoolExecutor(workers, thread_name_prefix="crl connecting") as pool:
+        futures = [pool.submit(one, settings) for settings in wanted]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            for future in futures:
+                if not future.cancel() and future.exception() is None:
+                    made = future.result()
+                    if isinstance(made, SshConnection):
+                        made.close()
+            raise
