@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import logging
 import os
 import select
@@ -9,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +31,7 @@ from crl.channels.ssh import (
     SshLoginError,
     SshSettings,
     connect,
+    connect_many,
 )
 from crl.deadlines import Deadline
 from crl.errors import UsageError
@@ -304,3 +308,56 @@ def test_no_secret_reaches_a_log(sshd: Sshd, caplog: pytest.LogCaptureFixture) -
         logging.getLogger("paramiko.transport").debug("sent %s", "canary-secret-1234")
     assert "sent <secret>" in caplog.text
     assert "canary-secret-1234" not in caplog.text
+
+
+def many_at_once(sshd: Sshd, count: int) -> None:
+    threads, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
+    refused = sshd.settings(port=free_port())
+    *connections, error = connect_many([sshd.settings()] * count + [refused])
+    made = [connection for connection in connections if isinstance(connection, SshConnection)]
+    assert len(made) == count
+    assert type(error) is ConnectionRefused
+    channels = [connection.open_channel("echo $$", pty=False) for connection in made]
+    assert threading.active_count() <= threads + count + 1
+    assert len({drain(channel) for channel in channels}) == count
+    for connection in made:
+        connection.close()
+    assert threading.active_count() == threads
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+def test_many_targets_need_one_thread_each(sshd: Sshd) -> None:
+    many_at_once(sshd, 20)
+
+
+@pytest.mark.long
+def test_two_hundred_targets_need_one_thread_each(sshd: Sshd) -> None:
+    many_at_once(sshd, 200)
+
+
+def test_a_host_that_sends_more_than_its_window_ends_the_connection(sshd: Sshd) -> None:
+    with connect(sshd.settings()) as connection:
+        channel = connection.open_channel("cat", pty=False)
+        with pytest.raises(ValueError, match="window"):
+            channel.session.in_buffer.feed(bytes(4 << 20))
+        channel.close()
+
+
+def test_a_child_that_exits_in_the_ordinary_way_does_not_hurt_its_parent(sshd: Sshd) -> None:
+    with connect(sshd.settings(jump=(f"root@127.0.0.1:{sshd.port}",))) as connection:
+        channel = connection.open_channel("cat", pty=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks in threaded processes
+            child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                del channel, connection
+                gc.collect()
+                atexit._run_exitfuncs()
+                status = 0
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        write_all(channel, b"still here")
+        assert read_exactly(channel, 10) == b"still here"

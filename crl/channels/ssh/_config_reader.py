@@ -28,14 +28,13 @@ _HARMLESS: Final = (
     " controlmaster controlpath controlpersist escapechar exitonforwardfailure fingerprinthash forwardagent forwardx11"
     " forwardx11timeout forwardx11trusted gssapiauthentication gssapidelegatecredentials hashknownhosts"
     " ignoreunknown ipqos localcommand localforward loglevel logverbose"
-    " numberofpasswordprompts permitlocalcommand remoteforward requesttty sendenv serveralivecountmax serveraliveinterval setenv"
+    " numberofpasswordprompts permitlocalcommand remoteforward requesttty sendenv serveralivecountmax"
+    " serveraliveinterval setenv"
     " streamlocalbindmask streamlocalbindunlink stricthostkeychecking syslogfacility tcpkeepalive updatehostkeys"
     " verifyhostkeydns visualhostkey xauthlocation"
 )
 HONOURED: Final = frozenset(_HONOURED.split())
 HARMLESS: Final = frozenset(_HARMLESS.split())
-_WAY: Final = ("proxyjump", "proxycommand")
-
 
 def read_config(texts: Iterable[tuple[str, str]], settings: SshSettings) -> dict[str, list[str]]:
     """Read configurations, the first one first; the first value of a keyword counts, identity files add up.
@@ -112,8 +111,10 @@ def _take(values: dict[str, list[str]], keyword: str, value: str, *, place: str)
         known = values.setdefault(keyword, [])
         if text not in known:
             known.append(text)
-    elif keyword in _WAY and any(name in values for name in _WAY):
+    elif keyword == "proxycommand" and values.get("proxyjump", ["none"])[0].lower() != "none":
         return  # whichever of the two stands first is the way
+    elif keyword == "proxyjump" and "proxycommand" in values:
+        return
     else:
         values.setdefault(keyword, [text])
 
