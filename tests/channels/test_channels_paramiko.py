@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
+import hashlib
+import itertools
 import logging
 import os
 import select
@@ -36,7 +39,7 @@ from crl.channels.ssh import (
 from crl.deadlines import Deadline
 from crl.errors import UsageError
 
-from .conftest import HOST_KEY_TYPES, Sshd, drain, free_port
+from .conftest import HOST_KEY_TYPES, Sshd, drain, free_port, running_sshd
 
 RELAY = Path(__file__).with_name("relay.py")
 
@@ -361,3 +364,28 @@ def test_a_child_that_exits_in_the_ordinary_way_does_not_hurt_its_parent(sshd: S
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         write_all(channel, b"still here")
         assert read_exactly(channel, 10) == b"still here"
+
+
+def test_bulk_in_both_directions_at_once_through_hops_while_keys_are_exchanged() -> None:
+    data = os.urandom(24 << 20)
+    with running_sshd("RekeyLimit 2M\n") as server:
+        hop = f"root@127.0.0.1:{server.port}"
+        with connect(server.settings(jump=(hop, hop))) as connection:
+            channel = connection.open_channel("cat", pty=False)
+            back = to_and_fro(channel, data)
+            channel.close()
+    assert hashlib.sha256(back).digest() == hashlib.sha256(data).digest()
+
+
+def to_and_fro(channel: Channel, data: bytes) -> bytes:
+    """Write everything in pieces of odd sizes and read what comes back meanwhile."""
+    deadline, back, rest, sizes = Deadline.after(60), bytearray(), memoryview(data), itertools.cycle((1, 70_001, 4096))
+    poll = select.poll()
+    while len(back) < len(data):
+        poll.register(channel.fileno(), select.POLLIN | (select.POLLOUT if rest else 0))
+        assert poll.poll(deadline.poll_ms()), f"nothing moves after {len(back)} bytes"
+        with contextlib.suppress(BlockingIOError):
+            back += channel.read()
+        if rest:
+            rest = rest[channel.write(rest[: next(sizes)]) :]
+    return bytes(back)
