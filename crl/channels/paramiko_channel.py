@@ -1,43 +1,152 @@
 """A channel of a paramiko connection, bridged to a socketpair so that it has a real descriptor.
 
-paramiko's own channels cannot be polled for writing and have no descriptor to read from. Pump threads move the bytes
-between such a channel and a socketpair; both sides' buffers are bounded, so a slow reader slows the writer down. It
-promises that the threads end with the channel.
+paramiko's own channels cannot be polled for writing and have no descriptor to read from. Here what the host sends goes
+straight from paramiko's thread into a socketpair, and what we write goes straight into an SSH packet as long as the
+host's window and the connection take it, else into the socketpair until they do. So a channel has no thread of its own.
+It promises that nothing blocks, that buffers are bounded in both directions, and that what a host sends beyond the
+window that it was given ends the connection.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import os
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from crl.channels._descriptor import DescriptorChannel
-from crl.channels.base import Channel, ChannelClosed
-from crl.deadlines import Deadline
+from crl.channels._hub import hub
+from crl.channels.base import Channel, ChannelClosed, ChannelStartError
 from crl.errors import UsageError
 
 if TYPE_CHECKING:
     import paramiko
 
+    from crl.channels.ssh._transport import Transport
+
 __all__ = ["ParamikoChannel"]
 
-_SLICE: Final = 128 * 1024
-_PATIENCE: Final = 1.0
-_log = logging.getLogger("crl.channels")
+_MOST_AT_ONCE: Final = 256 * 1024
+_OVERHEAD: Final = 64  # what an SSH packet needs beside its data
+_BUFFER: Final = 1024 * 1024
+_WAITING_ROOM: Final = 16 * 1024  # what is written without room waits here, and only until there is room
+
+
+class _Sink:
+    """Where paramiko puts what the host sends; it stands in the place of a `paramiko.BufferedPipe`.
+
+    Args:
+        put: Writes into our descriptor without blocking, and says how much was taken.
+        descriptor: That descriptor.
+        shut: Ends what our reader reads.
+        taken: Told how many bytes our descriptor took.
+        limit: How much the host may have sent beyond what was taken.
+    """
+
+    def __init__(
+        self,
+        put: Callable[[bytes | memoryview], int],
+        descriptor: int,
+        shut: Callable[[], None],
+        taken: Callable[[int], None],
+        limit: int,
+    ) -> None:
+        self._put = put
+        self._descriptor = descriptor
+        self._shut = shut
+        self._taken = taken
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._queue: deque[bytes | memoryview] = deque()
+        self._size = 0
+        self._ended = False
+        self._gone = False
+
+    def feed(self, data: bytes) -> None:
+        """Take data of the host."""
+        with self._lock:
+            self._queue.append(data)
+            self._size += len(data)
+            if self._size > self._limit:
+                raise ValueError("the host sent more than the window it was given")
+            taken = self._pass_on() if len(self._queue) == 1 or self._gone else 0
+        if taken:
+            self._taken(taken)
+
+    def _flush(self) -> None:
+        """Go on, as our descriptor takes more; called by the hub."""
+        with self._lock:
+            taken = self._pass_on()
+        if taken:
+            self._taken(taken)
+
+    def _pass_on(self) -> int:
+        before = self._size
+        while self._queue and not self._gone:
+            count = self._try_to_put(self._queue[0])
+            self._size -= count
+            if count < len(self._queue[0]):
+                self._queue[0] = memoryview(self._queue[0])[count:]
+                if not self._gone:
+                    hub().when_writable(self._descriptor, self._flush)
+                    return before - self._size
+            else:
+                self._queue.popleft()
+        if self._gone:
+            self._queue.clear()
+            self._size = 0
+        elif self._ended:
+            self._finish()
+        return before - self._size
+
+    def _try_to_put(self, data: bytes | memoryview) -> int:
+        try:
+            return self._put(data)
+        except BlockingIOError:
+            return 0
+        except OSError:  # our reader has closed its end, so nobody wants the rest
+            self._gone = True
+            return 0
+
+    def close(self) -> None:
+        """Take the end of what the host sends; our reader sees it after all data."""
+        with self._lock:
+            self._ended = True
+            if not self._queue and not self._gone:
+                self._finish()
+
+    def _finish(self) -> None:
+        self._gone = True
+        self._shut()
+
+    def abandon(self) -> None:
+        """Take no more: our descriptor is about to be closed."""
+        with self._lock:
+            self._gone = True
+            if self._queue:
+                hub().forget(self._descriptor)
+            self._queue.clear()
+            self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def read_ready(self) -> bool:
+        """Whether paramiko has something to read: never, as it all goes elsewhere."""
+        return False
 
 
 class ParamikoChannel:
-    """One program, or login shell, of a paramiko connection.
+    """One program, or login shell, of a paramiko connection; or a connection onwards from its host.
 
-    Made by `SshConnection.open_channel`; the program runs already.
+    Made by `SshConnection.open_channel`.
 
     Args:
-        channel: An open session of paramiko's, which this object owns from now on.
+        transport: The connection that it belongs to.
         name: What it is connected to, for error texts.
         merged: Whether the program's errors come with its output, as on a terminal.
         on_close: Called once when it is closed.
@@ -45,73 +154,110 @@ class ParamikoChannel:
 
     def __init__(
         self,
-        channel: paramiko.Channel,
+        transport: Transport,
         name: str,
         *,
         merged: bool,
         on_close: Callable[[ParamikoChannel], None] | None = None,
     ) -> None:
-        self._channel = channel
+        self._transport = transport
         self._name = name
         self._owner = os.getpid()
         self._on_close = on_close
-        self._closing = threading.Lock()
-        near, self._far = socket.socketpair()
-        near.settimeout(0)
+        self._writing = threading.Lock()
+        self._backlog = 0
+        self._ending = self._end_sent = False
+        self._owed = 0
+        self._owing = threading.Lock()
+        with contextlib.ExitStack() as made:
+            near, self._far = socket.socketpair()
+            made.callback(near.close)
+            made.callback(self._far.close)
+            for end, size in ((near, _WAITING_ROOM), (self._far, _BUFFER)):
+                end.settimeout(0)
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+            error_reader, error_writer = os.pipe()
+            made.pop_all()
+        os.set_blocking(error_writer, False)
         self._data: socket.socket | None = near
-        error_reader, self._error_writer = os.pipe()
         self._stderr = DescriptorChannel(error_reader, f"{name} (stderr)", writable=False)
-        channel.settimeout(None)
-        self._threads = [self._start(self._pump_out, "output"), self._start(self._pump_in, "input")]
-        if merged:
-            os.close(self._error_writer)
-        else:
-            self._threads.append(self._start(self._pump_errors, "errors"))
+        self._error_writer = error_writer
+        self._merged = merged
+        self._sinks: tuple[_Sink, ...] = ()
+        self._bound: paramiko.Channel | None = None
+        self.refusal = ""
 
-    def _start(self, pump: Callable[[], None], what: str) -> threading.Thread:
-        thread = threading.Thread(target=pump, name=f"crl {self._name} {what}", daemon=True)
-        thread.start()
-        return thread
+    def open(self, kind: str = "session", address: tuple[str, int] | None = None, *, timeout: float | None) -> None:
+        """Open it on its connection; nothing runs in it yet.
 
-    def _pump_out(self) -> None:
-        """Bring what the program writes to our reader, then its end."""
-        # OSError: our reader has closed the channel, or paramiko's connection broke; both end the output.
-        with contextlib.suppress(OSError):
-            while data := self._channel.recv(_SLICE):
-                self._far.sendall(data, socket.MSG_NOSIGNAL)
-        with contextlib.suppress(OSError):  # closed already
-            self._far.shutdown(socket.SHUT_WR)
+        Args:
+            kind: ``"session"``, or ``"direct-tcpip"`` for a connection onwards.
+            address: Where that goes.
+            timeout: Seconds until the host must have agreed.
 
-    def _pump_in(self) -> None:
-        """Bring what our writer writes to the program, then its end."""
-        # OSError and EOFError: the program or the connection has ended, so nothing can be brought any more.
-        with contextlib.suppress(OSError, EOFError):
-            while data := self._far.recv(_SLICE):
-                self._send_all(data)
-            self._channel.shutdown_write()
-            return
-        with contextlib.suppress(OSError):  # closed already
-            self._far.shutdown(socket.SHUT_RD)
+        Raises:
+            SSHException: The host does not open it.
+        """
+        self._transport.open_for(self, kind, address, timeout)
 
-    def _send_all(self, data: bytes) -> None:
-        """Send at most one packet a time, so that what is copied is what is sent."""
-        position = 0
-        while position < len(data):
-            sent = self._channel.send(data[position : position + self._channel.out_max_packet_size])
-            if sent == 0:
-                raise BrokenPipeError(errno.EPIPE, "the program has ended")
-            position += sent
+    def bind(self, channel: paramiko.Channel) -> None:
+        """Take what the host sends from now on; called by the connection before the first byte of it."""
+        self._bound = channel
+        limit = channel.in_window_size + _MOST_AT_ONCE
+        far = self._far.fileno()
+        output = _Sink(self._put_output, far, self._output_ended, self._give_window, limit)
+        errors = _Sink(self._put_errors, self._error_writer, self._errors_ended, self._give_window, limit)
+        channel.in_buffer, channel.in_stderr_buffer = output, errors  # type: ignore[assignment]
+        self._sinks = output, errors
+        if self._merged:
+            errors.close()
+        channel.settimeout(0)
 
-    def _pump_errors(self) -> None:
-        try:
-            # OSError: our reader has closed the channel, or the connection broke.
-            with contextlib.suppress(OSError):
-                while data := self._channel.recv_stderr(_SLICE):
-                    rest = memoryview(data)
-                    while rest:
-                        rest = rest[os.write(self._error_writer, rest) :]
-        finally:
-            os.close(self._error_writer)
+    def refused(self, why: str) -> None:
+        """Keep the host's own words on why it does not open the channel."""
+        self.refusal = why
+
+    @property
+    def _channel(self) -> paramiko.Channel:
+        if self._bound is None:
+            raise ChannelStartError(f"{self._name} was not opened")
+        return self._bound
+
+    @property
+    def session(self) -> paramiko.Channel:
+        """Paramiko's channel, in which what is to run is started.
+
+        Raises:
+            ChannelStartError: It was not opened.
+        """
+        return self._channel
+
+    def _put_output(self, data: bytes | memoryview) -> int:
+        return self._far.send(data, socket.MSG_NOSIGNAL)
+
+    def _put_errors(self, data: bytes | memoryview) -> int:
+        return os.write(self._error_writer, data)
+
+    def _output_ended(self) -> None:
+        # When the whole session has ended, what we write goes nowhere, and whoever waits for room must know.
+        how = socket.SHUT_RDWR if self._channel.closed else socket.SHUT_WR
+        with contextlib.suppress(OSError):  # our end was closed meanwhile
+            self._far.shutdown(how)
+
+    def _errors_ended(self) -> None:
+        writer, self._error_writer = self._error_writer, -1
+        if writer >= 0:
+            os.close(writer)
+
+    def _give_window(self, count: int) -> None:
+        """Let the host send as much as our reader took, a piece at a time."""
+        channel = self._channel
+        with self._owing:
+            self._owed += count
+            if self._owed <= channel.in_window_threshold or channel.closed or channel.eof_received:
+                return
+            owed, self._owed = self._owed, 0
+        self._transport.give_window(channel.remote_chanid, owed)
 
     @property
     def name(self) -> str:
@@ -175,13 +321,62 @@ class ParamikoChannel:
             ChannelClosed: The channel was closed.
             UsageError: This is a forked child of the process that made the channel.
         """
-        if self._channel.closed:
-            self._open_data()
+        near = self._open_data()
+        if self._channel.closed or self._ending:
             raise BrokenPipeError(errno.EPIPE, f"{self._name} has ended")
-        try:
-            return self._open_data().send(data, socket.MSG_NOSIGNAL)
-        except BlockingIOError:
+        view = memoryview(data)
+        with self._writing:
+            taken = 0 if self._backlog else self._send_at_once(view[:_MOST_AT_ONCE])
+            if taken:
+                return taken
+            try:
+                taken = near.send(view, socket.MSG_NOSIGNAL)
+            except BlockingIOError:
+                return 0
+            self._backlog += taken
+            # Room that came meanwhile was announced to nobody.
+            self._send_backlog()
+        return taken
+
+    def _send_at_once(self, view: memoryview) -> int:
+        """Send as SSH packets what the host's window and the connection take now."""
+        position = 0
+        while position < len(view) and (size := min(self._space(), len(view) - position)) > 0:
+            try:
+                sent = self._channel.send(bytes(view[position : position + size]))
+            except (OSError, EOFError) as error:
+                raise BrokenPipeError(errno.EPIPE, f"{self._name} has ended") from error
+            if not sent:
+                raise BrokenPipeError(errno.EPIPE, f"{self._name} has ended")
+            position += sent
+        return position
+
+    def _space(self) -> int:
+        """How many bytes can be sent as one packet now."""
+        if not self._transport.room:
             return 0
+        return min(self._channel.out_window_size, self._channel.out_max_packet_size - _OVERHEAD)
+
+    def pump(self) -> None:
+        """Send what waits in the socketpair, as there may be room now; called by the connection."""
+        # OSError: the session has ended, which its reader sees.
+        with self._writing, contextlib.suppress(OSError):
+            self._send_backlog()
+
+    def _send_backlog(self) -> None:
+        while self._backlog and (size := min(self._space(), self._backlog)) > 0:
+            data = self._far.recv(size)
+            self._backlog -= len(data)
+            self._send_at_once_or_lose(data)
+        if self._ending and not self._backlog and not self._end_sent:
+            self._end_sent = True
+            self._channel.shutdown_write()
+
+    def _send_at_once_or_lose(self, data: bytes) -> None:
+        """Send what was taken out of the socketpair; there is room for it, unless the session has ended."""
+        view = memoryview(data)
+        while view:
+            view = view[self._channel.send(bytes(view)) or len(view) :]
 
     def end_writing(self) -> None:
         """Give the program the end of its standard input; reading goes on.
@@ -189,8 +384,11 @@ class ParamikoChannel:
         Raises:
             ChannelClosed: The channel was closed.
         """
-        with contextlib.suppress(OSError):  # the program has ended: it needs no such sign any more
-            self._open_data().shutdown(socket.SHUT_WR)
+        near = self._open_data()
+        with self._writing, contextlib.suppress(OSError, EOFError):  # the program has ended: it needs no such sign
+            self._ending = True
+            near.shutdown(socket.SHUT_WR)
+            self._send_backlog()
 
     def resize(self, columns: int, rows: int) -> None:
         """Set the size of the host's terminal in characters; no effect where there is none.
@@ -205,38 +403,32 @@ class ParamikoChannel:
         from paramiko import SSHException
 
         # The host has ended the session, so there is no terminal left that could have a size.
-        with contextlib.suppress(SSHException, OSError):
+        with contextlib.suppress(SSHException, OSError, EOFError):
             self._channel.resize_pty(columns, rows)
 
     def close(self) -> None:
-        """End the session and the threads, in at most about a second; again is harmless.
-
-        Threads that are stuck in a connection which does not move end when that connection is closed.
-        """
-        with self._closing:
-            data, self._data = self._data, None
+        """End the session and free all that it holds; again is harmless. It never waits."""
+        data, self._data = self._data, None
         if data is None:
             return
         data.close()
         self._stderr.close()
-        if os.getpid() != self._owner:
-            self._far.close()
-            return
-        # paramiko may wait for a stuck connection here; that must not hold us up.
-        deadline = Deadline.after(_PATIENCE)
-        closer = self._start(self._close_quietly, "close")
-        for thread in (closer, *self._threads):
-            thread.join(deadline.remaining())
+        if os.getpid() == self._owner and self._bound is not None:
+            with contextlib.suppress(OSError, EOFError):  # the connection was gone before
+                self._bound.close()
+            self._transport.detach(self._bound.chanid)
+            for sink in self._sinks:
+                sink.abandon()
         self._far.close()
-        if self._on_close is not None:
+        self._errors_ended()
+        if self._on_close is not None and os.getpid() == self._owner:
             self._on_close(self)
 
-    def _close_quietly(self) -> None:
-        try:
-            self._far.shutdown(socket.SHUT_RDWR)
-            self._channel.close()
-        except (OSError, EOFError) as error:
-            _log.debug("%s was gone before it was closed: %s", self._name, error)
+    def disown(self) -> None:
+        """Make it harmless in a forked child, where a thread may have held paramiko's lock when the process forked."""
+        if self._bound is not None:
+            self._bound.lock = threading.Lock()
+            self._bound.closed = True
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._name}{', closed' if self.closed else ''}>"

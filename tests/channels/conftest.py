@@ -9,6 +9,7 @@ import signal
 import socket
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,8 @@ MaxSessions 64
 LogLevel DEBUG1
 MaxStartups 100
 AuthorizedKeysFile {folder}/authorized_keys
+# The start files of the user who runs the tests play no part.
+SetEnv HOME={folder}
 """
 
 
@@ -109,9 +112,14 @@ def free_port() -> int:
         return port
 
 
-@pytest.fixture(scope="session")
-def sshd() -> Iterator[Sshd]:
-    """A real sshd; root logs in with the key `id`."""
+@contextmanager
+def running_sshd(config: str = "", authority: Path | None = None) -> Iterator[Sshd]:
+    """A real sshd; root logs in with the key `id`.
+
+    Args:
+        config: Lines that come before ours, so they win.
+        authority: A key that signs certificates for the host's keys.
+    """
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="crl-sshd-"))
     server = Sshd(folder, free_port())
@@ -121,9 +129,14 @@ def sshd() -> Iterator[Sshd]:
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", phrase, "-f", str(folder / name))
     keys = [(folder / f"{name}.pub").read_text() for name in ("id", "locked")]
     (folder / "authorized_keys").write_text("".join(keys))
-    config = CONFIG.format(port=server.port, folder=folder)
-    config += "".join(f"HostKey {folder}/host_{kind}\n" for kind in HOST_KEY_TYPES)
-    (folder / "config").write_text(config)
+    text = config + CONFIG.format(port=server.port, folder=folder)
+    text += "".join(f"HostKey {folder}/host_{kind}\n" for kind in HOST_KEY_TYPES)
+    if authority is not None:
+        for kind in HOST_KEY_TYPES:
+            options = ["-s", str(authority), "-h", "-n", "127.0.0.1", "-I", kind]
+            run("ssh-keygen", "-q", *options, str(folder / f"host_{kind}.pub"))
+            text += f"HostCertificate {folder}/host_{kind}-cert.pub\n"
+    (folder / "config").write_text(text)
     server.known_hosts.write_text("".join(server.line(kind) for kind in HOST_KEY_TYPES))
     argv = ["/usr/sbin/sshd", "-D", "-E", str(folder / "log"), "-f", str(folder / "config")]
     channel = ProcessChannel(argv, dialogue=False)
@@ -134,6 +147,13 @@ def sshd() -> Iterator[Sshd]:
         os.kill(channel.pid, signal.SIGTERM)
         channel.close()
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def sshd() -> Iterator[Sshd]:
+    """A real sshd; root logs in with the key `id`."""
+    with running_sshd() as server:
+        yield server
 
 
 def _await_listening(port: int) -> None:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import gc
+import hashlib
+import itertools
 import logging
 import os
 import select
 import signal
 import socket
+import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,11 +34,14 @@ from crl.channels.ssh import (
     SshLoginError,
     SshSettings,
     connect,
+    connect_many,
 )
 from crl.deadlines import Deadline
 from crl.errors import UsageError
 
-from .conftest import HOST_KEY_TYPES, Sshd, drain, free_port
+from .conftest import HOST_KEY_TYPES, Sshd, drain, free_port, running_sshd
+
+RELAY = Path(__file__).with_name("relay.py")
 
 
 @pytest.fixture(autouse=True)
@@ -230,9 +240,13 @@ def test_hops_are_gone_through_and_each_is_verified(sshd: Sshd, tmp_path: Path) 
     assert (type(error), error.hop) == (ConnectionRefused, None)
 
 
-def test_a_proxy_command_is_refused(sshd: Sshd) -> None:
-    with pytest.raises(UsageError, match="ProxyCommand"):
-        connect(sshd.settings(options=("ProxyCommand=nc %h %p",)))
+def test_a_proxy_command_is_gone_through(sshd: Sshd) -> None:
+    relay = f"{sys.executable} -S {RELAY} %h %p"
+    with connect(sshd.settings(options=(f"ProxyCommand={relay}",))) as connection:
+        assert output(connection, "head -c 300000 /dev/zero") == bytes(300_000)
+    error = failure(sshd.settings(options=("ProxyCommand=echo 'no way there' >&2; exit 3",)))
+    assert type(error) is ConnectionClosedByHost
+    assert "no way there" in str(error)
 
 
 def test_use_in_a_forked_child_is_refused(sshd: Sshd) -> None:
@@ -297,3 +311,81 @@ def test_no_secret_reaches_a_log(sshd: Sshd, caplog: pytest.LogCaptureFixture) -
         logging.getLogger("paramiko.transport").debug("sent %s", "canary-secret-1234")
     assert "sent <secret>" in caplog.text
     assert "canary-secret-1234" not in caplog.text
+
+
+def many_at_once(sshd: Sshd, count: int) -> None:
+    threads, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
+    refused = sshd.settings(port=free_port())
+    *connections, error = connect_many([sshd.settings()] * count + [refused])
+    made = [connection for connection in connections if isinstance(connection, SshConnection)]
+    assert len(made) == count
+    assert type(error) is ConnectionRefused
+    channels = [connection.open_channel("echo $$", pty=False) for connection in made]
+    assert threading.active_count() <= threads + count + 1
+    assert len({drain(channel) for channel in channels}) == count
+    for connection in made:
+        connection.close()
+    assert threading.active_count() == threads
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+def test_many_targets_need_one_thread_each(sshd: Sshd) -> None:
+    many_at_once(sshd, 20)
+
+
+@pytest.mark.long
+def test_two_hundred_targets_need_one_thread_each(sshd: Sshd) -> None:
+    many_at_once(sshd, 200)
+
+
+def test_a_host_that_sends_more_than_its_window_ends_the_connection(sshd: Sshd) -> None:
+    with connect(sshd.settings()) as connection:
+        channel = connection.open_channel("cat", pty=False)
+        with pytest.raises(ValueError, match="window"):
+            channel.session.in_buffer.feed(bytes(4 << 20))
+        channel.close()
+
+
+def test_a_child_that_exits_in_the_ordinary_way_does_not_hurt_its_parent(sshd: Sshd) -> None:
+    with connect(sshd.settings(jump=(f"root@127.0.0.1:{sshd.port}",))) as connection:
+        channel = connection.open_channel("cat", pty=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks in threaded processes
+            child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                del channel, connection
+                gc.collect()
+                atexit._run_exitfuncs()
+                status = 0
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        write_all(channel, b"still here")
+        assert read_exactly(channel, 10) == b"still here"
+
+
+def test_bulk_in_both_directions_at_once_through_hops_while_keys_are_exchanged() -> None:
+    data = os.urandom(24 << 20)
+    with running_sshd("RekeyLimit 2M\n") as server:
+        hop = f"root@127.0.0.1:{server.port}"
+        with connect(server.settings(jump=(hop, hop))) as connection:
+            channel = connection.open_channel("cat", pty=False)
+            back = to_and_fro(channel, data)
+            channel.close()
+    assert hashlib.sha256(back).digest() == hashlib.sha256(data).digest()
+
+
+def to_and_fro(channel: Channel, data: bytes) -> bytes:
+    """Write everything in pieces of odd sizes and read what comes back meanwhile."""
+    deadline, back, rest, sizes = Deadline.after(60), bytearray(), memoryview(data), itertools.cycle((1, 70_001, 4096))
+    poll = select.poll()
+    while len(back) < len(data):
+        poll.register(channel.fileno(), select.POLLIN | (select.POLLOUT if rest else 0))
+        assert poll.poll(deadline.poll_ms()), f"nothing moves after {len(back)} bytes"
+        with contextlib.suppress(BlockingIOError):
+            back += channel.read()
+        if rest:
+            rest = rest[channel.write(rest[: next(sizes)]) :]
+    return bytes(back)

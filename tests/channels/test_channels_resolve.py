@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -110,7 +111,7 @@ def test_a_way_that_goes_round_in_circles_ends(tmp_path: Path) -> None:
             resolve(SshSettings("a", config=path), program=program)
 
 
-@pytest.mark.parametrize("line", ["Match user x", "Include other", "ProxyCommand nc %h %p", "CanonicalizeHostname yes"])
+@pytest.mark.parametrize("line", ["Match user x", "Include other", "Ciphers aes128-ctr", "CanonicalizeHostname yes"])
 def test_what_our_reader_cannot_honour_is_refused_with_its_place(tmp_path: Path, line: str) -> None:
     path = tmp_path / "config"
     path.write_text(f"Host a\n Port 1\n{line}\n")
@@ -130,6 +131,35 @@ def test_a_configuration_that_hangs_ends_in_time(tmp_path: Path) -> None:
     path.write_text('Match exec "sleep 100"\n Port 1\n')
     with pytest.raises(RemoteWorldError, match="did not answer"):
         resolve(SshSettings("a", config=path), timeout=0.3)
+
+
+LINES = [
+    *("HostName %h.example.org", "HostName 10.1.2.3", "User anna", 'User "b c"', "Port 2200", "Port=22", "port 7"),
+    *("IdentityFile ~/.ssh/k1", "IdentityFile /k2", 'IdentityFile "/with space"', "IdentitiesOnly yes"),
+    *("IdentityAgent none", "IdentityAgent /run/agent", "UserKnownHostsFile /a /b", "GlobalKnownHostsFile none"),
+    *("HostKeyAlias other", "ProxyJump me@gate:2222", "ProxyJump none", "ProxyCommand relay %h %p", "# comment"),
+    *("ProxyCommand none", "PreferredAuthentications password,publickey", "PubkeyAuthentication no", ""),
+    *("PasswordAuthentication no", "KbdInteractiveAuthentication no", "ServerAliveInterval 3", "ForwardAgent yes"),
+]
+HOSTS = ["Host a", "Host b", "Host *", "Host a b", "Host ?", "Host !a *", "Host *.example.org", "Match all"]
+
+
+def everything(host: ResolvedHost) -> tuple[object, ...]:
+    """All that is resolved but the algorithms, which our own reader leaves open."""
+    return (*core(host), host.identity_files, host.identity_agent, host.proxy_command, host.methods)
+
+
+@hypothesis_settings(deadline=None, max_examples=60)
+@given(st.lists(st.sampled_from([*LINES, *HOSTS]), max_size=12), st.sampled_from(["a", "b", "x.example.org"]))
+def test_any_configuration_of_these_lines_is_read_as_ssh_reads_it(lines: list[str], name: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "config"
+        # The way to the hop must end, and what ssh has by default differs from machine to machine.
+        first = ["Host gate", "ProxyJump none", "Host *"]
+        last = ["Host *", "IdentityFile /last", "UserKnownHostsFile /kh", "User me", ""]
+        path.write_text("\n".join([*first, *lines, *last]))
+        wanted = SshSettings(name, config=path)
+        assert everything(resolve(wanted, program=None)) == everything(resolve(wanted))
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from crl.channels.ssh.resolve import ResolvedHost, resolve, with_explicit_jumps
 from crl.channels.ssh.settings import SshSettings
 
 if TYPE_CHECKING:
-    from crl.channels.ssh.paramiko_client import SshConnection, connect
+    from crl.channels.ssh.paramiko_client import SshConnection, connect, connect_many
 
 __all__ = [
     "AuthenticationFailed",
@@ -46,6 +46,7 @@ __all__ = [
     "Stop",
     "Verdict",
     "connect",
+    "connect_many",
     "diagnose",
     "local_environment",
     "nested_line",
@@ -54,7 +55,7 @@ __all__ = [
     "with_explicit_jumps",
 ]
 
-_LAZY = ("SshConnection", "connect")
+_LAZY = ("SshConnection", "connect", "connect_many")
 
 
 def __getattr__(name: str) -> Any:

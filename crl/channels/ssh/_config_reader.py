@@ -1,7 +1,7 @@
 """A reader of a subset of ssh_config(5), for machines without an ssh program.
 
 Honoured: ``Host`` blocks with wildcards and negation, and the keywords in `HONOURED`. Keywords in `HARMLESS` concern
-comfort or other programs and are skipped. Everything else (``Match``, ``Include``, ``ProxyCommand`` …) is refused by
+comfort or other programs and are skipped. Everything else (``Match``, ``Include``, ``Ciphers`` …) is refused by
 name, file and line, where it stands in a block that applies. It does no input or output.
 """
 
@@ -20,21 +20,21 @@ __all__ = ["HARMLESS", "HONOURED", "read_config"]
 
 _HONOURED: Final = (
     "hostname user port identityfile identitiesonly identityagent proxyjump userknownhostsfile globalknownhostsfile"
-    " hostkeyalias"
+    " hostkeyalias proxycommand preferredauthentications pubkeyauthentication passwordauthentication"
+    " kbdinteractiveauthentication"
 )
 _HARMLESS: Final = (
     "addkeystoagent batchmode checkhostip clearallforwardings compression connectionattempts connecttimeout"
     " controlmaster controlpath controlpersist escapechar exitonforwardfailure fingerprinthash forwardagent forwardx11"
     " forwardx11timeout forwardx11trusted gssapiauthentication gssapidelegatecredentials hashknownhosts"
-    " ignoreunknown ipqos kbdinteractiveauthentication localcommand localforward loglevel logverbose"
-    " numberofpasswordprompts passwordauthentication permitlocalcommand preferredauthentications"
-    " pubkeyauthentication remoteforward requesttty sendenv serveralivecountmax serveraliveinterval setenv"
+    " ignoreunknown ipqos localcommand localforward loglevel logverbose"
+    " numberofpasswordprompts permitlocalcommand remoteforward requesttty sendenv serveralivecountmax"
+    " serveraliveinterval setenv"
     " streamlocalbindmask streamlocalbindunlink stricthostkeychecking syslogfacility tcpkeepalive updatehostkeys"
     " verifyhostkeydns visualhostkey xauthlocation"
 )
 HONOURED: Final = frozenset(_HONOURED.split())
 HARMLESS: Final = frozenset(_HARMLESS.split())
-
 
 def read_config(texts: Iterable[tuple[str, str]], settings: SshSettings) -> dict[str, list[str]]:
     """Read configurations, the first one first; the first value of a keyword counts, identity files add up.
@@ -105,10 +105,16 @@ def _take(values: dict[str, list[str]], keyword: str, value: str, *, place: str)
         if keyword not in HARMLESS:
             _refuse(keyword, place)
         return
-    several = keyword in ("userknownhostsfile", "globalknownhostsfile")
+    several = keyword in ("userknownhostsfile", "globalknownhostsfile", "proxycommand")
     text = value if several else " ".join(shlex.split(value, comments=True))
     if keyword == "identityfile":
-        values.setdefault(keyword, []).append(text)
+        known = values.setdefault(keyword, [])
+        if text not in known:
+            known.append(text)
+    elif keyword == "proxycommand" and values.get("proxyjump", ["none"])[0].lower() != "none":
+        return  # whichever of the two stands first is the way
+    elif keyword == "proxyjump" and "proxycommand" in values:
+        return
     else:
         values.setdefault(keyword, [text])
 

@@ -1,34 +1,35 @@
-"""One host's part of a login by paramiko: its key first, then the user.
+"""The user's part of a login by paramiko, after the host's key was accepted.
 
-It promises that nothing about the user is sent before the host's key was accepted, that each secret answers one prompt
-only and none that would show it, and that what paramiko raises becomes one of our errors.
+It knows keys, certificates, agents, passwords and prompts, and what of them the configuration allows. It promises that
+each secret answers one prompt only and none that would show it, and that what paramiko raises becomes our errors.
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
+import logging
 import os
-import threading
+import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import paramiko
+from paramiko.agent import AgentSSH
 
 from crl.channels.ssh._places import Place
 from crl.channels.ssh.errors import SshLoginError
-from crl.channels.ssh.known_hosts import HostKey, KnownHosts, Standing, lookup_name
 from crl.channels.ssh.resolve import ResolvedHost
-from crl.channels.ssh.settings import SshSettings
 from crl.deadlines import Deadline
 from crl.secrets import Secret
 
-__all__ = ["HostCheck", "log_in", "translated"]
+__all__ = ["disabled_algorithms", "log_in", "translated"]
 
-_ALGORITHMS: Final = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
 _MOST_AGENT_KEYS: Final = 5  # sshd ends the connection after MaxAuthTries, which is 6 by default
+_AGENT_PATIENCE: Final = 30.0  # a person may have to touch a token
+_log = logging.getLogger("crl.channels")
 
 
 @contextlib.contextmanager
@@ -39,6 +40,10 @@ def translated(place: Place, user: str | None) -> Iterator[None]:
     except SshLoginError:
         raise
     except paramiko.AuthenticationException as error:
+        if "timeout" in str(error).lower():
+            raise place.unreachable("the host did not answer in time") from error
+        if "shut down" in str(error):
+            raise place.closed("the connection was closed") from error
         raise place.authentication_failed(user, _allowed(error)) from error
     except paramiko.ssh_exception.IncompatiblePeer as error:
         raise place.no_common_algorithm(_kind_of(str(error))) from error
@@ -60,106 +65,6 @@ def _kind_of(text: str) -> str:
     return next((kind for word, kind in kinds.items() if word in text), "algorithm")
 
 
-@dataclass(frozen=True)
-class HostCheck:
-    """Whether a host is the one it says it is.
-
-    Args:
-        settings: The policy and its file.
-        known: What is known.
-        host: The host as its keys are filed.
-        port: Its port as its keys are filed.
-        place: Where we are, for errors.
-    """
-
-    settings: SshSettings
-    known: KnownHosts
-    host: str
-    port: int
-    place: Place
-
-    @classmethod
-    def load(cls, settings: SshSettings, host: ResolvedHost, place: Place) -> HostCheck:
-        """Read the known_hosts files of a host.
-
-        Raises:
-            SshLoginError: A file cannot be read.
-        """
-        try:
-            known = KnownHosts.load(() if settings.policy == "off" else host.known_hosts_files)
-        except OSError as error:
-            raise place.other(f"the known_hosts file {error.filename}: {error.strerror}") from error
-        name, port = (host.host_key_alias, 22) if host.host_key_alias else (host.hostname, host.port)
-        return cls(settings, known, name, port, place)
-
-    def verify(self, transport: paramiko.Transport, deadline: Deadline) -> None:
-        """Exchange keys with a host and look at the one it shows.
-
-        Raises:
-            HostKeyUnknown: No key of the host is known.
-            HostKeyChanged: It is another key than known, or a revoked one.
-        """
-        security = transport.get_security_options()
-        types = self.known.key_types(self.host, self.port)
-        named = [name for kind in types for name in _ALGORITHMS.get(kind, (kind,))]
-        usable = [name for name in named if name in security.key_types]
-        if usable:
-            security.key_types = usable
-        remaining = deadline.remaining()
-        if remaining is not None:
-            transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = max(remaining, 0.1)
-        done = threading.Event()
-        transport.start_client(done)
-        if not done.wait(remaining):
-            raise TimeoutError
-        if not transport.is_active():
-            raise transport.get_exception() or paramiko.SSHException("the connection was closed")
-        shown = transport.get_remote_server_key()
-        self._judge(HostKey(shown.get_name(), shown.asbytes()))
-
-    def _judge(self, key: HostKey) -> None:
-        if self.settings.policy == "off":
-            return
-        verdict = self.known.check(self.host, self.port, key)
-        if verdict.standing is Standing.KNOWN:
-            return
-        text = f"{key.type} {key.base64}"
-        if verdict.standing is Standing.UNKNOWN:
-            self._unknown(key, text)
-        else:
-            raise self.place.key_changed(
-                key.short_type,
-                location=verdict.location,
-                fingerprint=key.fingerprint,
-                key_base64=text,
-                revoked=verdict.standing is Standing.REVOKED,
-            )
-
-    def _unknown(self, key: HostKey, text: str) -> None:
-        if self.settings.policy == "accept-new":
-            self._remember(f"{lookup_name(self.host, self.port)} {text}\n")
-            return
-        because = ""
-        if self.known.authorities(self.host, self.port):
-            because = "; only a certificate authority is, and paramiko cannot check host certificates"
-        raise self.place.key_unknown(key.short_type, fingerprint=key.fingerprint, key_base64=text, because=because)
-
-    def _remember(self, line: str) -> None:
-        """Add a line to the known_hosts file; one write, so that two at once do not mix."""
-        path = Path(self.place.known_hosts).expanduser()
-        try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-            try:
-                size = os.fstat(descriptor).st_size
-                broken = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-                os.write(descriptor, ("\n" * broken + line).encode())
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            raise self.place.other(f"the new host key could not be written to {path}: {error.strerror}") from error
-
-
 @dataclass
 class _Answers:
     """The secrets of a login, each to be used once."""
@@ -167,6 +72,7 @@ class _Answers:
     left: list[Secret]
     used: int = 0
     keys: int = 0
+    refused: bool = False
     problems: list[str] = field(default_factory=list)
 
     def next(self) -> str | None:
@@ -187,6 +93,15 @@ class _Answers:
                 self.problems.append(f"the prompt {text.strip()!r} {why}")
             answers.append(answer or "")
         return answers
+
+
+def disabled_algorithms(host: ResolvedHost) -> dict[str, list[str]]:
+    """What paramiko has and the configuration does not allow, by paramiko's kind; its own order is kept."""
+    disabled = {}
+    for kind, allowed in host.algorithms:
+        ours: Sequence[str] = getattr(paramiko.Transport, f"_preferred_{kind}")
+        disabled[kind] = [name for name in ours if name not in allowed]
+    return disabled
 
 
 def log_in(
@@ -241,25 +156,55 @@ def _one_method(
     transport: paramiko.Transport, host: ResolvedHost, allowed: Sequence[str], answers: _Answers, deadline: Deadline
 ) -> list[str] | None:
     """Get through one method; the methods still wanted after it, or None when none of them helps."""
-    if "publickey" in allowed and (not answers.left or host.identities_only):
-        for key in _keys(host, answers):
-            _limit(transport, deadline)
-            answers.keys += 1
-            with contextlib.suppress(paramiko.AuthenticationException):
-                return list(transport.auth_publickey(host.user, key))
-            if not transport.is_active():
-                return None
-    if "keyboard-interactive" in allowed and answers.left:
-        used = answers.used
-        try:
-            return list(transport.auth_interactive(host.user, answers.to_prompts))
-        except paramiko.AuthenticationException as error:
-            if answers.used > used or answers.problems:
-                return None
-            answers.problems.append(f"keyboard-interactive: {error}")
-    if "password" in allowed and (secret := answers.next()) is not None:
+    for method in host.methods:
+        if method not in allowed or (method == "publickey" and answers.left and not host.identities_only):
+            continue
+        _limit(transport, deadline)
+        if method == "publickey":
+            further = _by_key(transport, host, answers, deadline)
+        elif not answers.left:
+            continue
+        elif method == "keyboard-interactive":
+            further = _by_prompts(transport, host, answers)
+        else:
+            further = _by_password(transport, host, answers)
+        if further is not None or answers.refused or not transport.is_active():
+            return further
+    return None
+
+
+def _by_key(
+    transport: paramiko.Transport, host: ResolvedHost, answers: _Answers, deadline: Deadline
+) -> list[str] | None:
+    for key in _keys(host, answers):
+        _limit(transport, deadline)
+        answers.keys += 1
         with contextlib.suppress(paramiko.AuthenticationException):
-            return list(transport.auth_password(host.user, secret, fallback=False))
+            return list(transport.auth_publickey(host.user, key))
+        if not transport.is_active():
+            break
+    return None
+
+
+def _by_prompts(transport: paramiko.Transport, host: ResolvedHost, answers: _Answers) -> list[str] | None:
+    used, problems = answers.used, len(answers.problems)
+    try:
+        return list(transport.auth_interactive(host.user, answers.to_prompts))
+    except paramiko.AuthenticationException as error:
+        # A secret that was refused is not tried by a second method, which would count twice against the account.
+        answers.refused = answers.used > used or len(answers.problems) > problems
+        if not answers.refused:
+            answers.problems.append(f"keyboard-interactive: {error}")
+    return None
+
+
+def _by_password(transport: paramiko.Transport, host: ResolvedHost, answers: _Answers) -> list[str] | None:
+    secret = answers.next()
+    assert secret is not None
+    try:
+        return list(transport.auth_password(host.user, secret, fallback=False))
+    except paramiko.AuthenticationException:
+        answers.refused = True
     return None
 
 
@@ -278,17 +223,41 @@ def _keys(host: ResolvedHost, answers: _Answers) -> Iterator[paramiko.PKey]:
 
 
 def _agent_keys(host: ResolvedHost, wanted: Sequence[bytes]) -> Iterator[paramiko.PKey]:
-    if host.identity_agent not in (None, os.environ.get("SSH_AUTH_SOCK")) or "SSH_AUTH_SOCK" not in os.environ:
+    """The keys of the agent, those that the configuration names only where it says so."""
+    socket_path = _agent_socket(host)
+    if socket_path is None:
         return
+    connection = socket.socket(socket.AF_UNIX)
     try:
-        agent = paramiko.Agent()
-    except (paramiko.SSHException, OSError):
-        return
-    try:
-        offered = [key for key in agent.get_keys() if not host.identities_only or key.asbytes() in wanted]
+        connection.settimeout(_AGENT_PATIENCE)
+        connection.connect(socket_path)
+        agent = _Agent(connection)
+        offered = [key for key in agent.get_keys() if not host.identities_only or _plain(key) in wanted]
         yield from offered[:_MOST_AGENT_KEYS]
+    except (paramiko.SSHException, OSError) as error:
+        _log.info("the agent at %s cannot be asked: %s", socket_path, error)
     finally:
-        agent.close()
+        connection.close()
+
+
+def _agent_socket(host: ResolvedHost) -> str | None:
+    chosen = host.identity_agent if host.identity_agent is not None else os.environ.get("SSH_AUTH_SOCK")
+    if chosen is not None and chosen.startswith("$"):
+        chosen = os.environ.get(chosen.strip("${}"))
+    return None if not chosen or chosen.lower() == "none" else os.path.expanduser(chosen)
+
+
+def _plain(key: paramiko.AgentKey) -> bytes:
+    """A key of an agent without its certificate."""
+    return inner.asbytes() if (inner := getattr(key, "inner_key", None)) is not None else key.asbytes()
+
+
+class _Agent(AgentSSH):
+    """An agent on a socket that we opened: paramiko's own class knows SSH_AUTH_SOCK only."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        super().__init__()
+        self._connect(connection)  # type: ignore[attr-defined]
 
 
 def _key_of_file(path: str, answers: _Answers) -> paramiko.PKey | None:

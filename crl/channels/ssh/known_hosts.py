@@ -150,8 +150,9 @@ class KnownHosts:
         return tuple(dict.fromkeys(types))
 
     def authorities(self, host: str, port: int = _SSH_PORT) -> tuple[KnownHost, ...]:
-        """The certificate authorities that may vouch for a host."""
-        return tuple(entry for entry in self.of_host(host, port) if entry.marker == "@cert-authority")
+        """The certificate authorities that may vouch for a host; on another port than 22 those of its bare name too."""
+        entries = self.of_host(host, port) if port == _SSH_PORT else (*self.of_host(host, port), *self.of_host(host))
+        return tuple(entry for entry in entries if entry.marker == "@cert-authority")
 
     def check(self, host: str, port: int, key: HostKey) -> Verdict:
         """What the files say about a plain key that a host showed; certificates are not looked at.

@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import logging
 import os
-import re
-import socket
 import threading
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import paramiko
 
 from crl.channels.base import ChannelClosed, ChannelStartError
 from crl.channels.paramiko_channel import ParamikoChannel
-from crl.channels.ssh._paramiko_login import HostCheck, log_in, translated
+from crl.channels.ssh._dialling import CommandWire, dial, dial_by_command, dial_through
+from crl.channels.ssh._host_check import HostCheck
+from crl.channels.ssh._paramiko_login import disabled_algorithms, log_in, translated
 from crl.channels.ssh._places import Place
+from crl.channels.ssh._transport import Transport
+from crl.channels.ssh._wire import ChannelWire, TcpWire
+from crl.channels.ssh.errors import ConnectionClosedByHost, SshLoginError
 from crl.channels.ssh.resolve import ResolvedHost, resolve
 from crl.channels.ssh.settings import SshSettings
 from crl.deadlines import Deadline
@@ -30,9 +34,8 @@ from crl.secrets import RedactingFilter, Secret, to_secret
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["SshConnection", "connect"]
+__all__ = ["SshConnection", "connect", "connect_many"]
 
-_KEEPALIVE: Final = 15
 _PATIENCE: Final = 1.0
 _LOGGERS: Final = ("paramiko", "paramiko.transport", "paramiko.hostkeys", "paramiko.sftp")
 
@@ -43,7 +46,7 @@ class SshConnection:
     Made by `connect`. Whoever made it closes it.
     """
 
-    def __init__(self, name: str, transports: Sequence[paramiko.Transport]) -> None:
+    def __init__(self, name: str, transports: Sequence[Transport]) -> None:
         self._name = name
         self._transports = list(transports)
         self._owner = os.getpid()
@@ -73,6 +76,9 @@ class SshConnection:
             ChannelClosed: The connection was closed.
             UsageError: This is a forked child of the process that connected.
         """
+        return self._usable()
+
+    def _usable(self) -> Transport:
         if not self._transports:
             raise ChannelClosed(f"{self._name} is closed")
         if os.getpid() != self._owner:
@@ -106,11 +112,12 @@ class SshConnection:
             ChannelStartError: The host does not open a session, give a terminal or start the command.
             ChannelClosed: The connection was closed.
         """
-        transport = self.transport
-        session: paramiko.Channel | None = None
+        transport = self._usable()
+        channel = ParamikoChannel(transport, self._name, merged=pty, on_close=self._forget)
         try:
-            session = transport.open_session(timeout=timeout)
-            session.settimeout(timeout)
+            channel.open(timeout=timeout)
+            session = channel.session
+            session.event = _PatientEvent(timeout)
             if pty:
                 session.get_pty(term, columns, rows)
             if command is None:
@@ -118,16 +125,18 @@ class SshConnection:
             else:
                 session.exec_command(command)
         except (paramiko.SSHException, OSError, EOFError) as error:
-            if session is not None:
-                session.close()
+            channel.close()
             what = "the login shell" if command is None else "the command"
+            why = channel.refusal or error or type(error).__name__
             raise ChannelStartError(
-                f"{what} was not started: {error or type(error).__name__}",
+                f"{what} was not started: {why}",
                 host=self._name,
                 doing="opening a session",
                 advice="look at MaxSessions, ForceCommand and PermitTTY in the host's sshd_config",
             ) from error
-        channel = ParamikoChannel(session, self._name, merged=pty, on_close=self._forget)
+        except BaseException:
+            channel.close()
+            raise
         with self._lock:
             self._channels.add(channel)
         return channel
@@ -139,14 +148,13 @@ class SshConnection:
     def close(self) -> None:
         """Close all channels and connections and end their threads; again is harmless."""
         transports, self._transports = self._transports, []
-        if os.getpid() != self._owner:
-            return
-        with self._lock:
-            channels = list(self._channels)
+        if os.getpid() == self._owner:
+            with self._lock:
+                channels = list(self._channels)
+            for channel in channels:
+                channel.close()
         for transport in reversed(transports):
-            _end(transport)
-        for channel in channels:
-            channel.close()
+            transport.end(_PATIENCE)
 
     def __enter__(self) -> SshConnection:
         return self
@@ -199,146 +207,62 @@ def connect(
     limit = deadline or Deadline.after(settings.connect_timeout * len(hosts))
     way = _Way(settings, target, limit)
     secrets = to_secret(password), to_secret(second_password)
-    transports: list[paramiko.Transport] = []
+    transports: list[Transport] = []
     try:
         for host in hosts:
             step = secrets if host is target else (None, None)
             transports.append(_connect_one(way, host, transports[-1] if transports else None, step))
     except BaseException:
         for transport in reversed(transports):
-            _end(transport)
+            transport.end(_PATIENCE)
         raise
     return SshConnection(f"ssh {settings.host}", transports)
 
 
 def _connect_one(
-    way: _Way,
-    host: ResolvedHost,
-    before: paramiko.Transport | None,
-    secrets: tuple[Secret | None, Secret | None],
-) -> paramiko.Transport:
+    way: _Way, host: ResolvedHost, before: Transport | None, secrets: tuple[Secret | None, Secret | None]
+) -> Transport:
     """Connect to one host and log in there."""
     place = way.place(host)
-    if host.proxy_command is not None:
-        raise UsageError(
-            "the configuration has a ProxyCommand, which paramiko cannot run",
-            host=way.settings.host,
-            advice="use ProxyJump, or the openssh backend",
-        )
-    if before is None:
-        stream: socket.socket | paramiko.Channel = _dial(place, way.deadline)
-    else:
-        stream = _dial_through(before, place, way.deadline)
-    try:
-        transport = _start_transport(stream, place)
-    except BaseException:
-        stream.close()
-        raise
+    wire = _dial(host, before, place, way.deadline)
+    transport: Transport | None = None
     try:
         check = HostCheck.load(way.settings, host, place)
+        transport = Transport(wire, host.label, host_key_types=check.wanted_types(), disabled=disabled_algorithms(host))
         with translated(place, host.user):
             check.verify(transport, way.deadline)
-            log_in(transport, replace(host, jumps=()), place, secrets, way.deadline)
-        transport.set_keepalive(_KEEPALIVE)
-    except BaseException:
-        _end(transport)
-        stream.close()
+            log_in(transport, host, place, secrets, way.deadline)
+        transport.watch_over()
+    except BaseException as error:
+        if transport is not None:
+            transport.end(_PATIENCE)
+        words = wire.last_words() if isinstance(wire, CommandWire) else ""
+        wire.close()
+        if words and isinstance(error, ConnectionClosedByHost):
+            raise place.closed(f"ProxyCommand: {words}") from error
         raise
     return transport
 
 
-def _end(transport: paramiko.Transport) -> None:
-    """Close a transport and see its thread end; paramiko does not wait for one that is about to end by itself."""
-    transport.close()
-    if transport.is_alive():
-        transport.join(_PATIENCE)
+def _dial(host: ResolvedHost, before: Transport | None, place: Place, deadline: Deadline) -> TcpWire | ChannelWire:
+    if before is not None:
+        return dial_through(before, place, deadline)
+    if host.proxy_command is not None:
+        return dial_by_command(host, place)
+    return dial(place, deadline)
 
 
-def _start_transport(stream: socket.socket | paramiko.Channel, place: Place) -> paramiko.Transport:
-    with translated(place, None):
-        return paramiko.Transport(stream)
+class _PatientEvent(threading.Event):
+    """An event that is waited for with a limit, even by paramiko, which gives none."""
 
-
-def _dial(place: Place, deadline: Deadline) -> socket.socket:
-    """Connect to a host by TCP, address after address."""
-    failure: OSError = TimeoutError("no time left")
-    for family, kind, protocol, address in _addresses(place, deadline):
-        connection = socket.socket(family, kind, protocol)
-        try:
-            connection.settimeout(deadline.remaining())
-            connection.connect(address)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except OSError as error:
-            connection.close()
-            failure = error
-        else:
-            return connection
-    if isinstance(failure, ConnectionRefusedError):
-        raise place.refused() from failure
-    raise place.unreachable(failure.strerror or "the connection timed out") from failure
-
-
-def _addresses(
-    place: Place, deadline: Deadline
-) -> list[tuple[socket.AddressFamily, socket.SocketKind, int, tuple[str, int] | tuple[str, int, int, int]]]:
-    """Resolve a name; the resolver knows no deadline, so it runs in a thread that may be left behind."""
-    found: list[tuple[socket.AddressFamily, socket.SocketKind, int, str, object]] = []
-    failures: list[OSError] = []
-
-    def look_up() -> None:
-        try:
-            found.extend(socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM))
-        except OSError as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=look_up, name=f"crl resolving {place.host}", daemon=True)
-    thread.start()
-    thread.join(deadline.remaining())
-    if failures:
-        raise place.name_not_resolved(failures[0].strerror or str(failures[0])) from failures[0]
-    if not found:
-        raise place.name_not_resolved("Temporary failure: the name service does not answer")
-    return [(family, kind, protocol, address) for family, kind, protocol, _, address in found]  # type: ignore[misc]
-
-
-def _dial_through(before: paramiko.Transport, place: Place, deadline: Deadline) -> paramiko.Channel:
-    """Connect to a host through the one before it, as ssh -W does."""
-    reason = _FailureText(before)
-    logger = logging.getLogger(before.get_log_channel())
-    logger.addFilter(reason)
-    try:
-        channel = before.open_channel(
-            "direct-tcpip", (place.host, place.port), ("127.0.0.1", 0), timeout=deadline.remaining()
-        )
-    except paramiko.ChannelException as error:
-        why = reason.text or error.text
-        if "refused" in why:
-            raise place.refused() from error
-        if "resol" in why or "not known" in why:
-            raise place.name_not_resolved(why) from error
-        if error.code == paramiko.common.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED:
-            raise place.other(f"the hop before {place.host} does not forward connections ({why})") from error
-        raise place.unreachable(why) from error
-    except paramiko.SSHException as error:
-        raise place.unreachable(str(error)) from error
-    finally:
-        logger.removeFilter(reason)
-    return channel
-
-
-class _FailureText(logging.Filter):
-    """Catches the host's own words on a channel that it did not open; paramiko only logs them."""
-
-    def __init__(self, transport: paramiko.Transport) -> None:
+    def __init__(self, patience: float) -> None:
         super().__init__()
-        self._thread = transport.ident
-        self.text = ""
+        self._patience = patience
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Look at a record and let it pass."""
-        if record.thread == self._thread:
-            match = re.search(r"open FAILED: (.*): [^:]*$", record.getMessage())
-            self.text = match[1] if match else self.text
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait; TimeoutError when nothing happens within the limit."""
+        if not super().wait(self._patience if timeout is None else timeout):
+            raise TimeoutError("the host did not answer in time")
         return True
 
 
@@ -353,3 +277,43 @@ def _redact_logs() -> None:
         logger = logging.getLogger(name)
         if not any(isinstance(known, RedactingFilter) for known in logger.filters):
             logger.addFilter(RedactingFilter())
+
+
+def connect_many(
+    wanted: Sequence[SshSettings], password: object = None, *, workers: int = 6
+) -> list[SshConnection | SshLoginError]:
+    """Log in to many hosts, a few at a time; each connection then needs one thread, and all together one more.
+
+    Args:
+        wanted: Whom to log in to.
+        password: As in `connect`, for all of them.
+        workers: How many logins are under way at a time. Hosts refuse more than ten at once by default (MaxStartups).
+
+    Returns:
+        For each login, in the same order, its connection or the reason why there is none.
+
+    Raises:
+        UsageError: A configuration has what cannot be honoured; what was connected is closed.
+    """
+    secret = to_secret(password)
+    resolved: dict[SshSettings, ResolvedHost] = {}
+
+    def one(settings: SshSettings) -> SshConnection | SshLoginError:
+        try:
+            if settings not in resolved:
+                resolved[settings] = resolve(settings)
+            return connect(settings, secret, resolved=resolved[settings])
+        except SshLoginError as error:
+            return error
+
+    with ThreadPoolExecutor(workers, thread_name_prefix="crl connecting") as pool:
+        futures = [pool.submit(one, settings) for settings in wanted]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            for future in futures:
+                if not future.cancel() and future.exception() is None:
+                    made = future.result()
+                    if isinstance(made, SshConnection):
+                        made.close()
+            raise

@@ -28,6 +28,18 @@ from crl.errors import RemoteWorldError, UsageError
 __all__ = ["ResolvedHost", "resolve", "with_explicit_jumps"]
 
 MOST_HOPS = 8
+_METHODS = {
+    "publickey": "pubkeyauthentication",
+    "keyboard-interactive": "kbdinteractiveauthentication",
+    "password": "passwordauthentication",
+}
+_ALGORITHMS = {
+    "ciphers": "ciphers",
+    "macs": "macs",
+    "kexalgorithms": "kex",
+    "hostkeyalgorithms": "keys",
+    "pubkeyacceptedalgorithms": "pubkeys",
+}
 
 
 @dataclass(frozen=True)
@@ -46,6 +58,9 @@ class ResolvedHost:
         host_key_alias: The name under which its keys stand in those files; None is its own.
         proxy_command: The command to go through; None is none.
         jumps: The hosts to go through, the first one first.
+        methods: Ways to log in that may be tried, the first one first (``PreferredAuthentications`` and the like).
+        algorithms: What the configuration allows, by paramiko's kind of algorithm; kinds that it leaves open are
+            missing.
     """
 
     label: str
@@ -59,6 +74,8 @@ class ResolvedHost:
     host_key_alias: str | None = None
     proxy_command: str | None = None
     jumps: tuple[ResolvedHost, ...] = ()
+    methods: tuple[str, ...] = ("publickey", "keyboard-interactive", "password")
+    algorithms: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     @property
     def stops(self) -> tuple[Stop, ...]:
@@ -146,8 +163,19 @@ def _from_values(settings: SshSettings, values: Mapping[str, list[str]]) -> Reso
         identity_agent=None if agent in ("", "SSH_AUTH_SOCK") else agent,
         known_hosts_files=tuple(_expanded(path, settings, values) for path in files if path.lower() != "none"),
         host_key_alias=None if one("hostkeyalias", "none") == "none" else one("hostkeyalias"),
-        proxy_command=None if command.lower() == "none" else command,
+        proxy_command=None if command.lower() == "none" else _with_tokens(command, settings, values),
+        methods=_methods(values),
+        algorithms=tuple(
+            (kind, tuple(values[name][0].split(","))) for name, kind in _ALGORITHMS.items() if name in values
+        ),
     )
+
+
+def _methods(values: Mapping[str, list[str]]) -> tuple[str, ...]:
+    """The methods that may be tried, in the order in which they are preferred."""
+    preferred = values.get("preferredauthentications", [",".join(_METHODS)])[0].split(",")
+    allowed = [name for name, switch in _METHODS.items() if values.get(switch, ["yes"])[0] not in ("no", "false")]
+    return tuple(name for name in preferred if name in allowed)
 
 
 def _paths(text: str) -> list[str]:
@@ -166,7 +194,11 @@ def _paths(text: str) -> list[str]:
 
 
 def _expanded(path: str, settings: SshSettings, values: Mapping[str, list[str]]) -> str:
-    """A path with the tokens of ssh_config(5) that paths use put in."""
+    """A path with the tokens of ssh_config(5) put in."""
+    return os.path.expanduser(_with_tokens(path, settings, values))
+
+
+def _with_tokens(path: str, settings: SshSettings, values: Mapping[str, list[str]]) -> str:
     tokens = {
         "%%": "%",
         "%d": str(Path.home()),
@@ -181,7 +213,7 @@ def _expanded(path: str, settings: SshSettings, values: Mapping[str, list[str]])
         step = 2 if path[position : position + 2] in tokens else 1
         result += tokens.get(path[position : position + step], path[position : position + step])
         position += step
-    return os.path.expanduser(result)
+    return result
 
 
 def _ask(settings: SshSettings, *, program: str | None, timeout: float) -> dict[str, list[str]]:
