@@ -252,7 +252,7 @@ def test_a_host_that_is_silent_is_given_up(sshd: Sshd) -> None:
         connection.transport.watch_over(0.5)  # type: ignore[attr-defined]
         os.kill(server, signal.SIGSTOP)
         try:
-            assert drain(channel, 20) == b""
+            assert drain(channel, 60) == b""
             assert not connection.alive
         finally:
             os.kill(server, signal.SIGCONT)
