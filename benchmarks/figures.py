@@ -61,4 +61,5 @@ class Figures:
 
     def why(self, figure: str, who: str) -> str:
         """Why there is no figure."""
-        return self.reasons.get(figure.partition(":")[0], {}).get(who, "not measured in this run")
+        reason = self.reasons.get(figure.partition(":")[0], {}).get(who, "not measured in this run")
+        return reason.splitlines()[0].replace("|", "/")

@@ -40,6 +40,8 @@ def _about(figures: Figures) -> list[str]:
     machine = f"{about.get('cores')} cores shared by both ends, load {load}"
     what = f"Python {about.get('python')}, {about.get('ssh')}, crl {about.get('revision')}; {versions}."
     lines = [f"{about.get('date')}, {about.get('rounds')} rounds in {about.get('minutes')} minutes, {machine}, {what}"]
+    if about.get("interrupted"):
+        lines.append("\n**The run was ended before it was through.**")
     if about.get("note"):
         lines.append(f"\n{about['note']}")
     lines.extend(f"\n**{who} did not take part**: {why}" for who, why in about.get("refused", {}).items())

@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -68,11 +69,17 @@ def _tell(line: str) -> None:
 def main() -> None:
     """Measure, or read what was measured, and tell it."""
     arguments = _arguments()
+    # Everything that was started is ended also when we are told to end.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if arguments.figures is not None:
         figures = Figures(**json.loads(arguments.figures.read_text(encoding="utf-8")))
     else:
         started = time.monotonic()
-        figures = measure(arguments.rounds, arguments.only, arguments.peers, arguments.cache, _tell)
+        figures = Figures()
+        try:
+            measure(figures, arguments.rounds, arguments.only, arguments.peers, arguments.cache, _tell)
+        except (KeyboardInterrupt, SystemExit):
+            figures.about["interrupted"] = True
         figures.about.update(_about(started, arguments.rounds, arguments.note))
     text = markdown(figures)
     print(text)

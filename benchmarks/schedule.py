@@ -6,8 +6,10 @@ workers are ended, whatever happens.
 
 from __future__ import annotations
 
+import os
 import tempfile
-from collections import Counter
+import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
@@ -22,31 +24,35 @@ __all__ = ["measure"]
 
 FAILURES = 2
 HOLD_TIMEOUT = 60.0
+# No disk of this machine is to be measured.
+MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
 Tell = Callable[[str], None]
 
 
-def measure(rounds: int, only: Collection[str], peers: Collection[str], cache: Path, tell: Tell) -> Figures:
-    """All figures.
+def measure(
+    figures: Figures, rounds: int, only: Collection[str], peers: Collection[str], cache: Path, tell: Tell
+) -> None:
+    """Measure everything.
 
     Args:
+        figures: Gets what is measured, at once.
         rounds: How many at most for each task.
         only: Phases or tasks to do; empty does all.
         peers: Contestants to ask; empty asks all.
         cache: For environments and logs.
         tell: Gets a line for each step.
     """
-    figures = Figures()
     with ExitStack() as stack:
         places = stack.enter_context(Places())
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="crl-benchmark-")))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="crl-benchmark-", dir=MEMORY)))
         workers = _workers(figures, peers, places, cache, folder, tell)
         for worker in workers.values():
             stack.callback(worker.close)
         run = _Run(figures, workers, places, rounds, only, tell)
         for phase in PHASES:
             run.phase(phase)
+        figures.about["seconds"] = run.seconds
         places.tidy()
-    return figures
 
 
 def _workers(
@@ -91,6 +97,12 @@ class _Run:
         self._only = only
         self._tell = tell
         self._failed: Counter[tuple[str, str]] = Counter()
+        self._spent: defaultdict[str, float] = defaultdict(float)
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """How long each task took in all."""
+        return {task: round(seconds, 1) for task, seconds in self._spent.items()}
 
     def phase(self, phase: Phase) -> None:
         """One phase with its rounds."""
@@ -112,10 +124,10 @@ class _Run:
     def _hold(self, name: str, place: str, tasks: list[Task]) -> bool:
         answer = self._workers[name].ask("hold", HOLD_TIMEOUT, place=place)
         if answer.value is None:
-            self._tell(f"{name} cannot connect: {answer.why}")
+            self._tell(f"{name} cannot connect: {answer.why.splitlines()[0]}")
             for task in tasks:
                 if name in task.who:
-                    self._figures.add(task.key, name, None, f"cannot connect: {answer.why}")
+                    self._figures.add(task.key, name, None, f"cannot connect: {answer.why.splitlines()[0]}")
         return answer.value is not None
 
     def _task(self, task: Task, phase: Phase, held: list[str]) -> None:
@@ -125,13 +137,17 @@ class _Run:
         for name in task.who:
             if name not in held or self._failed[task.key, name] >= FAILURES:
                 continue
+            if task.fresh:
+                self._workers[name].close()
+            began = time.monotonic()
             answer = self._workers[name].ask(task.operation, task.timeout, **arguments)
+            self._spent[task.key] += time.monotonic() - began
             self._figures.add(task.key, name, answer.value, answer.why)
             if answer.value is not None:
                 continue
             self._failed[task.key, name] += FAILURES if answer.absent else 1
             if not answer.absent:
-                self._tell(f"{task.key} of {name} failed: {answer.why}")
+                self._tell(f"{task.key} of {name} failed: {answer.why.splitlines()[0]}")
                 if phase.place is not None and not self._hold(name, phase.place, []):
                     held.remove(name)
             if task.leader and name == task.who[0]:

@@ -83,6 +83,7 @@ class Peer(ABC):
         calls: How many small calls one measurement makes.
         bulk: How many bytes one measurement of many bytes moves.
         pipelines: Whether calls can be sent before earlier ones are answered.
+        place: Where the connection goes to.
     """
 
     calls = 300
@@ -91,6 +92,7 @@ class Peer(ABC):
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.place = "alpha"
 
     @abstractmethod
     def open(self, place: str) -> None:

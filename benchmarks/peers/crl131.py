@@ -9,6 +9,9 @@ from benchmarks.peers.base import MIB, Peer, Settings, target_text
 
 __all__ = ["PublishedPeer", "make"]
 
+# It knows no other name for an interpreter than this.
+PYTHON = "content:python() { python3 \"$@\"; }"
+
 
 class PublishedPeer(Peer):
     """Its RunnerTerminal; by name, since the present package has the same names."""
@@ -31,10 +34,12 @@ class PublishedPeer(Peer):
         terminal = importlib.import_module(f"{package}.runnerterminal").RunnerTerminal
         settings = self.settings
         self._session = interactive()
-        self._session.spawn(shells.SshShell(settings.address, settings.login, settings.password))
+        shell = shells.SshShell(settings.address, settings.login, settings.password, init_env=PYTHON)
+        self._session.spawn(shell)
         self._terminal = terminal()
         self._terminal.initialize(_Holder(self._session))
-        self._terminal.run_python(target_text())
+        # One statement: its interpreter is given single ones.
+        self._terminal.run_python(f"exec({target_text()!r}, globals())")
 
     def close(self) -> None:
         """Close the session."""

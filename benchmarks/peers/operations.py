@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks import target
 from benchmarks.peers.base import MIB, NotThere, Peer
 
 __all__: list[str] = []
@@ -46,6 +47,7 @@ def _special(peer: Peer, name: str, why: str) -> Any:
 def hold(peer: Peer, place: str) -> float:
     """Seconds to open the connection that the next operations use."""
     peer.close()
+    peer.place = place
     seconds = _seconds(peer.open, place)
     peer.call("add", 1)
     return seconds
@@ -201,8 +203,13 @@ def _local_file(peer: Peer, count: int) -> str:
     return str(path)
 
 
+def _remote(peer: Peer, name: str) -> str:
+    """A path on the target; users of different places do not meet there."""
+    return f"/tmp/benchmark-{os.getpid()}-{peer.place}-{name}"
+
+
 def _remote_file(peer: Peer, count: int) -> str:
-    path = f"/tmp/benchmark-{os.getpid()}-{count}"
+    path = _remote(peer, str(count))
     peer.call("make", path, count)
     return path
 
@@ -222,7 +229,7 @@ def push(peer: Peer, count: int | None = None, way: str = "push") -> float:
     """MB a second of a file of random bytes to the target."""
     transfer = _special(peer, way, "has no such way")
     with _moving(peer, count) as size:
-        local, remote = _local_file(peer, size), f"/tmp/benchmark-{os.getpid()}-pushed"
+        local, remote = _local_file(peer, size), _remote(peer, "pushed")
         seconds = _seconds(transfer, local, remote)
         assert len(peer.call("read", remote, size - 10, 20)) == 10, "the file did not arrive whole"
         return _rate(size, seconds)
@@ -258,7 +265,7 @@ def value_in(peer: Peer) -> float:
 
 def tree(peer: Peer, count: int) -> Figures:
     """Seconds for a folder of so many files of 1 KiB, there and back."""
-    local, remote = Path(peer.settings.folder, "tree"), f"/tmp/benchmark-{os.getpid()}-tree"
+    local, remote = Path(peer.settings.folder, "tree"), _remote(peer, "tree")
     back = Path(peer.settings.folder, "back")
     if not local.exists():
         local.mkdir()
@@ -279,7 +286,7 @@ def _transfer(peer: Peer, direction: str, files: bool) -> Iterator[threading.Thr
     way = direction if files else f"pipe_{direction}"
     transfer = _special(peer, way, "has no such way")
     local = _local_file(peer, peer.bulk)
-    remote = _remote_file(peer, peer.bulk) if direction == "pull" else f"/tmp/benchmark-{os.getpid()}-during"
+    remote = _remote_file(peer, peer.bulk) if direction == "pull" else _remote(peer, "during")
     ends = (local, remote) if direction == "push" else (remote, f"{peer.settings.folder}/during")
     failures: list[BaseException] = []
 
@@ -320,15 +327,18 @@ def during(peer: Peer, direction: str, files: bool) -> Figures:
 
 
 def growth(peer: Peer, direction: str, files: bool) -> Figures:
-    """Bytes by which both ends grow during a transfer."""
-    from benchmarks import target
-
-    _special(peer, f"pipe_{direction}", "has no such way")
-    local_before, remote_before = target.memory(1)[0], peer.call("memory", 1)[0]
-    with _transfer(peer, direction, files):
-        pass
-    local, remote = target.memory(0)[1], peer.call("memory", 0)[1]
-    return {"controller": (local - local_before) * 1024.0, "target": (remote - remote_before) * 1024.0}
+    """Bytes by which both ends grow during a transfer; to be asked of a process that has done nothing else."""
+    try:
+        peer.open("alpha")
+        peer.call("add", 1)
+        _local_file(peer, peer.bulk)
+        local_before, remote_before = target.memory(1)[0], peer.call("memory", 1)[0]
+        with _transfer(peer, direction, files):
+            pass
+        local, remote = target.memory(0)[1], peer.call("memory", 0)[1]
+        return {"controller": (local - local_before) * 1024.0, "target": (remote - remote_before) * 1024.0}
+    finally:
+        peer.close()
 
 
 def tunnel(peer: Peer, port: int) -> Figures:
