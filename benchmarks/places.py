@@ -33,6 +33,7 @@ class Places:
             if not self._lab.status().exists:
                 stack.callback(self._lab.down)
             self._lab.up()
+            self._lab.host("alpha").restore()
             self._open_the_hop(stack)
             self._open_sudo(stack)
             self.port = stack.enter_context(self._service())

@@ -61,6 +61,8 @@ class Worker:
         self.name = contestant.name
         self._command = [python, "-c", BOOT, str(Path(__file__).parent), contestant.module]
         self._environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        # As from an interactive shell: the bash that ssh starts for a LocalCommand would otherwise read ~/.bashrc.
+        self._environment["SHLVL"] = "1"
         if contestant.own:
             self._environment["PYTHONPATH"] = str(Path(__file__).parent.parent)
         self._settings = settings
