@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shlex
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -26,16 +28,20 @@ class OpensshPeer(Peer):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        # A short path: a unix socket's name has 108 bytes.
-        self._folder = tempfile.mkdtemp(prefix="mux")
-        self._mux = ["-o", f"ControlPath={self._folder}/m"]
+        self._folder = ""
         self._master: subprocess.Popen[bytes] | None = None
+
+    @property
+    def _mux(self) -> list[str]:
+        return ["-o", f"ControlPath={self._folder}/m"]
 
     def _ssh(self, command: str) -> list[str]:
         return self.settings.ssh("alpha", command, more=self._mux)
 
     def open(self, place: str) -> None:
         """Start the master."""
+        # A short path: a unix socket's name has 108 bytes.
+        self._folder = tempfile.mkdtemp(prefix="mux")
         argv = self.settings.ssh(place, None, more=[*self._mux, "-o", "ControlMaster=yes", "-N"])
         self._master = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
         while not os.path.exists(f"{self._folder}/m"):
@@ -48,11 +54,10 @@ class OpensshPeer(Peer):
             self._master.terminate()
             self._master.wait()
             self._master = None
+            shutil.rmtree(self._folder)
 
     def call(self, name: str, *args: Any) -> Any:
         """One interpreter for one call."""
-        import ast
-
         if name == "add":
             code = f"print({args[0]} + 1)"
             return int(subprocess.run(self._ssh(f"python3 -S -c {shlex.quote(code)}"), check=True, capture_output=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shlex
+import shutil
 import socket
 import subprocess
 import tarfile
@@ -46,6 +47,7 @@ class Pyro5Peer(Peer):
         super().__init__(settings)
         Pyro5.config.SERIALIZER = "marshal"
         self._uri = uri
+        self._folder = ""
         self._running: list[subprocess.Popen[bytes]] = []
         self._proxy = Pyro5.api.Proxy(uri) if uri else None
 
@@ -72,10 +74,14 @@ class Pyro5Peer(Peer):
         assert server.stdout is not None
         location = server.stdout.readline().decode().strip()
         # A short path: a unix socket's name has 108 bytes.
-        path = tempfile.mktemp(prefix="pyro", dir="/tmp")
-        argv = self.settings.ssh(place, None, more=["-N", "-L", f"{path}:{location}"])
-        self._running.append(subprocess.Popen(argv, stdin=subprocess.DEVNULL))
+        self._folder = tempfile.mkdtemp(prefix="pyro")
+        path = f"{self._folder}/s"
+        forward = subprocess.Popen(
+            self.settings.ssh(place, None, more=["-N", "-L", f"{path}:{location}"]), stdin=subprocess.DEVNULL
+        )
+        self._running.append(forward)
         while not _answers(path):
+            assert forward.poll() is None, "ssh has ended"
             time.sleep(0.002)
         self._uri = f"PYRO:functions@./u:{path}"
         self._proxy = Pyro5.api.Proxy(self._uri)
@@ -89,6 +95,9 @@ class Pyro5Peer(Peer):
             process.terminate()
             process.communicate()
         self._running.clear()
+        if self._folder:
+            shutil.rmtree(self._folder)
+            self._folder = ""
 
     def call(self, name: str, *args: Any) -> Any:
         """A call of the object."""

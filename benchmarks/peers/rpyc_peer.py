@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import rpyc
@@ -47,8 +48,6 @@ class RpycPeer(Peer):
 
     def call_times(self, count: int) -> list[float]:
         """The function is asked for once, as a user would."""
-        import time
-
         clock, add, times = time.perf_counter, self._names["add"], []
         for number in range(count):
             started = clock()
