@@ -72,4 +72,7 @@ def _bar(pen: ImageDraw.ImageDraw, top: int, name: str, share: float, text: str)
     pen.text((0, top + 2), name, colour if colour != GREY else INK, font)
     pen.rectangle((NAMES, top + 13, WIDTH - NUMBERS, top + 14), PALE)
     pen.rectangle((NAMES, top + 3, right, top + LINE - 7), colour)
+    # Pillow's own font has no Greek letter.
+    text = text.replace("µ", "u")
+    pen.rectangle((right + 1, top, right + 14 + pen.textlength(text, font), top + LINE - 2), "white")
     pen.text((right + 8, top + 2), text, INK, font)
