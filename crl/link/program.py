@@ -18,7 +18,9 @@ __all__ = ["CORE", "encoded_front", "encoded_program", "piece"]
 
 LINE = 3000
 LEVEL = 6
+TINY = "remote.tiny"
 CORE = (
+    "wire.compat",
     "wire.errors",
     "wire.frames",
     "wire.sending",
@@ -31,6 +33,7 @@ CORE = (
     "wire.values",
     "wire.messages",
     "remote.world",
+    "remote.tiny",
     "remote.terminal",
     "remote.calls",
     "remote.program",
@@ -48,12 +51,17 @@ def encoded_program(config: dict[str, object]) -> bytes:
     """
     # The sources stand behind the first code as they are: to parse them twice, once as literals, would cost a tenth.
     names = [f"_crl.{name}" for name in CORE]
-    return _encoded(f"{_source('remote.boot')}\nstart(list(zip({names!r}, sources)), {config!r})\n", _core())
+    return _encoded(f"{_first('remote.boot')}\nstart(list(zip({names!r}, sources)), {config!r})\n", _core())
 
 
-def encoded_front(name: str, line: str) -> bytes:
+def encoded_front(name: str, line: str, mark: str) -> bytes:
     """What is written instead in a fresh terminal of a remote program that runs; arguments as of `front.attach`."""
-    return _encoded(f"{_source('remote.front')}\nattach({name!r}, {line!r})\n")
+    return _encoded(f"{_first('remote.front')}\nattach({name!r}, {line!r}, {mark!r})\n")
+
+
+def _first(name: str) -> str:
+    """A first module in one namespace with what waits for the program's end."""
+    return _source(TINY) + _source(name).replace(f"from _crl.{TINY} import", "#")
 
 
 def _encoded(first: str, sources: bytes = b"") -> bytes:

@@ -18,7 +18,7 @@ from crl.deadlines import Deadline
 from crl.link.errors import LinkStartError, ProgramGone, PythonNotFound, PythonTooOld
 from crl.link.lane import Lane
 from crl.link.program import encoded_front, encoded_program
-from crl.link.remote import front
+from crl.link.remote import front, tiny
 from crl.link.wire import frames
 from crl.link.wire.session import Session
 
@@ -94,7 +94,9 @@ def start_program(lane: Lane, config: dict[str, object], python: str | None, dea
     messages = session.receive(conversation.take())
     while session.hello is None:
         messages.extend(session.receive(conversation.read()))
-        _check_ended(conversation, token, session.decoder.noise + session.decoder.rest(), [], python)
+        seen = session.decoder.noise + session.decoder.rest()
+        conversation.part(_end_mark(token), seen)
+        _check_ended(conversation, token, seen, [], python)
     return Started(session, session.hello, tuple(messages), _end_mark(token))
 
 
@@ -132,7 +134,7 @@ def attach_program(
     conversation = _Conversation(lane, deadline)
     lane.send_line(start_line(token, interpreters))
     _await_interpreter(conversation, token, None)
-    conversation.write(encoded_front(door, line))
+    conversation.write(encoded_front(door, line, _end_mark(token).decode()))
     decoder = frames.Decoder()
     data = b""
     arrived = conversation.take()
@@ -140,7 +142,9 @@ def attach_program(
         data += arrived
         if any(frame.kind == frames.HELLO and frame.epoch == epoch for frame in decoder.feed(arrived)):
             return Attached(data, _end_mark(token))
-        _check_front(conversation, token, decoder.noise + decoder.rest())
+        seen = decoder.noise + decoder.rest()
+        conversation.part(_end_mark(token), seen)
+        _check_front(conversation, token, seen)
         arrived = conversation.read()
 
 
@@ -208,7 +212,7 @@ class _Conversation:
         self.deadline = deadline
         self.seen = b""
         self.pending = lane.read_pending()
-        self.python: str | None = None
+        self.parted = False
 
     def read(self) -> bytes:
         """The next bytes; raises at the end of the channel or of the time."""
@@ -247,6 +251,12 @@ class _Conversation:
                     view = view[self.channel.write(view) :]
                 except BrokenPipeError:
                     raise self.failure("the terminal was closed", LinkStartError) from None
+
+    def part(self, mark: bytes, seen: bytes) -> None:
+        """When the program has ended, tell what waits for it in the shell that we have nothing more to say."""
+        if not self.parted and tiny.dead(mark) in seen:
+            self.parted = True
+            self.write(tiny.last_line(mark))
 
     def failure(self, message: str, cls: type[LinkStartError], advice: str | None = None) -> LinkStartError:
         """An error with what was seen."""

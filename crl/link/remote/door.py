@@ -90,11 +90,12 @@ class Door(object):
             connection.settimeout(PATIENCE)
             descriptors.append(world.private(self._receive(connection)))
             descriptors.append(world.private(self._receive(connection)))
-            token, epoch, has = _read_line(connection).split()
+            token, epoch, has, mark = _read_line(connection).split()
             connection.settimeout(None)
             if token == self._token:
                 descriptors.append(world.private(os.dup(connection.fileno())))
-                if self.program.adopt(terminal.Terminal(*descriptors), int(epoch), int(has)):
+                tty_in, tty_out, life = descriptors
+                if self.program.adopt(terminal.Terminal(tty_in, tty_out, life, mark), int(epoch), int(has)):
                     descriptors = []
         except (OSError, socket.error, ValueError, ProtocolError):
             # Not one of ours, or it has ended meanwhile: who sent it sees that it is closed.

@@ -13,15 +13,7 @@ from crl.link.wire.errors import ProtocolError
 
 MYPY = False
 if MYPY:
-    from collections import deque
     from collections.abc import Callable
-
-MYPY = False
-if MYPY:
-    from collections import deque
-else:
-    # Its module, not `collections`, which is the largest import of the start.
-    from _collections import deque
 
 NUMBER = struct.Struct(">Q")
 PING_BODY = struct.Struct(">QQ")
