@@ -19,8 +19,8 @@ from crl.link.errors import (
 from crl.link.exceptions import register_exception
 from crl.link.lane import Lane
 from crl.link.link import Link, LinkFacts, Statistics
-from crl.link.processes import ProcessTimeout, RemoteProcess, RunResult
-from crl.link.tunnels import Address, Tunnel, TunnelError
+from crl.link.processes import OutputLine, ProcessAlive, ProcessTimeout, RemoteProcess, RunResult
+from crl.link.tunnels import Address, TcpAddress, Tunnel, TunnelError
 from crl.link.wire.values import Expression
 
 __all__ = [
@@ -37,6 +37,8 @@ __all__ = [
     "LinkFacts",
     "LinkLost",
     "LinkStartError",
+    "OutputLine",
+    "ProcessAlive",
     "ProcessTimeout",
     "ProtocolViolation",
     "PythonNotFound",
@@ -45,6 +47,7 @@ __all__ = [
     "RemoteProcess",
     "RunResult",
     "Statistics",
+    "TcpAddress",
     "Tunnel",
     "TunnelError",
     "ValueNotTransferable",
