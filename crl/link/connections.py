@@ -163,7 +163,8 @@ class Connection:
     def _read(self) -> bool:
         """Read once and send it on; False when there is nothing more to read for now."""
         with self._lock:
-            if self._closed or self._in is None:
+            # Failures are reported before the socket is connected, too; the writing side looks at them.
+            if self._closed or self._opening or self._in is None:
                 return False
             registration = self._in
             room = min(PIECE, self._limit - self._sent)

@@ -18,6 +18,7 @@ if MYPY:
 
 NONCE = "CRL_PROCESS_NONCE"
 KILL_STEP = 0.02
+LOOKS = 5
 SET_CHILD_SUBREAPER = 36
 DEAD = (b"Z", b"X", b"x")
 
@@ -128,7 +129,7 @@ def end_family(family, groups, grace, patience):
         grace: Seconds between the signals.
         patience: Seconds after the last one.
     """
-    alive = family.alive()
+    alive = _gathered(family)
     for signum, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, patience)):
         if not alive:
             return []
@@ -145,6 +146,20 @@ def end_family(family, groups, grace, patience):
             if not alive or now() >= until:
                 break
             time.sleep(KILL_STEP)
+    return alive
+
+
+def _gathered(family):
+    # type: (Family) -> list[int]
+    """Who lives, looked at until it stays the same: a child is easily missed while it is being born.
+
+    Once its parent has got a signal, nothing may lead to it any more.
+    """
+    alive = family.alive()
+    for _ in range(LOOKS):
+        before, alive = alive, family.alive()
+        if alive == before:
+            break
     return alive
 
 

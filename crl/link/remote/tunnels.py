@@ -40,8 +40,8 @@ class Tunnels(object):
     def open(self, number, address, timeout):
         # type: (int, Any, float | None) -> None
         """Connect to an address and join the connection to stream `number`, whose bytes may be under way already."""
-        end = End()
-        stream = streams.Stream(number, end.shut, end.close)
+        end = End(number)
+        stream = end.stream
         with self.pump.lock:
             self.pump.add(stream)
         try:
@@ -90,13 +90,23 @@ class Tunnels(object):
 
 
 class End(object):
-    """The socket of one connection, as its stream needs it."""
+    """The socket of one connection, as its stream needs it.
+
+    Args:
+        number: The stream's.
+    """
 
     socket = None  # type: Any
 
+    def __init__(self, number):
+        # type: (int) -> None
+        self.stream = streams.Stream(number, self.shut, self.close)
+
     def shut(self):
         # type: () -> None
-        """The controller's direction has ended."""
+        """The controller's direction has ended; one that was cut shows no end, but a reset."""
+        if self.stream.cut:
+            return
         try:
             self.socket.shutdown(socket.SHUT_WR)
         except (OSError, socket.error):
@@ -105,7 +115,7 @@ class End(object):
 
     def close(self, stream):
         # type: (streams.Stream) -> None
-        """Both directions are over; one that was cut ends with a reset, so that nobody takes it for a whole one."""
+        """Both directions are over."""
         if stream.cut and self.socket.family != socket.AF_UNIX:
             try:
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -166,9 +176,8 @@ class Listener(object):
             connection.close()
             return
         _prepare(connection)
-        end = End()
-        end.socket = connection
-        stream = streams.Stream(self.numbers.popleft(), end.shut, end.close)
+        end = End(self.numbers.popleft())
+        end.socket, stream = connection, end.stream
         self._pump.add(stream)
         # A message without bytes says that there is a connection: the first to speak may be the other side.
         self._pump.program.post(messages.pack(messages.DATA, stream.number), stream.order)
