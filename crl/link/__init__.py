@@ -5,6 +5,7 @@ folders, `wire` is the protocol for both ends and `remote` is what runs on the t
 """
 
 from crl.link.calls import BASIC_TYPES, Call, Keep, Kept
+from crl.link.detached import Detached, KeptOutput
 from crl.link.errors import (
     CallTimeout,
     LinkError,
@@ -28,9 +29,11 @@ __all__ = [
     "Address",
     "Call",
     "CallTimeout",
+    "Detached",
     "Expression",
     "Keep",
     "Kept",
+    "KeptOutput",
     "Lane",
     "Link",
     "LinkError",

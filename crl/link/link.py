@@ -18,11 +18,12 @@ from typing import Any, Final, TypeVar, overload
 
 from crl.deadlines import Deadline
 from crl.errors import UsageError
-from crl.link import processes, tunnels
+from crl.link import detached, processes, tunnels
 from crl.link._engine import HEARTBEAT, Engine
 from crl.link._output import OutputLog
 from crl.link.calls import Call, Keep, encode_request
 from crl.link.connections import Joined
+from crl.link.detached import Detached
 from crl.link.errors import LinkError, LinkStartError
 from crl.link.lane import Lane
 from crl.link.processes import CommandLine, Environment, RemoteProcess, RunResult, StartOptions
@@ -43,6 +44,7 @@ GRACE: Final = 60.0
 PIECES: Final = {
     "process": ("remote.streams", "remote.ending", "remote.processes"),
     "terminal": ("remote.streams", "remote.ending", "remote.processes", "remote.terminals"),
+    "detached": ("remote.streams", "remote.ending", "remote.processes", "remote.detached"),
     "tunnel": ("remote.streams", "remote.tunnels"),
 }
 _Call = TypeVar("_Call", bound=Call)
@@ -246,10 +248,20 @@ class Link:
         env: Environment | None = None,
         cwd: str | None = None,
         umask: int | None = None,
-    ) -> int:
-        """Start a process that nobody owns, without input and output; returns its process id."""
-        plain = command if isinstance(command, str) else list(command)
-        return int(self.service("process.detach", plain, StartOptions(env, cwd, umask).plain(b"")))
+        spool: int | None = None,
+        keep: float = detached.KEEP,
+    ) -> Detached:
+        """Start a process that nobody owns and that stays when the link ends; it has no input.
+
+        Args:
+            command: As of `run`.
+            env: As of `run`.
+            cwd: As of `run`.
+            umask: As of `run`.
+            spool: How many bytes of its output, the newest ones, are kept for `Detached.read`; None keeps none.
+            keep: For how many seconds they are kept after its end.
+        """
+        return detached.start(self, command, StartOptions(env, cwd, umask, spool=spool), keep)
 
     def connect(self, address: Address, timeout: float = 10.0) -> socket.socket:
         r"""A local socket whose other end is at an address that the target reaches.

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -151,9 +152,9 @@ def test_owned_processes_end_with_the_link_and_detached_ones_stay(make_link: Mak
             assert owned.wait(5) in (-signal.SIGTERM, -signal.SIGKILL)
         with pytest.raises((LinkLost, BrokenPipeError)):
             owned.write(b"x")
-        assert alive(detached)
+        assert alive(detached.pid)
     finally:
-        os.kill(detached, signal.SIGKILL)
+        os.kill(detached.pid, signal.SIGKILL)
 
 
 def test_an_interrupted_run_leaves_nothing(link: Link) -> None:
@@ -318,3 +319,48 @@ def test_a_gigabyte_takes_little_memory(link: Link) -> None:
     assert process.wait(5) == 0
     assert highest < 30_000
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 12_000
+
+
+@every_python
+def test_a_detached_process_is_picked_up_by_a_later_link(make_link: MakeLink, python: str) -> None:
+    first = make_link(python=python)
+    command = f"echo begun; echo said >&2; trap 'echo ended; exit 4' TERM; sleep 320.{MARK} & wait"
+    detached = first.start_detached(command, spool=1000)
+    assert first.close()
+    later = make_link(python=python)
+    assert detached.is_alive(later)
+    assert eventually(lambda: detached.read(later).data == b"begun\nsaid\n")
+    assert detached.read(later, 6).data == b"said\n"
+    assert detached.read(later).status is None
+    assert detached.stop(later, 2.0) == ()
+    assert not detached.is_alive(later)
+    assert sleepers() == []
+    assert eventually(lambda: detached.read(later).status == 4)
+    assert detached.read(later).data == b"begun\nsaid\nended\n"
+    detached.forget(later)
+    assert eventually(lambda: not alive(detached.keeper))
+    with pytest.raises(OSError, match="not kept any more"):
+        detached.read(later)
+    with pytest.raises(FileNotFoundError):
+        later.start_detached(["/no/such/program"], spool=1000)
+
+
+def test_what_is_kept_of_a_detached_process_is_bounded(link: Link) -> None:
+    detached = link.start_detached("i=0; while [ $i -lt 20000 ]; do echo $i; i=$((i+1)); done", spool=5000, keep=600)
+    assert eventually(lambda: detached.read(link).status == 0, 20)
+    kept = detached.read(link)
+    whole = b"".join(b"%d\n" % number for number in range(20000))
+    assert (kept.data, kept.total, kept.end) == (whole[-5000:], len(whole), len(whole))
+    detached.forget(link)
+    assert not detached.send_signal(link, signal.SIGTERM)
+    # Another process of that number is never taken for it.
+    stranger = replace(detached, pid=os.getpid())
+    assert not stranger.is_alive(link)
+    assert stranger.stop(link, 0.1) == ()
+    assert eventually(lambda: not alive(detached.keeper))
+    quiet = link.start_detached(["sleep", f"321.{MARK}"], umask=0o077)
+    with pytest.raises(UsageError, match="not kept"):
+        quiet.read(link)
+    assert quiet.stop(link, 1.0) == ()
+    with pytest.raises(UsageError, match="spool"):
+        link.start_detached("true", spool=0)

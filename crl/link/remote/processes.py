@@ -50,7 +50,7 @@ class Processes(object):
         self.running = {}  # type: dict[int, Running]
         self.terminals = None  # type: Any
         program.at_end.append(self.end_all)
-        for name in ("start", "signal", "resize", "kill", "detach"):
+        for name in ("start", "signal", "resize", "kill"):
             program.calls.services["process." + name] = getattr(self, name)
 
     def start(self, number, command, options, nonce):
@@ -68,7 +68,7 @@ class Processes(object):
         try:
             ends = self._open(options)
             try:
-                running.child = _spawn(_command(command), options, ends, _environment(options.get("env"), nonce))
+                running.child = spawn(command_line(command), options, ends, environment(options.get("env"), nonce))
             except BaseException:
                 ends.close_ours()
                 raise
@@ -90,18 +90,6 @@ class Processes(object):
         if options.get("pty"):
             return self.terminals.Terminal(*options["pty"])  # type: ignore[no-any-return]
         return Pipes(options)
-
-    def detach(self, command, options):
-        # type: (Any, dict[str, Any]) -> int
-        """Start a process that nobody owns: it stays when the link ends."""
-        null = os.open(os.devnull, os.O_RDWR)
-        ends = Ends((null, null, null))
-        try:
-            child = _spawn(_command(command), options, ends, _environment(options.get("env"), None))
-        finally:
-            os.close(null)
-        start_new_thread(child.wait, ())
-        return int(child.pid)
 
     def signal(self, number, signum):
         # type: (int, int) -> bool
@@ -211,7 +199,7 @@ class Pipes(Ends):
         Ends.__init__(self, (input_read, output_write, errors_write), (input_write, output_read, errors_read))
 
 
-def _spawn(argv, options, ends, environment):
+def spawn(argv, options, ends, environment):
     # type: (list[Any], dict[str, Any], Ends, dict[Any, Any]) -> Any
     """Start a program in a session of its own."""
     cwd = options.get("cwd")
@@ -420,7 +408,7 @@ def _native(text):
     return str(text)
 
 
-def _command(command):
+def command_line(command):
     # type: (Any) -> list[Any]
     """An argument list as it is, a text as a line for the shell."""
     if isinstance(command, (str, type(u""))):
@@ -428,7 +416,7 @@ def _command(command):
     return [_native(part) for part in command]
 
 
-def _environment(env, nonce):
+def environment(env, nonce):
     # type: (dict[str, str | None] | None, str | None) -> dict[Any, Any]
     """The environment for a process: ours, with the changes; None removes a variable."""
     merged = dict(os.environ)  # type: dict[Any, Any]
