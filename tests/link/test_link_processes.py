@@ -7,7 +7,7 @@ import resource
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from crl.errors import UsageError
-from crl.link import CallTimeout, Link, LinkLost, ProcessTimeout
+from crl.link import CallTimeout, Detached, Link, LinkLost, ProcessTimeout
 from tests.link.peers import INTERPRETERS, alive, eventually
 
 MakeLink = Callable[..., Link]
@@ -321,11 +321,26 @@ def test_a_gigabyte_takes_little_memory(link: Link) -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 12_000
 
 
+@pytest.fixture
+def detached_end() -> Iterator[list[Detached]]:
+    """What is put in here is gone after the test, also when it fails."""
+    started: list[Detached] = []
+    yield started
+    for one in started:
+        for pid in (one.pid, one.keeper):
+            with suppress(ProcessLookupError):
+                if pid:
+                    os.kill(pid, signal.SIGKILL)
+
+
 @every_python
-def test_a_detached_process_is_picked_up_by_a_later_link(make_link: MakeLink, python: str) -> None:
+def test_a_detached_process_is_picked_up_by_a_later_link(
+    make_link: MakeLink, detached_end: list[Detached], python: str
+) -> None:
     first = make_link(python=python)
     command = f"echo begun; echo said >&2; trap 'echo ended; exit 4' TERM; sleep 320.{MARK} & wait"
     detached = first.start_detached(command, spool=1000)
+    detached_end.append(detached)
     assert first.close()
     later = make_link(python=python)
     assert detached.is_alive(later)
@@ -345,8 +360,9 @@ def test_a_detached_process_is_picked_up_by_a_later_link(make_link: MakeLink, py
         later.start_detached(["/no/such/program"], spool=1000)
 
 
-def test_what_is_kept_of_a_detached_process_is_bounded(link: Link) -> None:
+def test_what_is_kept_of_a_detached_process_is_bounded(link: Link, detached_end: list[Detached]) -> None:
     detached = link.start_detached("i=0; while [ $i -lt 20000 ]; do echo $i; i=$((i+1)); done", spool=5000, keep=600)
+    detached_end.append(detached)
     assert eventually(lambda: detached.read(link).status == 0, 20)
     kept = detached.read(link)
     whole = b"".join(b"%d\n" % number for number in range(20000))

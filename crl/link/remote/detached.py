@@ -197,7 +197,7 @@ class Detached(object):
         return ending.end_family(ending.Family([nonce] if nonce else [], leaders), signal_group, grace, PATIENCE)
 
     def read(self, keeper, born, offset, count):
-        # type: (int, int, int, int) -> tuple[int, bytes, int, int | None]
+        # type: (int, int, int, int) -> tuple[int, bytearray, int, int | None]
         """Where what is kept begins from `offset` on, its bytes, how many were written in all, and its status.
 
         Raises:
@@ -213,7 +213,7 @@ class Detached(object):
             # What was written over while we read is gone: the status is that of this second look, too.
             size, total, over, status = _header(ring)
             lost = max(0, total - size - begin)
-            return begin + min(lost, len(data)), data[lost:], total, status if over else None
+            return begin + min(lost, len(data)), bytearray(data[lost:]), total, status if over else None
         finally:
             os.close(ring)
 

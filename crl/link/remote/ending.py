@@ -142,7 +142,8 @@ def end_family(family, groups, grace, patience):
                 if pid not in told:
                     told.add(pid)
                     send(os.kill, pid, signum)
-            alive = family.alive()
+            # Twice: one that was born while the table was read is in it the next time.
+            alive = family.alive() or family.alive()
             if not alive or now() >= until:
                 break
             time.sleep(KILL_STEP)
