@@ -42,10 +42,13 @@ except (AttributeError, OSError):
     os.unlink(name)
 report = os.dup(1)
 source, sink = os.pipe()
-for descriptor, number in ((made, 9), (report, 8), (source, 7), (sink, 6)):
+# Out of the way first, then each to its place.
+places = ((made, 9), (report, 8), (source, 7), (sink, 6))
+for descriptor, number in [(fcntl.fcntl(d, fcntl.F_DUPFD, 20), n) for d, n in places]:
     os.dup2(descriptor, number)
+    os.close(descriptor)
 for descriptor in (made, report, source, sink):
-    if descriptor not in (6, 7, 8, 9):
+    if not 6 <= descriptor <= 9:
         os.close(descriptor)
 def write(offset, data):
     os.lseek(9, offset, 0)
