@@ -21,11 +21,13 @@ from crl.link.exceptions import register_exception
 from crl.link.lane import Lane
 from crl.link.link import Link, LinkFacts, Statistics
 from crl.link.processes import OutputLine, ProcessAlive, ProcessTimeout, RemoteProcess, RunResult
+from crl.link.tunnels import LIMIT as TUNNEL_LIMIT
 from crl.link.tunnels import Address, TcpAddress, Tunnel, TunnelError
 from crl.link.wire.values import Expression
 
 __all__ = [
     "BASIC_TYPES",
+    "TUNNEL_LIMIT",
     "Address",
     "Call",
     "CallTimeout",

@@ -405,7 +405,7 @@ class TargetLibrary(CrlLibrary):
     # Tunnels
 
     @keyword
-    def open_tunnel(self, address: str, port: int | None = None, *, listen_port: int = 0) -> Tunnel:
+    def open_tunnel(self, address: str, port: int | None = None, *, listen_port: int = 0) -> Tunnel[Any]:
         """Opens a tunnel: what connects to it here comes out at an address that the host reaches.
 
         It is closed with its target. It listens on the loopback address only.

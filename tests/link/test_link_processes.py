@@ -330,7 +330,7 @@ def detached_end() -> Iterator[list[Detached]]:
         for pid in (one.pid, one.keeper):
             with suppress(ProcessLookupError):
                 if pid:
-                    os.kill(pid, signal.SIGKILL)
+                    os.killpg(pid, signal.SIGKILL)
 
 
 @every_python
