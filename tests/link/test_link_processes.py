@@ -380,3 +380,17 @@ def test_what_is_kept_of_a_detached_process_is_bounded(link: Link, detached_end:
     assert quiet.stop(link, 1.0) == ()
     with pytest.raises(UsageError, match="spool"):
         link.start_detached("true", spool=0)
+
+
+def test_a_slim_python_gives_terminals_too_and_says_what_it_cannot(link: Link) -> None:
+    """Debian's python3-minimal has neither `termios` nor `pty` nor `ctypes`."""
+    link.evaluate("__import__('sys').modules.update(termios=None, pty=None, ctypes=None)")
+    with link.start_process("stty size; read x; stty size", pty=(11, 22)) as process:
+        assert process.read_stdout(5) == b"11 22\r\n"
+        assert process.resize(33, 44)
+        process.write(b"\n")
+        assert process.wait(5) == 0
+        assert b"33 44" in b"".join(iter(lambda: process.read_stdout(5), b""))
+    with pytest.raises(OSError, match="needs ctypes"):
+        link.run(["true"], contain=True)
+    assert link.run(["true"]).status == 0
