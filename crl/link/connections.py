@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from crl.link.calls import Call
     from crl.link.link import Link
 
-__all__ = ["Connection", "Joined"]
+__all__ = ["Connection", "Joined", "report"]
 
 READS: Final = 4
 
@@ -264,9 +264,7 @@ class Connection:
 
     def report(self, reason: str) -> None:
         """Log why there is no connection."""
-        # In a thread of its own: what handles log records may be anything, and may wait.
-        text = f"a tunnel with {self._link.host}: {reason}"
-        threading.Thread(target=logger.warning, args=(text,), name="crl-tunnel", daemon=True).start()
+        report(reason, self._link.host)
 
     def refused(self, call: Call) -> None:
         """The target could not connect; called by the reading thread."""
@@ -296,6 +294,12 @@ class Connection:
         self._link.forget_stream(self.number)
         if self._on_close is not None:
             self._on_close(self)
+
+
+def report(reason: str, host: str) -> None:
+    """Log why there is no connection, in a thread of its own: whatever handles log records may wait."""
+    text = f"a tunnel with {host}: {reason}"
+    threading.Thread(target=logger.warning, args=(text,), name="crl-tunnel", daemon=True).start()
 
 
 def _report_refusal(call: Call, host: str) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 from crl.errors import RemoteWorldError, UsageError
 from crl.link._driver import driver
 from crl.link.calls import Call
-from crl.link.connections import Connection
+from crl.link.connections import Connection, report
 from crl.link.errors import LinkError
 from crl.link.wire import messages
 
@@ -197,7 +197,12 @@ class Forward(Tunnel[Listening]):
             sock.close()
             return
         link = self._link
-        connection = link.new_stream(lambda number: Connection(link, number, sock, self._gone))
+        try:
+            connection = link.new_stream(lambda number: Connection(link, number, sock, self._gone))
+        except OSError:
+            # No descriptor is left for it: its peer sees an end, and the tunnel goes on.
+            sock.close()
+            return
         with self._lock:
             self._open.add(connection)
         number = connection.number
@@ -205,10 +210,9 @@ class Forward(Tunnel[Listening]):
             link.submit_watched(
                 lambda link, call: _Opening(link, call, connection), "tunnel.open", number, self.target, CONNECT_TIMEOUT
             )
-        except LinkError:
-            connection.abort()
-        else:
             connection.begin()
+        except (LinkError, OSError):
+            connection.abort()
 
     def _gone(self, connection: Connection) -> None:
         with self._lock:
@@ -275,22 +279,40 @@ class Reverse(Tunnel[Listening]):
 
     def _accepted(self, slot: _Slot, message: bytes) -> bool:
         """The target has a connection: connect here; called by the reading thread."""
-        family, address = self._local
-        sock = socket.socket(family)
         link = self._link
-        connection = Connection(link, slot.number, sock, self._gone)
-        link.replace_stream(slot.number, connection)
         with self._lock:
             self._slots.pop(slot.number, None)
-            self._open.add(connection)
+        try:
+            connection = self._connection(slot.number)
+        except OSError as error:
+            report(f"cannot connect to {self.target!r} here: {error}", link.host)
+            link.forget_stream(slot.number)
+            with suppress(LinkError):  # then there is nothing left to reset
+                link.send(messages.pack(messages.RESET, slot.number), slot.number)
+            self._give_more()
+            return True
+        self._give_more()
+        return connection.take(message)
+
+    def _connection(self, number: int) -> Connection:
+        """A connection on its way to the address here."""
+        family, address = self._local
+        sock = socket.socket(family)
+        try:
+            connection = Connection(self._link, number, sock, self._gone)
+        except BaseException:
+            sock.close()
+            raise
         failed = sock.connect_ex(address)
+        with self._lock:
+            self._open.add(connection)
+        self._link.replace_stream(number, connection)
         if failed in IN_PROGRESS:
             connection.begin(opening=True)
-            self._give_more()
-            return connection.take(message)
-        connection.report(f"cannot connect to {self.target!r} here: {os.strerror(failed)}")
-        connection.reset_both()
-        return True
+        else:
+            connection.report(f"cannot connect here: {os.strerror(failed)}")
+            connection.reset_both()
+        return connection
 
     def _give_more(self) -> None:
         """Let the target accept as many as the limit has room for, a few at a time."""

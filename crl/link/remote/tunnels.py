@@ -20,6 +20,7 @@ if MYPY:
     from typing import Any
 
 CONNECT_TIMEOUT = 10.0
+ACCEPT_PAUSE = 0.2
 BACKLOG = 128
 # Python 2 does not name it; it is the same wherever Linux runs but on a few old machines.
 PEER_CREDENTIALS = getattr(socket, "SO_PEERCRED", 17)
@@ -169,8 +170,11 @@ class Listener(object):
         # type: (int) -> None
         try:
             connection, _ = self._socket.accept()
-        except (OSError, socket.error):
-            # The peer gave up before we looked.
+        except (OSError, socket.error) as error:
+            # The peer gave up before we looked, or no descriptor is left: then it waits until one may be.
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                self._pump.forget(self._socket.fileno())
+                self._pump.later(ACCEPT_PAUSE, self._again)
             return
         if not self._public and not _is_ours(connection):
             connection.close()
@@ -183,6 +187,11 @@ class Listener(object):
         self._pump.program.post(messages.pack(messages.DATA, stream.number), stream.order)
         self._pump.opened(stream, connection.fileno(), connection.fileno())
         self.go_on()
+
+    def _again(self):
+        # type: () -> None
+        if self._watched:
+            self._pump.watch(self._socket.fileno(), self._accept)
 
     def close(self):
         # type: () -> None
