@@ -436,16 +436,13 @@ class Link:
         return call
 
     def load(self, service: str) -> None:
-        """Send the pieces of the program that a service needs, once, all in one round trip."""
-        names = PIECES[service]
-        if self._loaded.issuperset(names):
-            return
-        with self._load_lock:
-            missing = [name for name in names if name not in self._loaded]
-            calls = [self._submit(messages.LOAD, values.encode(piece(name))) for name in missing]
-            for name, call in zip(missing, calls, strict=True):
-                call.result(SERVICE_TIMEOUT)
-                self._loaded.add(name)
+        """Send the pieces of the program that a service needs, once; each needs those before it."""
+        for name in PIECES[service]:
+            if name not in self._loaded:
+                with self._load_lock:
+                    if name not in self._loaded:
+                        self._submit(messages.LOAD, values.encode(piece(name))).result(SERVICE_TIMEOUT)
+                        self._loaded.add(name)
 
     # -- what the target says; in the reading thread ---------------------------------------------------------------
 

@@ -33,13 +33,14 @@ class Entry(object):
         fields: What ``/proc/PID/stat`` says from its state on.
     """
 
-    __slots__ = ("born", "parent", "pid", "session", "state")
+    __slots__ = ("born", "group", "parent", "pid", "session", "state")
 
     def __init__(self, pid, fields):
         # type: (int, list[bytes]) -> None
         self.pid = pid
         self.state = fields[0]
         self.parent = int(fields[1])
+        self.group = int(fields[2])
         self.session = int(fields[3])
         # With the number it names a process for good: numbers are used again.
         self.born = int(fields[19])
@@ -73,6 +74,9 @@ class Family(object):
     Args:
         nonces: What marks their environments.
         leaders: Gives the numbers of those of them that have not been waited for, so that the numbers are theirs.
+
+    Attributes:
+        grouped: Those in the groups of the leaders, when last looked at.
     """
 
     def __init__(self, nonces, leaders):
@@ -80,6 +84,7 @@ class Family(object):
         self._marks = [("%s=%s" % (NONCE, nonce)).encode("ascii") for nonce in nonces]
         self._leaders = leaders
         self._known = {}  # type: dict[int, int]
+        self.grouped = set()  # type: set[int]
 
     def alive(self):
         # type: () -> list[int]
@@ -93,6 +98,7 @@ class Family(object):
                 members.add(entry.pid)
         self._add_descendants(everybody, members)
         members &= set(everybody)
+        self.grouped = {pid for pid in members if everybody[pid].group in leaders}
         self._known = {pid: everybody[pid].born for pid in members}
         return sorted(pid for pid in members if everybody[pid].state not in DEAD)
 
@@ -135,7 +141,8 @@ def end_family(family, groups, grace, patience):
             return []
         groups(signum)
         until = now() + seconds
-        told = set()  # type: set[int]
+        # Once each: what handles a signal is not to run twice.
+        told = set(family.grouped)
         while True:
             # Also those that were born while we looked.
             for pid in alive:

@@ -30,6 +30,8 @@ if MYPY:
 READ_SIZE = 32 * 1024 - 64
 # A grant for each piece would cost as much as the piece: a quarter of the credit at a time keeps the other end going.
 GRANT_STEP = messages.STREAM_CREDIT // 4
+EARLY_KEPT = 64
+FINISHED_KEPT = 4096
 AGAIN = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR)
 # What a terminal says when nobody has it open any more.
 ENDED = errno.EIO
@@ -164,6 +166,9 @@ class Pump(object):
         self.program = program
         self.streams = {}  # type: dict[int, Stream]
         self.lock = allocate_lock()
+        # What overtook the request for its stream: another thread may read on before that is looked at.
+        self._early = {}  # type: dict[int, list[tuple[Callable[[Stream, bytes], None], bytes]]]
+        self._finished = deque(maxlen=FINISHED_KEPT)  # type: deque[int]
         self._watched = {}  # type: dict[int, Callable[[int], object]]
         self._events = {}  # type: dict[int, int]
         self._owners = {}  # type: dict[int, Stream]
@@ -183,8 +188,10 @@ class Pump(object):
 
     def add(self, stream):
         # type: (Stream) -> None
-        """Know a stream whose descriptors are still to come, by `opened`."""
+        """Know a stream whose descriptors are still to come, by `opened`. Under the lock."""
         self.streams[stream.number] = stream
+        for handler, body in self._early.pop(stream.number, ()):
+            handler(stream, body)
 
     def opened(self, stream, source, sink):
         # type: (Stream, int | None, int | None) -> None
@@ -223,6 +230,7 @@ class Pump(object):
         # type: (Stream) -> None
         """Forget a stream that was never opened. Under the lock."""
         self.streams.pop(stream.number, None)
+        self._finished.append(stream.number)
 
     def watch(self, descriptor, handler):
         # type: (int, Callable[[int], object]) -> None
@@ -256,6 +264,8 @@ class Pump(object):
                 stream = self.streams.get(number)
                 if stream is not None:
                     handler(stream, body)
+                elif number not in self._finished and (number in self._early or len(self._early) < EARLY_KEPT):
+                    self._early.setdefault(number, []).append((handler, body))
 
         return handle
 
@@ -421,6 +431,7 @@ class Pump(object):
             stream.on_end()
         if stream.source is None and stream.sink is None:
             del self.streams[stream.number]
+            self._finished.append(stream.number)
             stream.on_over(stream)
 
     def _wait_for(self, stream, descriptor):
