@@ -6,6 +6,7 @@ folders, `wire` is the protocol for both ends and `remote` is what runs on the t
 
 from crl.link._output import OutputEvent
 from crl.link.calls import BASIC_TYPES, Call, Keep, Kept
+from crl.link.detached import Detached, KeptOutput
 from crl.link.errors import (
     CallCancelled,
     CallTimeout,
@@ -22,20 +23,24 @@ from crl.link.errors import (
 from crl.link.exceptions import register_exception
 from crl.link.lane import Lane
 from crl.link.link import Link, LinkFacts, Statistics
-from crl.link.processes import ProcessTimeout, RemoteProcess, RunResult
+from crl.link.processes import OutputLine, ProcessAlive, ProcessTimeout, RemoteProcess, RunResult
 from crl.link.registered import register_type
-from crl.link.tunnels import Address, Tunnel, TunnelError
+from crl.link.tunnels import LIMIT as TUNNEL_LIMIT
+from crl.link.tunnels import Address, TcpAddress, Tunnel, TunnelError
 from crl.link.wire.values import Expression
 
 __all__ = [
     "BASIC_TYPES",
+    "TUNNEL_LIMIT",
     "Address",
     "Call",
     "CallCancelled",
     "CallTimeout",
+    "Detached",
     "Expression",
     "Keep",
     "Kept",
+    "KeptOutput",
     "Lane",
     "Link",
     "LinkError",
@@ -43,6 +48,8 @@ __all__ = [
     "LinkLost",
     "LinkStartError",
     "OutputEvent",
+    "OutputLine",
+    "ProcessAlive",
     "ProcessTimeout",
     "ProgramGone",
     "ProtocolViolation",
@@ -52,6 +59,7 @@ __all__ = [
     "RemoteProcess",
     "RunResult",
     "Statistics",
+    "TcpAddress",
     "Tunnel",
     "TunnelError",
     "ValueNotTransferable",

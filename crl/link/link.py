@@ -14,23 +14,25 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar, overload
 
 from crl.deadlines import Deadline
 from crl.errors import UsageError
-from crl.link import processes, tunnels
+from crl.link import detached, processes, tunnels
 from crl.link._driver import driver
 from crl.link._engine import HEARTBEAT, Engine
 from crl.link._output import OutputEvent, OutputLog
 from crl.link._resume import Recipe, Resumer
 from crl.link.calls import Call, DoorCall, Keep, encode_request
+from crl.link.connections import Joined
+from crl.link.detached import Detached
 from crl.link.errors import LinkError, LinkLost, LinkStartError
 from crl.link.lane import Lane
-from crl.link.processes import CommandLine, Environment, RemoteProcess, RunResult
+from crl.link.processes import CommandLine, Environment, RemoteProcess, RunResult, StartOptions
 from crl.link.program import piece
 from crl.link.startup import Started, start_program
 from crl.link.streams import InputStream, OutputStream
-from crl.link.tunnels import Address, Connection, Tunnel, TunnelError
+from crl.link.tunnels import Address, TcpAddress, Tunnel
 from crl.link.wire import messages, values
 from crl.link.wire.errors import NotTransferable, ProtocolError
 
@@ -45,10 +47,15 @@ GRACE: Final = 60.0
 DOOR_DELAY: Final = 0.03
 DOOR_PIECE: Final = "remote.door"
 PIECES: Final = {
-    "process": ("remote.streams", "remote.processes"),
+    "process": ("remote.streams", "remote.ending", "remote.processes"),
+    "terminal": ("remote.streams", "remote.ending", "remote.processes", "remote.terminals"),
+    "detached": ("remote.streams", "remote.ending", "remote.processes", "remote.detached"),
     "tunnel": ("remote.streams", "remote.tunnels"),
     "cancel": ("remote.cancel",),
 }
+_Call = TypeVar("_Call", bound=Call)
+_Joined = TypeVar("_Joined", bound=Joined)
+_Tunnel = TypeVar("_Tunnel", bound=Tunnel[Any])
 
 
 @dataclass(frozen=True)
@@ -104,10 +111,10 @@ class Link:
         self._prefix = secrets.token_hex(4)
         self._lock = threading.Lock()
         self._calls: dict[int, Call] = {}
-        self._inputs: dict[int, InputStream | Connection] = {}
-        self._outputs: dict[int, OutputStream | Connection] = {}
+        self._inputs: dict[int, InputStream | Joined] = {}
+        self._outputs: dict[int, OutputStream | Joined] = {}
         self._processes: dict[int, RemoteProcess] = {}
-        self._tunnels: list[Tunnel] = []
+        self._tunnels: list[Tunnel[Any]] = []
         self._loaded: set[str] = set()
         self._load_lock = threading.Lock()
         self._output = OutputLog(lane.host)
@@ -157,7 +164,7 @@ class Link:
         """Have the remote program listen for other terminals; runs in the I/O thread, which waits for nothing."""
         if self.engine.lost is None and not self._closing:
             with suppress(LinkError):  # lost meanwhile
-                self._submit(messages.LOAD, values.encode(piece(DOOR_PIECE)), DoorCall)
+                self._submit_as(DoorCall, messages.LOAD, values.encode(piece(DOOR_PIECE)))
                 self._door_asked = True
 
     def door_opened(self, refusal: str | None) -> None:
@@ -232,8 +239,12 @@ class Link:
 
     def submit_service(self, name: str, *args: Any) -> Call:
         """Ask a service of the remote program without waiting for the answer."""
-        self._load(name.partition(".")[0])
+        self.load(name.partition(".")[0])
         return self._submit(messages.CALL, encode_request(messages.SERVICE, name, args, keep=None))
+
+    def submit_watched(self, make: Callable[[Link, int], _Call], name: str, *args: Any) -> _Call:
+        """Ask a service whose answer is looked at when it arrives: `make` makes the call."""
+        return self._submit_as(make, messages.CALL, encode_request(messages.SERVICE, name, args, keep=None))
 
     def abandon(self, call: Call) -> None:
         """Drop a call that nobody waits for."""
@@ -253,8 +264,11 @@ class Link:
         cwd: str | None = None,
         stdin: bytes = b"",
         timeout: float | None = None,
+        umask: int | None = None,
+        merge: bool = False,
+        contain: bool = False,
     ) -> RunResult:
-        """Run a command on the target to its end.
+        """Run a command on the target to its end, in one round trip.
 
         Args:
             command: An argument list, or a text for ``/bin/sh -c``.
@@ -262,44 +276,53 @@ class Link:
             cwd: Directory to run in.
             stdin: What it reads.
             timeout: Seconds; None waits for ever.
+            umask: As of `StartOptions`.
+            merge: As of `StartOptions`.
+            contain: As of `StartOptions`.
 
         Raises:
             ProcessTimeout: It took too long and was killed, with all its children.
             OSError: It could not be started, as `subprocess.Popen` would say on the target.
         """
-        process = self.start_process(command, env=env, cwd=cwd)
-        return processes.run_to_end(process, stdin, timeout)
+        options = StartOptions(env, cwd, umask, merge=merge, contain=contain)
+        return processes.run_to_end(self, command, options, stdin, timeout)
 
     def start_process(
-        self, command: CommandLine, *, env: Environment | None = None, cwd: str | None = None
+        self,
+        command: CommandLine,
+        *,
+        env: Environment | None = None,
+        cwd: str | None = None,
+        umask: int | None = None,
+        merge: bool = False,
+        pty: tuple[int, int] | None = None,
+        spool: int | None = None,
+        contain: bool = False,
     ) -> RemoteProcess:
-        """Start a process that the link owns; arguments as in `run`."""
-        self._load("process")
-        nonce = processes.new_nonce()
-        with self._lock:
-            number = self._last_number + 1
-            self._last_number += 3
-            # Known before it is started: its output may come before the answer.
-            process = RemoteProcess(self, number, 0, nonce)
-            self._processes[number] = process
-            self._outputs[number] = process.stdin
-            self._inputs[number + 1], self._inputs[number + 2] = process.stdout, process.stderr
-        plain = command if isinstance(command, str) else list(command)
-        try:
-            process.pid = int(
-                self.service("process.start", number, plain, None if env is None else dict(env), cwd, nonce)
-            )
-        except BaseException:
-            self._forget_process(number)
-            raise
-        return process
+        """Start a process that the link owns; arguments as in `run` and of `StartOptions`."""
+        return processes.start(self, command, StartOptions(env, cwd, umask, merge, pty, spool, contain))
 
     def start_detached(
-        self, command: CommandLine, *, env: Environment | None = None, cwd: str | None = None
-    ) -> int:
-        """Start a process that nobody owns, without input and output; returns its process id."""
-        plain = command if isinstance(command, str) else list(command)
-        return int(self.service("process.detach", plain, None if env is None else dict(env), cwd))
+        self,
+        command: CommandLine,
+        *,
+        env: Environment | None = None,
+        cwd: str | None = None,
+        umask: int | None = None,
+        spool: int | None = None,
+        keep: float = detached.KEEP,
+    ) -> Detached:
+        """Start a process that nobody owns and that stays when the link ends; it has no input.
+
+        Args:
+            command: As of `run`.
+            env: As of `run`.
+            cwd: As of `run`.
+            umask: As of `run`.
+            spool: How many bytes of its output, the newest ones, are kept for `Detached.read`; None keeps none.
+            keep: For how many seconds they are kept after its end.
+        """
+        return detached.start(self, command, StartOptions(env, cwd, umask, spool=spool), keep)
 
     def connect(self, address: Address, timeout: float = 10.0) -> socket.socket:
         r"""A local socket whose other end is at an address that the target reaches.
@@ -322,33 +345,79 @@ class Link:
 
     def join(self, address: Address, sock: socket.socket, timeout: float) -> None:
         """Join a local socket, which becomes the link's, to an address that the target reaches."""
-        address = tunnels.plain_address(address)
-        self._load("tunnel")
-        with self._lock:
-            number = self._last_number = self._last_number + 1
-            connection = Connection(self, number, sock)
-            self._inputs[number] = self._outputs[number] = connection
-            self.engine.busy_streams += 1
-        try:
-            self.service("tunnel.connect", number, address, timeout, timeout=timeout + 5.0)
-        except BaseException as error:
-            connection.close()
-            if isinstance(error, OSError) and not isinstance(error, LinkError):
-                raise TunnelError(f"cannot connect to {address!r}: {error}", host=self.host, doing="tunnel") from error
-            raise
-        connection.begin()
+        tunnels.join(self, tunnels.plain_address(address), sock, timeout)
 
-    def forward(self, address: Address, listen: Address = ("127.0.0.1", 0)) -> Tunnel:
+    @overload
+    def forward(
+        self, address: Address, listen: TcpAddress = ..., *, public: bool = ..., limit: int = ...
+    ) -> Tunnel[TcpAddress]: ...
+
+    @overload
+    def forward(self, address: Address, listen: str, *, public: bool = ..., limit: int = ...) -> Tunnel[str]: ...
+
+    @overload
+    def forward(
+        self, address: Address, listen: Address, *, public: bool = ..., limit: int = ...
+    ) -> Tunnel[Address]: ...
+
+    def forward(
+        self,
+        address: Address,
+        listen: Any = ("127.0.0.1", 0),
+        *,
+        public: bool = False,
+        limit: int = tunnels.LIMIT,
+    ) -> Tunnel[Any]:
         """Listen here and let every connection come out at an address that the target reaches.
 
         Args:
             address: Where the target connects to; see `connect`.
             listen: Where to listen: a loopback address, port 0 for any, or a path for a unix socket of mode 0600.
+            public: Whether others may connect: an address that is not a loopback one, and other users to a unix socket.
+            limit: How many connections may be open at once; more wait until one ends.
         """
         self.engine.check()
-        tunnel = Tunnel(self, tunnels.plain_address(address), tunnels.listen(listen))
+        address, listen = tunnels.plain_address(address), tunnels.plain_address(listen)
+        self.load("tunnel")
+        return self._known(tunnels.Forward(self, address, listen, public=public, limit=limit))
+
+    @overload
+    def reverse(
+        self, listen: TcpAddress, address: Address, *, public: bool = ..., limit: int = ...
+    ) -> Tunnel[TcpAddress]: ...
+
+    @overload
+    def reverse(self, listen: str, address: Address, *, public: bool = ..., limit: int = ...) -> Tunnel[str]: ...
+
+    @overload
+    def reverse(
+        self, listen: Address, address: Address, *, public: bool = ..., limit: int = ...
+    ) -> Tunnel[Address]: ...
+
+    def reverse(
+        self, listen: Any, address: Address, *, public: bool = False, limit: int = tunnels.LIMIT
+    ) -> Tunnel[Any]:
+        """Have the target listen and let every connection come out at an address that this machine reaches.
+
+        Args:
+            listen: Where the target listens; as of `forward`.
+            address: Where this machine connects to; see `connect`.
+            public: As of `forward`.
+            limit: As of `forward`.
+
+        Raises:
+            TunnelError: The target cannot listen there.
+        """
+        address, listen = tunnels.plain_address(address), tunnels.plain_address(listen)
+        return self._known(tunnels.Reverse(self, listen, address, public=public, limit=limit))
+
+    def _known(self, tunnel: _Tunnel) -> _Tunnel:
         with self._lock:
             self._tunnels.append(tunnel)
+        if self.engine.lost is not None:
+            # Meanwhile: nobody else would close it.
+            tunnel.close()
+            self.engine.check()
         return tunnel
 
     # -- output ----------------------------------------------------------------------------------------------------
@@ -382,6 +451,30 @@ class Link:
         with suppress(LinkError):  # a lost link needs no credit
             self.send(messages.pack(messages.CREDIT_TO, number, messages.CREDIT.pack(limit)))
 
+    def new_process(self, make: Callable[[int], RemoteProcess]) -> RemoteProcess:
+        """Know a process and its streams, which `make` makes of its number."""
+        with self._lock:
+            number = self._last_number + 1
+            self._last_number += 3
+            process = self._processes[number] = make(number)
+            self._outputs[number] = process.stdin
+            self._inputs[number + 1], self._inputs[number + 2] = process.stdout, process.stderr
+        return process
+
+    def new_stream(self, make: Callable[[int], _Joined]) -> _Joined:
+        """Know a connection, which `make` makes of the stream's number; the target is read for it from now on."""
+        with self._lock:
+            number = self._last_number = self._last_number + 1
+            joined = make(number)
+            self._inputs[number] = self._outputs[number] = joined
+            self.engine.busy_streams += 1
+        return joined
+
+    def replace_stream(self, number: int, joined: Joined) -> None:
+        """Another one is joined to a stream from now on."""
+        with self._lock:
+            self._inputs[number] = self._outputs[number] = joined
+
     def forget_stream(self, number: int) -> None:
         """A connection is over."""
         with self._lock:
@@ -389,20 +482,24 @@ class Link:
             if self._inputs.pop(number, None) is not None:
                 self.engine.busy_streams -= 1
 
-    def forget_tunnel(self, tunnel: Tunnel) -> None:
+    def forget_tunnel(self, tunnel: Tunnel[Any]) -> None:
         """A tunnel has stopped listening."""
         with self._lock:
             if tunnel in self._tunnels:
                 self._tunnels.remove(tunnel)
 
-    def _forget_process(self, number: int) -> None:
+    def forget_process(self, number: int) -> None:
+        """Nothing of a process can arrive any more."""
         with self._lock:
             self._processes.pop(number, None)
             self._outputs.pop(number, None)
             self._inputs.pop(number + 1, None)
             self._inputs.pop(number + 2, None)
 
-    def _submit(self, kind: int, body: bytes, make: type[Call] = Call) -> Call:
+    def _submit(self, kind: int, body: bytes) -> Call:
+        return self._submit_as(Call, kind, body)
+
+    def _submit_as(self, make: Callable[[Link, int], _Call], kind: int, body: bytes) -> _Call:
         with self._lock:
             number = self._last_number = self._last_number + 1
             self.statistics.requests += kind == messages.CALL
@@ -419,8 +516,8 @@ class Link:
             raise
         return call
 
-    def _load(self, service: str) -> None:
-        """Send the pieces of the program that a service needs, once."""
+    def load(self, service: str) -> None:
+        """Send the pieces of the program that a service needs, once; each needs those before it."""
         for name in PIECES[service]:
             if name not in self._loaded:
                 with self._load_lock:
@@ -454,22 +551,35 @@ class Link:
         if kind == messages.DATA:
             return source is None or source.take(message)
         if kind == messages.CREDIT_TO:
-            if len(body) != messages.CREDIT.size:
-                return False
-            if sink is not None:
-                sink.allow(messages.CREDIT.unpack(body)[0])
-        elif kind == messages.END:
+            return self._on_credit(sink, body)
+        if kind == messages.END:
             if source is not None:
                 source.end()
         elif kind == messages.RESET:
             for side in (source, sink):
                 if side is not None:
                     side.reset()
+        elif kind == messages.GAP:
+            return self._on_gap(source, message, body)
         elif kind == messages.EXIT:
             return self._on_exit(number, body)
         else:
             return False
         return True
+
+    def _on_credit(self, sink: OutputStream | Joined | None, body: bytes) -> bool:
+        if len(body) != messages.CREDIT.size:
+            return False
+        if sink is not None:
+            sink.allow(messages.CREDIT.unpack(body)[0])
+        return True
+
+    def _on_gap(self, source: InputStream | Joined | None, message: bytes, body: bytes) -> bool:
+        if len(body) != messages.CREDIT.size:
+            return False
+        if isinstance(source, InputStream):
+            source.skipped(message, messages.CREDIT.unpack(body)[0])
+        return source is None or isinstance(source, InputStream)
 
     def _on_exit(self, number: int, body: bytes) -> bool:
         if len(body) != messages.EXIT_BODY.size:
@@ -477,7 +587,6 @@ class Link:
         process = self._processes.get(number)
         if process is not None:
             process.exited(*messages.EXIT_BODY.unpack(body))
-            self._forget_process(number)
         return True
 
     def _on_lost(self, reason: LinkError) -> None:
@@ -488,7 +597,7 @@ class Link:
             self._outputs = {}
             open_tunnels = list(self._tunnels)
         for tunnel in open_tunnels:
-            tunnel.close()
+            tunnel.close(wait=False)
         for call in calls.values():
             call.answer(reason)
         for process in running.values():
@@ -521,7 +630,7 @@ class Link:
             self.engine.prepare_to_close()
         if first and self.engine.lost is None:
             for tunnel in list(self._tunnels):
-                tunnel.close()
+                tunnel.close(wait=False)
             with suppress(LinkError):  # lost meanwhile: then there is nobody to tell
                 self.send(messages.pack(messages.CLOSE, 0))
         self.engine.close(deadline)

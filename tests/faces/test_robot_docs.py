@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 KEYWORDS = {
     "TargetLibrary": [
-        "Call Remote Function", "Close All Targets", "Close Target", "Get Remote Value", "Get Target Facts",
-        "Open Target", "Open Tunnel", "Reboot Target", "Run Command", "Start Process", "Stop Process", "Switch Target",
-        "Wait For Process", "Wait Until Target Is Up",
+        "Call Remote Function", "Close All Targets", "Close Target", "Find Detached Process", "Get Remote Value",
+        "Get Target Facts", "Open Reverse Tunnel", "Open Target", "Open Tunnel", "Reboot Target", "Run Command",
+        "Send Signal To Process", "Start Detached Process", "Start Process", "Stop Process", "Switch Target",
+        "Wait For Process", "Wait Until Target Is Up", "Write To Process",
     ],
     "X2GoLibrary": [
         "Get Session State", "Get Windows", "List Sessions", "Resume Session", "Start Application Session",

@@ -35,6 +35,7 @@ DATA = 32  # bytes
 END = 33  # nothing follows in this direction
 CREDIT_TO = 34  # how many bytes may be sent in all, since the beginning: a repeated one changes nothing
 RESET = 35  # both directions are over
+GAP = 36  # how many bytes were not kept before what follows; from the target only
 
 # How many bytes of a stream may be under way before the receiver has used some.
 STREAM_CREDIT = 512 * 1024
