@@ -11,7 +11,7 @@ import itertools
 import secrets
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -23,6 +23,8 @@ from crl.link._engine import HEARTBEAT, Engine
 from crl.link._output import OutputLog
 from crl.link.calls import Call, Keep, encode_request
 from crl.link.errors import LinkError, LinkStartError
+from crl.link.files import Files
+from crl.link.files_stream import FileStream
 from crl.link.lane import Lane
 from crl.link.processes import CommandLine, Environment, RemoteProcess, RunResult
 from crl.link.program import piece
@@ -42,6 +44,14 @@ GRACE: Final = 60.0
 PIECES: Final = {
     "process": ("remote.streams", "remote.processes"),
     "tunnel": ("remote.streams", "remote.tunnels"),
+    "file": (
+        "remote.streams",
+        "wire.entries",
+        "remote.files_folder",
+        "remote.files_read",
+        "remote.files_write",
+        "remote.files",
+    ),
 }
 
 
@@ -74,7 +84,11 @@ class Statistics:
 
 
 class Link:
-    """A running link; make one with `Link.start`."""
+    """A running link; make one with `Link.start`.
+
+    Attributes:
+        files: The files of the target.
+    """
 
     def __init__(self, lane: Lane, started: Started, facts: LinkFacts) -> None:
         self.host = lane.host
@@ -86,13 +100,14 @@ class Link:
         self._prefix = secrets.token_hex(4)
         self._lock = threading.Lock()
         self._calls: dict[int, Call] = {}
-        self._inputs: dict[int, InputStream | Connection] = {}
-        self._outputs: dict[int, OutputStream | Connection] = {}
+        self._inputs: dict[int, InputStream | Connection | FileStream] = {}
+        self._outputs: dict[int, OutputStream | Connection | FileStream] = {}
         self._processes: dict[int, RemoteProcess] = {}
         self._tunnels: list[Tunnel] = []
         self._loaded: set[str] = set()
         self._load_lock = threading.Lock()
         self._output = OutputLog(lane.host)
+        self.files = Files(self)
         self._closing = self._given_back = False
         self.engine = Engine(
             lane.channel, started.session, lane.host, started.end_mark, self._on_message, self._on_lost
@@ -171,7 +186,7 @@ class Link:
 
     def submit_service(self, name: str, *args: Any) -> Call:
         """Ask a service of the remote program without waiting for the answer."""
-        self._load(name.partition(".")[0])
+        self.load(name.partition(".")[0])
         return self._submit(messages.CALL, encode_request(messages.SERVICE, name, args, keep=None))
 
     def abandon(self, call: Call) -> None:
@@ -213,7 +228,7 @@ class Link:
         self, command: CommandLine, *, env: Environment | None = None, cwd: str | None = None
     ) -> RemoteProcess:
         """Start a process that the link owns; arguments as in `run`."""
-        self._load("process")
+        self.load("process")
         nonce = processes.new_nonce()
         with self._lock:
             number = self._last_number + 1
@@ -262,7 +277,7 @@ class Link:
     def join(self, address: Address, sock: socket.socket, timeout: float) -> None:
         """Join a local socket, which becomes the link's, to an address that the target reaches."""
         address = tunnels.plain_address(address)
-        self._load("tunnel")
+        self.load("tunnel")
         with self._lock:
             number = self._last_number = self._last_number + 1
             connection = Connection(self, number, sock)
@@ -301,8 +316,17 @@ class Link:
         with suppress(LinkError):  # a lost link needs no credit
             self.send(messages.pack(messages.CREDIT_TO, number, messages.CREDIT.pack(limit)))
 
+    def open_stream(self, make: Callable[[int], FileStream]) -> FileStream:
+        """Begin a stream of records; `make` gets its number."""
+        with self._lock:
+            number = self._last_number = self._last_number + 1
+            stream = make(number)
+            self._inputs[number] = self._outputs[number] = stream
+            self.engine.busy_streams += 1
+        return stream
+
     def forget_stream(self, number: int) -> None:
-        """A connection is over."""
+        """A connection, or a stream of records, is over."""
         with self._lock:
             self._outputs.pop(number, None)
             if self._inputs.pop(number, None) is not None:
@@ -338,7 +362,7 @@ class Link:
             raise
         return call
 
-    def _load(self, service: str) -> None:
+    def load(self, service: str) -> None:
         """Send the pieces of the program that a service needs, once."""
         for name in PIECES[service]:
             if name not in self._loaded:
