@@ -328,7 +328,7 @@ class Files:
 
     def _ask(self, service: str, path: str, *args: Any, doing: str, timeout: float | None) -> Any:
         try:
-            return self.link.service(service, path, *args, timeout=timeout)
+            return self.link.service(service, files_folder.as_bytes(path), *args, timeout=timeout)
         except CrlError:
             raise
         except OSError as error:
@@ -379,7 +379,7 @@ def _checked(options: TransferOptions) -> dict[str, Any]:
         raise UsageError(f"links cannot be {plain['links']!r}", advice=f"give one of {', '.join(LINKS)}")
     for name in ("include", "exclude"):
         given = plain.get(name) or ()
-        plain[name] = [given] if isinstance(given, str) else list(given)
+        plain[name] = [files_folder.as_bytes(one) for one in ([given] if isinstance(given, str) else given)]
     return plain
 
 

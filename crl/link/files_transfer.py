@@ -133,7 +133,8 @@ class FileTransfer:
         self._link.load("file")
         stream = self._link.open_stream(lambda number: FileStream(self._link, number, self._timeout))
         self._stream = stream
-        self._link.submit_service(service, stream.number, CREDIT, path, {**options, "digest": self._digest})
+        plain = files_folder.as_bytes(path)
+        self._link.submit_service(service, stream.number, CREDIT, plain, {**options, "digest": self._digest})
         return stream
 
     def give_up(self, wait: bool) -> None:
