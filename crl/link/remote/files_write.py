@@ -310,7 +310,7 @@ class TreeWriter(object):
     def _make_link(self, level, entry):
         # type: (Level, entries.Entry) -> None
         name, folder = entry.name, level.folder
-        if not self.options.get("outward") and _leads_out(level.path, entry.link):
+        if not self.options.get("outward") and leads_out(level.path, entry.link):
             raise files_folder.refusal(errno.EXDEV, folder.join(name))
         info = folder.look(name)
         self._check_node(level, info)
@@ -537,7 +537,7 @@ def _kept_name(name):
     return PART_START + str(digest.hexdigest())[:16].encode("ascii") + PART_END
 
 
-def _leads_out(path, link):
+def leads_out(path, link):
     # type: (bytes, bytes) -> bool
     """Whether a link in the folder `path` leads out of the tree, by its text."""
     if link.startswith(b"/"):
