@@ -1,7 +1,7 @@
 """The link: one connection to one Python on a target, over any terminal that a shell can open.
 
-`Link.start` takes a lane from the shells and gives calls, processes, files and tunnels; it knows no shell and no SSH. Of its
-folders, `wire` is the protocol for both ends and `remote` is what runs on the target.
+`Link.start` takes a lane from the shells and gives calls, processes, files and tunnels; it knows no shell and no SSH.
+Of its folders, `wire` is the protocol for both ends and `remote` is what runs on the target.
 """
 
 from crl.link.calls import BASIC_TYPES, Call, Keep, Kept

@@ -24,6 +24,12 @@ SIZE = 24_000_000
 MIB = 1024 * 1024
 
 
+@pytest.fixture(autouse=True)
+def told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Progress comes with each piece, so that a test can break a transfer in its middle."""
+    monkeypatch.setattr("crl.link.files_transfer.PROGRESS_INTERVAL", 0.0)
+
+
 def resident(pid: str, name: str = "VmHWM") -> int:
     """The largest resident memory of a process so far, or another line of its status, in bytes."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
@@ -197,10 +203,11 @@ def test_memory_does_not_grow_with_the_file(
     link.files.push(__file__, f"{tmp_path}/warm")
     link.files.pull(f"{tmp_path}/warm", tmp_path / "cold")
     grown = []
-    for move in (
+    moves: list[Callable[[], object]] = [
         lambda: link.files.push(source, f"{tmp_path}/there"),
         lambda: link.files.pull(f"{tmp_path}/there", tmp_path / "back"),
-    ):
+    ]
+    for move in moves:
         both = ("self", str(link.facts.pid))
         for pid in both:
             # From now on the peak is that of this transfer.
