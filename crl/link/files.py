@@ -176,6 +176,8 @@ class Files:
             same = self._same(plain, lambda: self._snapshot(destination, timeout))
             stream = job.begin("file.push", destination, _for_writer(plain, to_target=True))
             have = job.what_is_there(stream) if plain.get("resume") else None
+            if os.path.isfile(local):
+                job.expect(os.path.getsize(local) - (have[0] if have else 0))
             how = {**plain, "digest": self.digest_name(), "have": have, "same": same}
             reader = files_read.TreeReader(files_read.Out(job.counted(stream)), how)
             job.send_records(stream, lambda: reader.send(os.fsencode(local)), local=True)
@@ -197,7 +199,7 @@ class Files:
         plain = _checked(options)
         local = _inside(os.fspath(destination), source)
         with self._job(f"pulling {source} to {local}", source, local, timeout, progress) as job:
-            same = self._same(plain, lambda: files_folder.snapshot(os.fsencode(local)))
+            same = self._same(plain, lambda: job.locally(lambda: files_folder.snapshot(os.fsencode(local))))
             how = {**_for_writer(plain, to_target=False), "digest": self.digest_name()}
             writer = files_write.TreeWriter(os.fsencode(local), how)
             have = job.locally(writer.have) if plain.get("resume") else None

@@ -40,7 +40,7 @@ REASONS = {
     0: "it is neither a file nor a folder nor a link",
     errno.EBADMSG: "it did not arrive as it was sent: the checksums differ",
     errno.ESTALE: "it changed while it was read",
-    errno.EEXIST: "something of this transfer stands there already: names that differ in case only are one here",
+    errno.ENOTUNIQ: "another member of the tree stands there: names that differ in case only are one here",
     errno.EXDEV: "the link leads out of the tree",
     errno.EISDIR: "there is a folder where a file is expected",
     errno.ENOTDIR: "there is something else where a folder is expected",
@@ -160,7 +160,7 @@ class Progress:
     """How far a transfer is.
 
     Attributes:
-        done: Bytes of content so far.
+        done: Bytes so far; of a tree with what is told of its members.
         total: Bytes in all; None where that is not known, as for a tree.
         name: What is being transferred.
     """

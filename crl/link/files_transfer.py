@@ -67,6 +67,7 @@ class MemorySink:
     def __init__(self, limit: int, digest: str, changing: bool) -> None:
         self.finished = False
         self.data = io.BytesIO()
+        self._closed = False
         self._limit = limit
         self._changing = changing
         self._digest = files_folder.new_digest(digest)
@@ -90,7 +91,8 @@ class MemorySink:
                 raise OSError(errno.EBADMSG, "")
             if body[:1] != b"\0" and not self._changing:
                 raise OSError(errno.ESTALE, "")
-        elif kind == entries.FINISH:
+            self._closed = True
+        elif kind == entries.FINISH and self._closed:
             self.finished = True
         else:
             raise ProtocolError(f"a record of kind {kind} for a single file")
@@ -123,6 +125,7 @@ class FileTransfer:
         self._told = 0.0
         self._done = 0
         self._total: int | None = None
+        self._expects_root = True
         self._stream: FileStream | None = None
         self._over = False
         self._parser = entries.Parser()
@@ -148,6 +151,10 @@ class FileTransfer:
             self._link.forget_stream(self._stream.number)
 
     # -- towards the target ------------------------------------------------------------------------------------------
+
+    def expect(self, total: int) -> None:
+        """How many bytes there are going to be."""
+        self._total = total
 
     def counted(self, stream: FileStream) -> Callable[[list[bytes]], None]:
         """A way to send that tells of progress."""
@@ -237,6 +244,11 @@ class FileTransfer:
             raise self._local_failure(error) from error
         if kind == entries.DATA:
             self._tell(len(body))
+        elif kind == entries.ENTRY and self._expects_root:
+            self._expects_root = False
+            entry = entries.decode_entry(body)
+            if entry.kind == entries.FILE:
+                self.expect(entry.size - entry.offset)
 
     def hand_on(self, stream: FileStream, send: Callable[[list[bytes]], None]) -> None:
         """Give the records of a tree to somebody else."""
@@ -333,7 +345,8 @@ class FileTransfer:
         now = time.monotonic()
         if last or now - self._told >= PROGRESS_INTERVAL:
             self._told = now
-            self._progress(Progress(self._done, self._total, self._source or self._destination or ""))
+            done = self._done if self._total is None else min(self._done, self._total)
+            self._progress(Progress(done, self._total, self._source or self._destination or ""))
 
 
 @contextmanager

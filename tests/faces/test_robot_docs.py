@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 KEYWORDS = {
     "TargetLibrary": [
         "Call Remote Function", "Close All Targets", "Close Target", "Get Remote File", "Get Remote File Info",
-        "Get Remote Value", "Get Target Facts", "List Remote Folder", "Make Remote Folder", "Open Target", "Open Tunnel",
-        "Pull Files", "Push Files", "Reboot Target", "Remove Remote File", "Run Command", "Start Process", "Stop Process",
-        "Switch Target", "Wait For Process", "Wait Until Target Is Up", "Write Remote File",
+        "Get Remote Value", "Get Target Facts", "List Remote Folder", "Make Remote Folder", "Open Target",
+        "Open Tunnel", "Pull Files", "Push Files", "Reboot Target", "Remove Remote File", "Run Command",
+        "Start Process", "Stop Process", "Switch Target", "Wait For Process", "Wait Until Target Is Up",
+        "Write Remote File",
     ],
     "X2GoLibrary": [
         "Get Session State", "Get Windows", "List Sessions", "Resume Session", "Start Application Session",

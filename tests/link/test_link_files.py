@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import pickle
 import stat
 import threading
 import time
@@ -164,9 +165,11 @@ def test_errors_name_both_paths_and_leave_the_old_file(link: Link, tmp_path: Pat
     error = fails(lambda: files.push(tmp_path / "local", f"{tmp_path}/folder"), errno.EISDIR)
     assert "slash" in str(error)
     fails(lambda: files.pull(str(old), tmp_path / "folder"), errno.EISDIR)
-    fails(lambda: files.push(tmp_path / "folder", str(old)), errno.EEXIST)
-    fails(lambda: files.pull(f"{tmp_path}/folder", old), errno.EEXIST)
-    fails(lambda: files.push(tmp_path / "local", f"{old}/below"), errno.EEXIST)
+    fails(lambda: files.push(tmp_path / "folder", str(old)), errno.ENOTDIR)
+    fails(lambda: files.pull(f"{tmp_path}/folder", old), errno.ENOTDIR)
+    error = fails(lambda: files.push(tmp_path / "local", f"{old}/below"), errno.ENOTDIR)
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+    assert pickle.loads(pickle.dumps(error)).errno == errno.ENOTDIR
     fails(lambda: files.read(f"{tmp_path}/folder"), errno.EISDIR)
     fails(lambda: files.read(str(old), limit=2), errno.EFBIG)
     fails(lambda: files.read("/dev/null"), errno.EINVAL)
@@ -292,18 +295,18 @@ def test_a_file_that_changes_is_refused_or_taken_as_asked(link: Link, tmp_path: 
 
 def test_progress_is_told_in_the_calling_thread(link: Link, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(bytes(5_000_000))
-    told: list[tuple[int, threading.Thread]] = []
+    told: list[tuple[int, int | None, threading.Thread]] = []
 
     def progress(now: Progress) -> None:
         # Whatever it does, calls too: no lock is held.
         assert link.evaluate("1", timeout=5) == 1
-        told.append((now.done, threading.current_thread()))
+        told.append((now.done, now.total, threading.current_thread()))
 
     link.files.push(tmp_path / "file", f"{tmp_path}/a", progress=progress)
-    assert told[-1][0] >= 5_000_000
+    assert told[-1][:2] == (5_000_000, 5_000_000)
     link.files.pull(f"{tmp_path}/a", tmp_path / "b", progress=progress)
-    assert told[-1][0] == 5_000_000
-    assert {thread for _, thread in told} == {threading.current_thread()}
+    assert told[-1][:2] == (5_000_000, 5_000_000)
+    assert {thread for *_, thread in told} == {threading.current_thread()}
 
 
 def test_an_error_in_progress_stops_the_transfer_and_leaves_nothing(link: Link, tmp_path: Path) -> None:

@@ -171,7 +171,9 @@ class Files(object):
             pass
         finally:
             self.transfers.pop(transfer.number, None)
-            transfer.end()
+            # At the link's end the controller is to hear of that, not of a transfer that was given up.
+            if not transfer.lost:
+                transfer.end()
 
     def _receive(self, transfer, path, options):
         # type: (Transfer, bytes, dict[str, Any]) -> None

@@ -201,8 +201,10 @@ def make_folders(path):
         if error.errno == errno.ENOENT and split(path)[0] != path:
             make_folders(split(path)[0])
             make_folders(path)
-        elif error.errno != errno.EEXIST or not os.path.isdir(path):
+        elif error.errno != errno.EEXIST:
             raise
+        elif not os.path.isdir(path):
+            raise refusal(errno.ENOTDIR, path)
 
 
 class Patterns(object):

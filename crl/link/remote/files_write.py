@@ -336,7 +336,7 @@ class TreeWriter(object):
         # type: (Level, os.stat_result | None) -> None
         """Two names that are one here: the folder tells no case, or takes letters for the same."""
         if info is not None and (info.st_dev, info.st_ino) in level.nodes:
-            raise files_folder.refusal(errno.EEXIST, level.folder.path)
+            raise files_folder.refusal(errno.ENOTUNIQ, level.folder.path)
 
     # -- files -------------------------------------------------------------------------------------------------------
 
@@ -355,37 +355,47 @@ class TreeWriter(object):
                 raise files_folder.refusal(errno.EISDIR, folder.join(name))
         digest = files_folder.new_digest(self.options["digest"])
         kept = bool(self._single and self.options.get("resume"))
-        descriptor = self._left_part(folder, name) if kept else None
-        part = _kept_name(name) if kept else self._part_name()
-        if descriptor is None:
-            if entry.offset:
-                raise ProtocolError("a file that begins in its middle")
-            # Others are to see of it what they may see of the file, and nothing before that is known.
-            mode = 0o600 if self.options.get("modes", True) or info is not None else self.options.get("mode", 0o666)
-            descriptor = folder.open(part, WRITE_FLAGS | os.O_EXCL, mode)
+        part, descriptor = self._open_part(folder, name, kept, info)
         self._part = Part(folder, name, part, descriptor, entry, digest, kept)
         self._old = info
+        if not kept and entry.offset:
+            raise ProtocolError("a file that begins in its middle")
         if kept:
             # Only what its checksum has shown to be the same stays.
             files_read.digest_start(descriptor, entry.offset, digest)
             os.ftruncate(descriptor, entry.offset)
 
+    def _open_part(self, folder, name, kept, old):
+        # type: (files_folder.Folder, bytes, bool, os.stat_result | None) -> tuple[bytes, int]
+        """Name and descriptor of the file to write: what an earlier try has left, or a new one."""
+        part = _kept_name(name) if kept else self._part_name()
+        descriptor = self._left_part(folder, name) if kept else None
+        if descriptor is None:
+            # Until it has the mode it is going to have, others see nothing of it.
+            mode = 0o600 if self.options.get("modes", True) or old is not None else 0o666
+            descriptor = folder.open(part, WRITE_FLAGS | os.O_EXCL, mode)
+            if kept:
+                _lock(descriptor)
+        return part, descriptor
+
     def _left_part(self, folder, name):
         # type: (files_folder.Folder, bytes) -> int | None
-        """What an earlier try has left of a file: a plain file of ours that nobody else writes or names."""
-        import fcntl
+        """What an earlier try has left of a file: a plain file of ours that nobody else writes or names.
 
+        Raises:
+            OSError: Something else stands there, or another transfer is writing it.
+        """
         try:
             descriptor = folder.open(_kept_name(name), os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY)
         except OSError as error:
             if error.errno != errno.ENOENT:
                 raise
             return None
-        info = os.fstat(descriptor)
         try:
+            info = os.fstat(descriptor)
             if not stat.S_ISREG(info.st_mode) or info.st_nlink != 1 or info.st_uid != os.geteuid():
                 raise files_folder.refusal(errno.EEXIST, folder.join(_kept_name(name)))
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(descriptor)
         except BaseException:
             os.close(descriptor)
             raise
@@ -430,12 +440,16 @@ class TreeWriter(object):
         descriptor, entry = part.descriptor, part.entry
         if os.fstat(descriptor).st_size != part.at:
             os.ftruncate(descriptor, part.at)
+        old = self._old
         if self.options.get("owners"):
             os.fchown(descriptor, entry.uid, entry.gid)
+        elif old is not None and os.geteuid() == 0:
+            # A file that root writes anew stays its owner's.
+            os.fchown(descriptor, old.st_uid, old.st_gid)
         if self.options.get("modes", True):
             os.fchmod(descriptor, entry.mode & self._mask)
-        elif self._old is not None:
-            os.fchmod(descriptor, stat.S_IMODE(self._old.st_mode))
+        elif old is not None:
+            os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
         if self.options.get("times", True):
             set_time(part.folder, part.part, descriptor, entry.mtime_ns)
         if self.options.get("fsync"):
@@ -535,6 +549,14 @@ def _kept_name(name):
     digest = files_folder.new_digest(files_folder.DIGEST)
     digest.update(name)
     return PART_START + str(digest.hexdigest())[:16].encode("ascii") + PART_END
+
+
+def _lock(descriptor):
+    # type: (int) -> None
+    """Keep other transfers, with a resume to the same place, away from a part."""
+    import fcntl
+
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def leads_out(path, link):
