@@ -34,7 +34,7 @@ VIOLATIONS = {
     "too long": ROOT + member(b"x" * 300),
     "a folder that is the parent": ROOT + member(b"..", entries.FOLDER) + member(b"evil"),
     "twice": ROOT + member(b"a", entries.FOLDER) + LEAVE + member(b"a", entries.FOLDER),
-    "a hard link": ROOT + member(b"a", entries.HARD, b"/etc/passwd"),
+    "a hard link": ROOT + member(b"a", b"h", b"/etc/passwd"),
     "in its middle": ROOT + member(b"a", offset=5),
     "data of nothing": ROOT + pack(entries.DATA, b"evil"),
     "a hole": ROOT + pack(entries.ENTRY, Entry(entries.FILE, b"a", size=2**62).encoded())

@@ -57,6 +57,17 @@ def test_a_push_with_resume_goes_on_when_the_target_is_found_again(
         assert not list(tmp_path.glob(".crl-*"))
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_file_that_root_writes_anew_stays_its_owners(here: Target, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"old")
+    os.chown(file, 1234, 1234)
+    file.chmod(0o640)
+    here.files.write(str(file), b"new")
+    info = here.files.stat(str(file))
+    assert (info.uid, info.gid, info.mode, info.size) == (1234, 1234, 0o640, 3)
+
+
 @pytest.mark.lab
 def test_a_host(lab: Lab, tmp_path: Path) -> None:
     big = tmp_path / "big"

@@ -71,6 +71,10 @@ class TreeReader(object):
         options: ``digest``, ``links`` (``"keep"``, ``"skip"`` or ``"follow"``), ``sparse``, ``include``, ``exclude``,
             ``have``: size and checksum of what the writer has of the file, ``same``: path to size and time of the files
             that the writer has.
+
+    Attributes:
+        pending: The folders that are open, from the root.
+        said: To how many of them the writer has the entry.
     """
 
     def __init__(self, out, options):
@@ -80,6 +84,7 @@ class TreeReader(object):
         self.patterns = files_folder.Patterns(options.get("include") or (), options.get("exclude") or ())
         self.same = options.get("same") or {}
         self.pending = []  # type: list[entries.Entry]
+        self.said = 0
         self.root = b""
 
     def send(self, path):
@@ -123,15 +128,16 @@ class TreeReader(object):
     def _say_folders(self):
         # type: () -> None
         """Send the entries of the folders that are open and not known to the writer yet."""
-        for entry in self.pending:
-            if entry.offset == 0:
-                self.out.put(entries.ENTRY, entry.encoded())
-                entry.offset = -1
+        for entry in self.pending[self.said :]:
+            self.out.put(entries.ENTRY, entry.encoded())
+        self.said = len(self.pending)
 
     def _end_folder(self):
         # type: () -> None
-        if self.pending.pop().offset:
+        self.pending.pop()
+        if self.said > len(self.pending):
             self.out.put(entries.LEAVE)
+            self.said = len(self.pending)
 
     def _send_members(self, folder, names, path, depth):
         # type: (files_folder.Folder, list[bytes], bytes, int) -> None

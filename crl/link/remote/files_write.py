@@ -261,10 +261,8 @@ class TreeWriter(object):
             self._begin_file(level.folder, entry.name, entry, level)
         elif entry.kind == entries.FOLDER:
             self._begin_folder(level, entry)
-        elif entry.kind == entries.LINK:
-            self._make_link(level, entry)
         else:
-            raise ProtocolError("an entry of a kind that is not used")
+            self._make_link(level, entry)
 
     def _begin_root(self, entry):
         # type: (entries.Entry) -> None

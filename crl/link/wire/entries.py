@@ -39,14 +39,14 @@ MAX_BODY = 1024 * 1024
 MAX_NAME = 255
 MAX_LINK = 4096
 
-FILE, FOLDER, LINK, HARD = b"f", b"d", b"l", b"h"
+FILE, FOLDER, LINK = b"f", b"d", b"l"
 
 
 class Entry(object):
     """One member of a tree.
 
     Args:
-        kind: FILE, FOLDER, LINK (symbolic) or HARD: another name of a file that came before.
+        kind: FILE, FOLDER or LINK, which is a symbolic one.
         name: Its name in the folder that is open; that of the root is only a proposal.
         mode: Permission bits.
         uid: Number of its owner.
@@ -54,7 +54,7 @@ class Entry(object):
         mtime_ns: When it was last changed, in nanoseconds.
         size: How long the file is going to be, as far as is known.
         offset: Where its bytes begin: what is before them is at the writer's already.
-        link: What a link leads to; for HARD the path from the root, joined by slashes.
+        link: Where a link leads.
     """
 
     __slots__ = ("kind", "name", "mode", "uid", "gid", "mtime_ns", "size", "offset", "link")
@@ -92,10 +92,9 @@ def decode_entry(body):
     kind, mode, uid, gid, mtime_ns, size, offset, length = ENTRY_HEAD.unpack_from(body)
     name = body[ENTRY_HEAD.size : ENTRY_HEAD.size + length]
     link = body[ENTRY_HEAD.size + length :]
-    linked = kind in (LINK, HARD)
-    if kind not in (FILE, FOLDER) and not linked:
-        raise ProtocolError("an entry of kind %r" % kind)
-    if len(name) != length or len(link) > MAX_LINK or bool(link) != linked or b"\0" in link:
+    if kind not in (FILE, FOLDER, LINK):
+        raise ProtocolError("an entry of kind %r" % (kind,))
+    if len(name) != length or len(link) > MAX_LINK or bool(link) != (kind == LINK) or b"\0" in link:
         raise ProtocolError("an entry whose names do not fit it")
     if offset > size or (offset and kind != FILE):
         raise ProtocolError("an entry that begins behind its end")
