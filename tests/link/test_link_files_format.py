@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -101,13 +102,11 @@ def test_any_records_stay_in_the_destination(
     outer = tmp_path_factory.mktemp("any")
     (outer / "b").write_bytes(b"old")
     writer = files_write.TreeWriter(bytes(outer / "dest"), {"digest": "sha256", "sparse": True, "delete": True})
-    try:
+    # Refused or done: what matters is what is there afterwards.
+    with suppress(ProtocolError, OSError):
         for kind, body in [(entries.ENTRY, entries.Entry(entries.FOLDER, b"r").encoded()), *records]:
             writer.take(kind, body)
-    except (ProtocolError, OSError):
-        assert not writer.finished
-    finally:
-        writer.abort()
+    writer.abort()
     assert sorted(path.name for path in outer.iterdir()) == ["b", "dest"]
     assert (outer / "b").read_bytes() == b"old"
     assert not list(Path(outer).rglob(".crl-*"))
