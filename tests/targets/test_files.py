@@ -41,7 +41,10 @@ def test_a_push_with_resume_goes_on_when_the_target_is_found_again(
 ) -> None:
     monkeypatch.setattr("crl.link.files_transfer.PROGRESS_INTERVAL", 0.0)
     source = tmp_path / "source"
-    source.write_bytes(os.urandom(SIZE))
+    # Where the remote program is killed, its shell reads what is under way: nothing but comments, in a folder apart.
+    source.write_bytes(b"".join(b"# %064x\n" % number for number in range(SIZE // 67)))
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
     killed: list[int] = []
     with Target(BashShell(), name="here") as target:
 
