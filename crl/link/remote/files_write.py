@@ -76,6 +76,7 @@ class Part(object):
         self.digest = digest
         self.kept = kept
         self.at = entry.offset
+        self.has_holes = False
 
     def write(self, data):
         # type: (Any) -> None
@@ -91,6 +92,7 @@ class Part(object):
         """Leave a hole."""
         if self.at + count > self.entry.size:
             raise ProtocolError("a hole behind the end of %r" % (self.name,))
+        self.has_holes = True
         files_read.digest_zeros(self.digest, count)
         self.at += count
         os.lseek(self.descriptor, self.at, os.SEEK_SET)
@@ -436,7 +438,7 @@ class TreeWriter(object):
         if body[:1] != b"\0" and not self.options.get("changing"):
             raise files_folder.refusal(errno.ESTALE, part.folder.join(part.name))
         descriptor, entry = part.descriptor, part.entry
-        if os.fstat(descriptor).st_size != part.at:
+        if part.has_holes:
             os.ftruncate(descriptor, part.at)
         old = self._old
         if self.options.get("owners"):
