@@ -27,6 +27,8 @@ from crl.link.calls import Call, DoorCall, Keep, encode_request
 from crl.link.connections import Joined
 from crl.link.detached import Detached
 from crl.link.errors import LinkError, LinkLost, LinkStartError
+from crl.link.files import Files
+from crl.link.files_stream import FileStream
 from crl.link.lane import Lane
 from crl.link.processes import CommandLine, Environment, RemoteProcess, RunResult, StartOptions
 from crl.link.program import piece
@@ -52,9 +54,17 @@ PIECES: Final = {
     "detached": ("remote.streams", "remote.ending", "remote.processes", "remote.detached"),
     "tunnel": ("remote.streams", "remote.tunnels"),
     "cancel": ("remote.cancel",),
+    "file": (
+        "remote.streams",
+        "wire.entries",
+        "remote.files_folder",
+        "remote.files_read",
+        "remote.files_write",
+        "remote.files",
+    ),
 }
 _Call = TypeVar("_Call", bound=Call)
-_Joined = TypeVar("_Joined", bound=Joined)
+_Joined = TypeVar("_Joined", bound=Joined | FileStream)
 _Tunnel = TypeVar("_Tunnel", bound=Tunnel[Any])
 
 
@@ -96,6 +106,7 @@ class Link:
     Attributes:
         host: The target's name.
         facts: What the remote program says of itself.
+        files: The files of the target.
         statistics: Counters.
         why_not_resumable: Why the link would be lost with its terminal; None when it would be resumed.
     """
@@ -111,13 +122,14 @@ class Link:
         self._prefix = secrets.token_hex(4)
         self._lock = threading.Lock()
         self._calls: dict[int, Call] = {}
-        self._inputs: dict[int, InputStream | Joined] = {}
-        self._outputs: dict[int, OutputStream | Joined] = {}
+        self._inputs: dict[int, InputStream | Joined | FileStream] = {}
+        self._outputs: dict[int, OutputStream | Joined | FileStream] = {}
         self._processes: dict[int, RemoteProcess] = {}
         self._tunnels: list[Tunnel[Any]] = []
         self._loaded: set[str] = set()
         self._load_lock = threading.Lock()
         self._output = OutputLog(lane.host)
+        self.files = Files(self)
         self._closing = self._given_back = False
         self._resumer = Resumer(lane, recipe, started.session.epoch)
         self._resumer.on_resumed = self._note_resume
@@ -476,7 +488,7 @@ class Link:
             self._inputs[number] = self._outputs[number] = joined
 
     def forget_stream(self, number: int) -> None:
-        """A connection is over."""
+        """A connection, or a stream of records, is over."""
         with self._lock:
             self._outputs.pop(number, None)
             if self._inputs.pop(number, None) is not None:
