@@ -61,6 +61,7 @@ class Engine:
         busy_streams: How many connections want input to be read even when nobody waits.
         last_heard: When the target gave the last sign of life, on the monotonic clock.
         down: Why there is no terminal at the moment; None while there is one.
+        closing: Set when the end of the remote program is what is wanted.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class Engine:
         self._followers: deque[Waiter] = deque()
         self._heard = session.heard
         self._over = Waiter()
-        self._closing = False
+        self.closing = False
         # Counts what callers do, so that the I/O thread can tell whether somebody is about to read for himself.
         self._activity = self._activity_seen = 0
         self._pings = 0
@@ -286,8 +287,9 @@ class Engine:
         if self.lost is not None:
             self._close_wake()
         self._wake_follower()
-        if self.busy_streams:
-            self._listen()
+        attachment = self._attachment
+        if self.busy_streams and attachment is not None:
+            attachment.incoming.arm(select.EPOLLIN)
 
     def _close_wake(self) -> None:
         """The last reader of a lost link has stopped: nobody has to be woken any more."""
@@ -300,12 +302,6 @@ class Engine:
                 os.close(descriptor)
         finally:
             self._reading.release()
-
-    def _listen(self) -> None:
-        """Have the I/O thread look at the terminal."""
-        attachment = self._attachment
-        if attachment is not None:
-            attachment.incoming.arm(select.EPOLLIN)
 
     def _wake_follower(self) -> None:
         if not self._followers:
@@ -383,7 +379,7 @@ class Engine:
                 attachment.part()
             self.after = attachment.find_clear(decoder.rest())
             if self.after is not None:
-                what = "the link was closed" if self._closing else "the remote program has ended by itself"
+                what = "the link was closed" if self.closing else "the remote program has ended by itself"
                 self.give_up(LinkLost(what, host=self.host, doing="using a link"))
                 return
         # A frame that was cut short swallows what follows, so that its unfinished part is looked at too.
@@ -486,7 +482,7 @@ class Engine:
         with self._lock:
             if attachment is not self._attachment:
                 return
-            if not self._closing and self._on_doubt(reason):
+            if not self.closing and self._on_doubt(reason):
                 self._attachment, self.down = None, reason
         if self._attachment is None:
             attachment.close()
@@ -509,7 +505,7 @@ class Engine:
         new = self._attach_to(channel, end_mark)
         try:
             with self._lock:
-                if self.lost is not None or self._closing:
+                if self.lost is not None or self.closing:
                     new.close()
                     return False
                 self.session.resume(epoch)
@@ -576,16 +572,12 @@ class Engine:
             return False
         return True
 
-    def prepare_to_close(self) -> None:
-        """From now on the end of the remote program is what is wanted."""
-        self._closing = True
-
     def close(self, deadline: Deadline) -> bool:
         """Wait for the target's BYE after it was asked to end; False when it does not come in time.
 
         Afterwards the link is over, and `after` has the bytes that follow the remote program's.
         """
-        self._closing = True
+        self.closing = True
         if self.down is None:
             self.wait(self._over, deadline)
         self.give_up(LinkLost("the remote program did not end in time", host=self.host, doing="closing the link"))

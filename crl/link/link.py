@@ -9,32 +9,30 @@ from __future__ import annotations
 
 import itertools
 import secrets
-import socket
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar, overload
+from typing import Any, Final, TypeVar
 
 from crl.deadlines import Deadline
 from crl.errors import UsageError
-from crl.link import detached, processes, tunnels
 from crl.link._driver import driver
 from crl.link._engine import HEARTBEAT, Engine
-from crl.link._output import OutputEvent, OutputLog
+from crl.link._output import OutputLog
 from crl.link._resume import Recipe, Resumer
+from crl.link._services import OUTPUT_PATIENCE, Services
 from crl.link.calls import Call, DoorCall, Keep, encode_request
 from crl.link.connections import Joined
-from crl.link.detached import Detached
 from crl.link.errors import LinkError, LinkLost, LinkStartError
 from crl.link.files import Files
 from crl.link.files_stream import FileStream
 from crl.link.lane import Lane
-from crl.link.processes import CommandLine, Environment, RemoteProcess, RunResult, StartOptions
+from crl.link.processes import RemoteProcess
 from crl.link.program import piece
 from crl.link.startup import Started, start_program
 from crl.link.streams import InputStream, OutputStream
-from crl.link.tunnels import Address, TcpAddress, Tunnel
+from crl.link.tunnels import Tunnel
 from crl.link.wire import messages, values
 from crl.link.wire.errors import NotTransferable, ProtocolError
 
@@ -42,7 +40,6 @@ __all__ = ["Link", "LinkFacts", "Statistics"]
 
 START_TIMEOUT: Final = 30.0
 CLOSE_TIMEOUT: Final = 5.0
-OUTPUT_PATIENCE: Final = 1.0
 SERVICE_TIMEOUT: Final = 60.0
 GRACE: Final = 60.0
 # Soon after the start, when the first call has its answer.
@@ -100,7 +97,7 @@ class Statistics:
     longest_pause: float = 0.0
 
 
-class Link:
+class Link(Services):
     """A running link; make one with `Link.start`.
 
     Attributes:
@@ -123,12 +120,12 @@ class Link:
         self._lock = threading.Lock()
         self._calls: dict[int, Call] = {}
         self._inputs: dict[int, InputStream | Joined | FileStream] = {}
-        self._outputs: dict[int, OutputStream | Joined | FileStream] = {}
+        self.outputs: dict[int, OutputStream | Joined | FileStream] = {}
         self._processes: dict[int, RemoteProcess] = {}
         self._tunnels: list[Tunnel[Any]] = []
         self._loaded: set[str] = set()
         self._load_lock = threading.Lock()
-        self._output = OutputLog(lane.host)
+        self.output = OutputLog(lane.host)
         self.files = Files(self)
         self._closing = self._given_back = False
         self._resumer = Resumer(lane, recipe, started.session.epoch)
@@ -266,192 +263,6 @@ class Link:
             with suppress(LinkError):  # a lost link runs nothing any more
                 self.send(messages.pack(messages.CANCEL, call.number))
 
-    # -- processes and tunnels -------------------------------------------------------------------------------------
-
-    def run(
-        self,
-        command: CommandLine,
-        *,
-        env: Environment | None = None,
-        cwd: str | None = None,
-        stdin: bytes = b"",
-        timeout: float | None = None,
-        umask: int | None = None,
-        merge: bool = False,
-        contain: bool = False,
-    ) -> RunResult:
-        """Run a command on the target to its end, in one round trip.
-
-        Args:
-            command: An argument list, or a text for ``/bin/sh -c``.
-            env: Changes to the environment; None as a value removes a variable.
-            cwd: Directory to run in.
-            stdin: What it reads.
-            timeout: Seconds; None waits for ever.
-            umask: As of `StartOptions`.
-            merge: As of `StartOptions`.
-            contain: As of `StartOptions`.
-
-        Raises:
-            ProcessTimeout: It took too long and was killed, with all its children.
-            OSError: It could not be started, as `subprocess.Popen` would say on the target.
-        """
-        options = StartOptions(env, cwd, umask, merge=merge, contain=contain)
-        return processes.run_to_end(self, command, options, stdin, timeout)
-
-    def start_process(
-        self,
-        command: CommandLine,
-        *,
-        env: Environment | None = None,
-        cwd: str | None = None,
-        umask: int | None = None,
-        merge: bool = False,
-        pty: tuple[int, int] | None = None,
-        spool: int | None = None,
-        contain: bool = False,
-    ) -> RemoteProcess:
-        """Start a process that the link owns; arguments as in `run` and of `StartOptions`."""
-        return processes.start(self, command, StartOptions(env, cwd, umask, merge, pty, spool, contain))
-
-    def start_detached(
-        self,
-        command: CommandLine,
-        *,
-        env: Environment | None = None,
-        cwd: str | None = None,
-        umask: int | None = None,
-        spool: int | None = None,
-        keep: float = detached.KEEP,
-    ) -> Detached:
-        """Start a process that nobody owns and that stays when the link ends; it has no input.
-
-        Args:
-            command: As of `run`.
-            env: As of `run`.
-            cwd: As of `run`.
-            umask: As of `run`.
-            spool: How many bytes of its output, the newest ones, are kept for `Detached.read`; None keeps none.
-            keep: For how many seconds they are kept after its end.
-        """
-        return detached.start(self, command, StartOptions(env, cwd, umask, spool=spool), keep)
-
-    def connect(self, address: Address, timeout: float = 10.0) -> socket.socket:
-        r"""A local socket whose other end is at an address that the target reaches.
-
-        Args:
-            address: ``(host, port)``, the path of a unix socket, or ``"\0name"`` for an abstract one.
-            timeout: Seconds for connecting.
-
-        Raises:
-            TunnelError: The target cannot connect there.
-        """
-        ours, theirs = socket.socketpair()
-        try:
-            self.join(address, theirs, timeout)
-        except BaseException:
-            ours.close()
-            theirs.close()
-            raise
-        return ours
-
-    def join(self, address: Address, sock: socket.socket, timeout: float) -> None:
-        """Join a local socket, which becomes the link's, to an address that the target reaches."""
-        tunnels.join(self, tunnels.plain_address(address), sock, timeout)
-
-    @overload
-    def forward(
-        self, address: Address, listen: TcpAddress = ..., *, public: bool = ..., limit: int = ...
-    ) -> Tunnel[TcpAddress]: ...
-
-    @overload
-    def forward(self, address: Address, listen: str, *, public: bool = ..., limit: int = ...) -> Tunnel[str]: ...
-
-    @overload
-    def forward(
-        self, address: Address, listen: Address, *, public: bool = ..., limit: int = ...
-    ) -> Tunnel[Address]: ...
-
-    def forward(
-        self,
-        address: Address,
-        listen: Any = ("127.0.0.1", 0),
-        *,
-        public: bool = False,
-        limit: int = tunnels.LIMIT,
-    ) -> Tunnel[Any]:
-        """Listen here and let every connection come out at an address that the target reaches.
-
-        Args:
-            address: Where the target connects to; see `connect`.
-            listen: Where to listen: a loopback address, port 0 for any, or a path for a unix socket of mode 0600.
-            public: Whether others may connect: an address that is not a loopback one, and other users to a unix socket.
-            limit: How many connections may be open at once; more wait until one ends.
-        """
-        self.engine.check()
-        address, listen = tunnels.plain_address(address), tunnels.plain_address(listen)
-        self.load("tunnel")
-        return self._known(tunnels.Forward(self, address, listen, public=public, limit=limit))
-
-    @overload
-    def reverse(
-        self, listen: TcpAddress, address: Address, *, public: bool = ..., limit: int = ...
-    ) -> Tunnel[TcpAddress]: ...
-
-    @overload
-    def reverse(self, listen: str, address: Address, *, public: bool = ..., limit: int = ...) -> Tunnel[str]: ...
-
-    @overload
-    def reverse(
-        self, listen: Address, address: Address, *, public: bool = ..., limit: int = ...
-    ) -> Tunnel[Address]: ...
-
-    def reverse(
-        self, listen: Any, address: Address, *, public: bool = False, limit: int = tunnels.LIMIT
-    ) -> Tunnel[Any]:
-        """Have the target listen and let every connection come out at an address that this machine reaches.
-
-        Args:
-            listen: Where the target listens; as of `forward`.
-            address: Where this machine connects to; see `connect`.
-            public: As of `forward`.
-            limit: As of `forward`.
-
-        Raises:
-            TunnelError: The target cannot listen there.
-        """
-        address, listen = tunnels.plain_address(address), tunnels.plain_address(listen)
-        return self._known(tunnels.Reverse(self, listen, address, public=public, limit=limit))
-
-    def _known(self, tunnel: _Tunnel) -> _Tunnel:
-        with self._lock:
-            self._tunnels.append(tunnel)
-        if self.engine.lost is not None:
-            # Meanwhile: nobody else would close it.
-            tunnel.close()
-            self.engine.check()
-        return tunnel
-
-    # -- output ----------------------------------------------------------------------------------------------------
-
-    def on_output(self, callback: Callable[[OutputEvent], None]) -> Callable[[], None]:
-        """Have a callback called with everything that code on the target prints from now on, in order.
-
-        It is called in a thread of its own, never in one that reads from the target. What a call has printed comes
-        before its answer; `settle_output` waits until the callbacks have had it.
-
-        Args:
-            callback: Gets an `OutputEvent` for each piece.
-
-        Returns:
-            What ends the subscription.
-        """
-        return self._output.subscribe(callback)
-
-    def settle_output(self, timeout: float = OUTPUT_PATIENCE) -> bool:
-        """Wait until callbacks and the logger have had what has arrived so far; False when that takes longer."""
-        return self._output.settle(timeout)
-
     # -- for the parts of the link ---------------------------------------------------------------------------------
 
     def send(self, message: bytes, order: int | None = None) -> None:
@@ -469,7 +280,7 @@ class Link:
             number = self._last_number + 1
             self._last_number += 3
             process = self._processes[number] = make(number)
-            self._outputs[number] = process.stdin
+            self.outputs[number] = process.stdin
             self._inputs[number + 1], self._inputs[number + 2] = process.stdout, process.stderr
         return process
 
@@ -478,19 +289,29 @@ class Link:
         with self._lock:
             number = self._last_number = self._last_number + 1
             joined = make(number)
-            self._inputs[number] = self._outputs[number] = joined
+            self._inputs[number] = self.outputs[number] = joined
             self.engine.busy_streams += 1
         return joined
 
     def replace_stream(self, number: int, joined: Joined) -> None:
         """Another one is joined to a stream from now on."""
         with self._lock:
-            self._inputs[number] = self._outputs[number] = joined
+            self._inputs[number] = self.outputs[number] = joined
+
+    def know_tunnel(self, tunnel: _Tunnel) -> _Tunnel:
+        """A tunnel has begun to listen."""
+        with self._lock:
+            self._tunnels.append(tunnel)
+        if self.engine.lost is not None:
+            # Meanwhile: nobody else would close it.
+            tunnel.close()
+            self.engine.check()
+        return tunnel
 
     def forget_stream(self, number: int) -> None:
         """A connection, or a stream of records, is over."""
         with self._lock:
-            self._outputs.pop(number, None)
+            self.outputs.pop(number, None)
             if self._inputs.pop(number, None) is not None:
                 self.engine.busy_streams -= 1
 
@@ -504,7 +325,7 @@ class Link:
         """Nothing of a process can arrive any more."""
         with self._lock:
             self._processes.pop(number, None)
-            self._outputs.pop(number, None)
+            self.outputs.pop(number, None)
             self._inputs.pop(number + 1, None)
             self._inputs.pop(number + 2, None)
 
@@ -547,7 +368,7 @@ class Link:
             self.engine.violated(str(error))
             return
         if kind == messages.OUTPUT and number in (1, 2):
-            self._output.take(number, body)
+            self.output.take(number, body)
         elif number > self._last_number:
             self.engine.violated(f"a message of kind {kind} with number {number}, which was never used")
         elif kind in messages.ANSWERS:
@@ -559,7 +380,7 @@ class Link:
 
     def _on_stream_message(self, kind: int, number: int, message: bytes, body: bytes) -> bool:
         """What concerns a stream, which may have been forgotten by now; False when it breaks the rules."""
-        source, sink = self._inputs.get(number), self._outputs.get(number)
+        source, sink = self._inputs.get(number), self.outputs.get(number)
         if kind == messages.DATA:
             return source is None or source.take(message)
         if kind == messages.CREDIT_TO:
@@ -606,7 +427,7 @@ class Link:
             calls, self._calls = self._calls, {}
             running, self._processes = self._processes, {}
             inputs, self._inputs = self._inputs, {}
-            self._outputs = {}
+            self.outputs = {}
             open_tunnels = list(self._tunnels)
         for tunnel in open_tunnels:
             tunnel.close(wait=False)
@@ -639,14 +460,14 @@ class Link:
         if first:
             # A terminal that the program has taken already has to become ours first.
             self._resumer.stop(deadline)
-            self.engine.prepare_to_close()
+            self.engine.closing = True
         if first and self.engine.lost is None:
             for tunnel in list(self._tunnels):
                 tunnel.close(wait=False)
             with suppress(LinkError):  # lost meanwhile: then there is nobody to tell
                 self.send(messages.pack(messages.CLOSE, 0))
         self.engine.close(deadline)
-        self._output.close(OUTPUT_PATIENCE)
+        self.output.close(OUTPUT_PATIENCE)
         return self._give_back()
 
     def _give_back(self) -> bool:
