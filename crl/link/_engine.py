@@ -60,7 +60,7 @@ class Engine:
         after: The bytes behind the end of the remote program, which are the shell's; None when it has not ended.
         busy_streams: How many connections want input to be read even when nobody waits.
         last_heard: When the target gave the last sign of life, on the monotonic clock.
-        down: Why there is no terminal at the moment; None while there is one.
+        down: Why there is no terminal now; None while there is one.
         closing: Set when the end of the remote program is what is wanted.
     """
 
@@ -262,7 +262,8 @@ class Engine:
             # The reader may have stopped, or finished us, before we stood in the queue.
             if waiter.done or self.lost is not None or (self._attachment is not None and not self._is_read()):
                 return True
-            waiter.sleep(deadline.remaining())
+            # In slices, too: a signal that another thread got is handled in the main one when it wakes.
+            waiter.sleep(deadline.sooner(POLL_SLICE).remaining())
             return waiter.done or not deadline.expired
         finally:
             if waiter.done:
@@ -277,10 +278,10 @@ class Engine:
 
     def _is_read(self) -> bool:
         """Whether somebody has the role of the reader."""
-        if not self._reading.acquire(blocking=False):
-            return True
-        self._reading.release()
-        return False
+        free = self._reading.acquire(blocking=False)
+        if free:
+            self._reading.release()
+        return not free
 
     def _pass_reading_on(self) -> None:
         self._reading.release()
@@ -330,9 +331,7 @@ class Engine:
         except BlockingIOError:
             return
         except (ChannelClosed, OSError) as error:
-            self._ends(
-                attachment, LinkLost(f"the terminal failed: {error}", host=self.host, doing="reading from the target")
-            )
+            self._ends(attachment, self._ended(f"the terminal failed: {error}"))
             return
         except ProtocolError as error:
             self.violated(str(error))
