@@ -195,9 +195,9 @@ class ProcessKeywords:
 def _signal_number(name: str | int) -> int:
     if isinstance(name, int) or name.isdigit():
         return int(name)
-    plain = name.upper().removeprefix("SIG")
+    bare = name.upper().removeprefix("SIG")
     try:
-        return int(signals.Signals[f"SIG{plain}"])
+        return int(signals.Signals[f"SIG{bare}"])
     except KeyError as error:
         raise UsageError(f"{name!r} is no signal", advice="give a name such as TERM, or a number") from error
 
@@ -206,8 +206,8 @@ def environment(env: dict[str, Any] | None) -> dict[str, str | None] | None:
     """An environment as the verbs take it."""
     if env is None:
         return None
-    plain = {str(name): plain(value) for name, value in env.items()}
-    return {name: value if value is None else str(value) for name, value in plain.items()}
+    values = {str(name): plain(value) for name, value in env.items()}
+    return {name: value if value is None else str(value) for name, value in values.items()}
 
 
 def plain(value: Any) -> Any:
