@@ -26,6 +26,7 @@ from crl.link._resume import Recipe, Resumer
 from crl.link.calls import Call, DoorCall, Keep, encode_request
 from crl.link.errors import LinkError, LinkLost, LinkStartError
 from crl.link.lane import Lane
+from crl.link.modules import Modules
 from crl.link.processes import CommandLine, Environment, RemoteProcess, RunResult
 from crl.link.program import piece
 from crl.link.startup import Started, start_program
@@ -48,6 +49,7 @@ PIECES: Final = {
     "process": ("remote.streams", "remote.processes"),
     "tunnel": ("remote.streams", "remote.tunnels"),
     "cancel": ("remote.cancel",),
+    "imports": ("remote.imports",),
 }
 
 
@@ -110,6 +112,7 @@ class Link:
         self._tunnels: list[Tunnel] = []
         self._loaded: set[str] = set()
         self._load_lock = threading.Lock()
+        self._modules: Modules | None = None
         self._output = OutputLog(lane.host)
         self._closing = self._given_back = False
         self._resumer = Resumer(lane, recipe, started.session.epoch)
@@ -371,6 +374,14 @@ class Link:
         """Wait until callbacks and the logger have had what has arrived so far; False when that takes longer."""
         return self._output.settle(timeout)
 
+    @property
+    def modules(self) -> Modules:
+        """Sends modules of this end; its part of the program goes along with the first use."""
+        self._load("imports")
+        with self._lock:
+            self._modules = self._modules or Modules(self)
+            return self._modules
+
     # -- for the parts of the link ---------------------------------------------------------------------------------
 
     def send(self, message: bytes, order: int | None = None) -> None:
@@ -439,6 +450,9 @@ class Link:
             return
         if kind == messages.OUTPUT and number in (1, 2):
             self._output.take(number, body)
+        elif kind == messages.WANT and self._modules is not None:
+            if not self._modules.answer(number, body):
+                self.engine.violated("the target asks for more code than was offered to it")
         elif number > self._last_number:
             self.engine.violated(f"a message of kind {kind} with number {number}, which was never used")
         elif kind in messages.ANSWERS:
