@@ -70,7 +70,7 @@ class Sources:
         self._allowed: dict[str, Path] = {}
         # Directories of plain modules: what they import from beside them is allowed.
         self._beside: list[Path] = []
-        self._known: dict[str, tuple[tuple[int, int], SourceFile]] = {}
+        self._known: dict[str, SourceFile] = {}
 
     def allow(self, *names: str) -> None:
         """Allow modules and packages by their names, installed ones too.
@@ -205,17 +205,15 @@ class Sources:
 
     def _read(self, name: str, path: Path, folder: Path | None) -> SourceFile:
         try:
-            status = path.stat()
-            stamp = (status.st_mtime_ns, status.st_size)
-            known = self._known.get(name)
-            if known is not None and known[0] == stamp and known[1].path == str(path):
-                return known[1]
             text = path.read_bytes()
         except OSError as error:
             raise _error(str(error), "look at the file's permissions") from error
+        known = self._known.get(name)
+        if known is not None and (known.path, known.source) == (str(path), text):
+            return known
         imports = frozenset(_imports(text, name, folder is not None))
         source = SourceFile(name, str(path), None if folder is None else str(folder), text, imports)
-        self._known[name] = (stamp, source)
+        self._known[name] = source
         return source
 
 
@@ -226,7 +224,7 @@ def _imports(text: bytes, name: str, is_package: bool) -> Iterator[str]:
     except (SyntaxError, ValueError):
         return
     package = name if is_package else name.rpartition(".")[0]
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield from (alias.name, *_parents(alias.name))
@@ -237,6 +235,18 @@ def _imports(text: bytes, name: str, is_package: bool) -> Iterator[str]:
             if stem:
                 yield from (stem, *_parents(stem))
                 yield from (f"{stem}.{alias.name}" for alias in node.names if alias.name != "*")
+
+
+def _statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """All statements; without a look into expressions, which are most of a tree."""
+    todo: list[ast.AST] = [tree]
+    while todo:
+        node = todo.pop()
+        yield node
+        for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+            inner = getattr(node, part, None)
+            if isinstance(inner, list):
+                todo += inner
 
 
 def _parents(name: str) -> list[str]:

@@ -1,7 +1,7 @@
 """The piece of a source file that defines one function, lambda or class, and the names that stand in it.
 
-Annotations of functions are left out where nothing looks at them, so that typed code runs on old Pythons; lines and
-columns stay as they are in the file. It knows syntax trees only.
+For old Pythons the annotations of functions are left out, so that typed code runs there too; lines and columns stay as
+they are in the file. It knows syntax trees only.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from crl.errors import UsageError
 __all__ = ["Piece", "piece_of"]
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-PLAIN_DECORATORS = frozenset({"property", "staticmethod", "classmethod"})
+OF_THIS_END = frozenset({"register_type", "register_exception"})
+Place = tuple[int, int]
+# From where to where, and what stands there instead.
+Span = tuple[Place, Place, bytes]
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,13 @@ class Piece:
     imports: frozenset[str]
 
 
-def piece_of(thing: Any, name: str) -> Piece:
+def piece_of(thing: Any, name: str, *, bare: bool) -> Piece:
     """The piece for a function or class.
 
     Args:
         thing: The function or class.
         name: What to call it when it is a lambda.
+        bare: Leave out the annotations of functions, which old Pythons do not take.
 
     Raises:
         UsageError: Its source is not known.
@@ -64,13 +68,15 @@ def piece_of(thing: Any, name: str) -> Piece:
         tree = ast.parse("".join(lines))
     except (OSError, TypeError, SyntaxError, IndexError) as error:
         raise _no_source(thing, str(error)) from error
-    futures = tuple(sorted(_futures(tree)))
+    # What annotations name is not looked up there, as it was not looked for here.
+    futures = tuple(sorted({*_futures(tree), "annotations"}))
     if isinstance(thing, types.FunctionType) and thing.__name__ == "<lambda>":
         node: Definition | ast.Lambda = _lambda(tree, thing)
         text, line = f"{name} = ({ast.get_source_segment(''.join(lines), node)})\n", node.lineno
     else:
         node = _definition(tree, thing, first + 1)
-        text, line = _text(lines, node)
+        registering, annotations = list(_take_off_registering(node)), list(_take_off_annotations(node))
+        text, line = _text(lines, node, registering + (annotations if bare else []))
     return _piece(text, path, line, futures, node)
 
 
@@ -115,11 +121,11 @@ def _lambda(tree: ast.Module, thing: types.FunctionType) -> ast.Lambda:
     return min(found, key=lambda node: _end(node.body))
 
 
-def _text(lines: list[str], node: Definition) -> tuple[str, int]:
+def _text(lines: list[str], node: Definition, spans: list[Span]) -> tuple[str, int]:
     """The lines of a definition, and the number of the first."""
     first = _first_line(node)
     raw = [line.encode() for line in lines]
-    for start, end, filler in _superfluous(node):
+    for start, end, filler in spans:
         _blank(raw, start, end, filler)
     body = b"".join(raw[first - 1 : node.end_lineno]).decode()
     if not body.endswith("\n"):
@@ -128,26 +134,35 @@ def _text(lines: list[str], node: Definition) -> tuple[str, int]:
     return (body, first) if node.col_offset == 0 else ("if 1:\n" + body, first - 1)
 
 
-Place = tuple[int, int]
-
-
-def _superfluous(node: Definition) -> Iterator[tuple[Place, Place | None, bytes]]:
-    """Where annotations stand that nothing looks at: of functions without decorators, and of their variables."""
+def _take_off_registering(node: ast.AST) -> Iterator[Span]:
+    """Decorators that register a class with this end, which the target has not."""
     for inner in ast.walk(node):
-        if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef) and all(map(_is_plain, inner.decorator_list)):
+        if isinstance(inner, Definition):
+            for decorator in list(inner.decorator_list):
+                called = decorator.func if isinstance(decorator, ast.Call) else decorator
+                if getattr(called, "attr", getattr(called, "id", None)) in OF_THIS_END:
+                    inner.decorator_list.remove(decorator)
+                    yield (decorator.lineno, decorator.col_offset), _end(decorator), b"@"
+
+
+def _take_off_annotations(node: ast.AST) -> Iterator[Span]:
+    """Annotations of functions and of their variables."""
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef):
             arguments = inner.args
-            for argument in (
-                *arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg
-            ):
+            plain = (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
+            for argument in (*plain, arguments.vararg, arguments.kwarg):
                 if argument is not None and argument.annotation is not None:
                     start = (argument.lineno, argument.col_offset + len(argument.arg.encode()))
                     yield start, _end(argument.annotation), b""
+                    argument.annotation = None
             if inner.returns is not None:
                 yield (inner.returns.lineno, inner.returns.col_offset), _end(inner.returns), b"->"
+                inner.returns = None
             yield from _annotated_variables(inner)
 
 
-def _annotated_variables(function: ast.AST) -> Iterator[tuple[Place, Place | None, bytes]]:
+def _annotated_variables(function: ast.AST) -> Iterator[Span]:
     for node in ast.iter_child_nodes(function):
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             continue
@@ -160,19 +175,15 @@ def _annotated_variables(function: ast.AST) -> Iterator[tuple[Place, Place | Non
             yield from _annotated_variables(node)
 
 
-def _is_plain(decorator: ast.expr) -> bool:
-    return isinstance(decorator, ast.Name) and decorator.id in PLAIN_DECORATORS
-
-
 def _end(node: ast.expr | ast.stmt) -> Place:
     return node.end_lineno or 0, node.end_col_offset or 0
 
 
-def _blank(raw: list[bytes], start: Place, end: Place | None, filler: bytes) -> None:
-    """Replace a span by blanks; behind an arrow, from the arrow on."""
-    (line, column), (last, stop) = start, end or start
-    if filler == b"->":
-        column = raw[line - 1].rfind(b"->", 0, column)
+def _blank(raw: list[bytes], start: Place, end: Place, filler: bytes) -> None:
+    """Replace a span by blanks or a statement; behind an arrow or an @, from there on."""
+    (line, column), (last, stop) = start, end
+    if filler in (b"->", b"@"):
+        column = raw[line - 1].rfind(filler, 0, column)
         if column < 0 or b"(" in raw[line - 1][column : start[1]]:
             return
         filler = b""

@@ -48,12 +48,13 @@ class SentFunction:
     modules: list[str] = field(default_factory=list)
 
 
-def sent_function(function: Callable[..., Any], sources: Sources) -> SentFunction:
+def sent_function(function: Callable[..., Any], sources: Sources, *, bare: bool) -> SentFunction:
     """A function, with what it uses: imports, other functions and classes, and values.
 
     Args:
         function: Defined where Python finds its source: by ``def``, or as a lambda.
         sources: What may be sent as modules; the package or directory of the function's module is added.
+        bare: The target's Python is older than 3.7: annotations of functions stay here.
 
     Raises:
         UsageError: It has no source, is a method, or uses something that cannot be sent.
@@ -62,7 +63,7 @@ def sent_function(function: Callable[..., Any], sources: Sources) -> SentFunctio
         raise UsageError(
             f"{function!r} cannot be sent", doing=DOING, advice="give a function, or the text of an expression there"
         )
-    collector = _Collector(sources)
+    collector = _Collector(sources, bare=bare)
     collector.sent.module, collector.sent.name = collector.define(function)
     collector.sent.steps += collector.late
     collector.choose_modules(function)
@@ -72,7 +73,8 @@ def sent_function(function: Callable[..., Any], sources: Sources) -> SentFunctio
 class _Collector:
     """Follows what functions and classes use."""
 
-    def __init__(self, sources: Sources) -> None:
+    def __init__(self, sources: Sources, *, bare: bool) -> None:
+        self._bare = bare
         self.sent = SentFunction()
         self.late: list[tuple[object, ...]] = []
         self._sources = sources
@@ -91,7 +93,7 @@ class _Collector:
         name = f"lambda_{len(self._defined)}" if thing.__name__ == LAMBDA else thing.__name__
         place = (thing.__module__ or "__main__", name)
         self._defined[id(thing)] = (place, False)
-        piece = piece_of(thing, name)
+        piece = piece_of(thing, name, bare=self._bare)
         self._imported |= piece.imports
         for used, value in _used_by(thing, piece):
             self._bind(place[0], used, value, piece)

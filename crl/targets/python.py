@@ -77,8 +77,9 @@ class Python:
         """Call a function on the target and return its value.
 
         Args:
-            function: An expression for it there, a proxy, or a function of this end, which is sent with the imports,
-                functions and values that it uses.
+            function: An expression for it there, a proxy, or a function or lambda of this end, which is sent with the
+                imports, functions, classes and values that it uses. Modules of its package, or beside its module, go
+                along when it imports them; others have to be allowed, see `allow`.
             args: Its arguments; proxies stand for their objects.
             kwargs: Likewise.
 
@@ -167,7 +168,8 @@ class Python:
         batch = modules.batch(bundle)
         made = self._terminal.get_proxy_object_from_call(function, batch, *args)
         modules.sent(bundle, batch)
-        return made.as_recursive_proxy()
+        proxy: _RecursiveProxy = made.as_recursive_proxy()
+        return proxy
 
     def _ready(self, timeout: float | None) -> Deadline:
         deadline = Deadline.after(self._terminal.default_timeout if timeout is None or timeout < 0 else timeout)
@@ -186,7 +188,7 @@ class Python:
         with self._sending:
             proxy = self._sent.get(function)
             if proxy is None or not self._is_current(proxy):
-                sent = sent_function(function, self._sources)
+                sent = sent_function(function, self._sources, bare=self._terminal.link.facts.python < (3, 7))
                 bundle = self._sources.bundle(*sent.modules) if sent.modules else Bundle()
                 proxy = self._send(bundle, DEFINE, sent.steps, sent.data, sent.module, sent.name)
                 self._sent[function] = proxy

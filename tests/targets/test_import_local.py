@@ -89,7 +89,9 @@ def test_package(make: Callable[..., Target], folder: Path, python: str) -> None
         thread.join(20)
     assert results == ["late"] * 8
     target.python.exec("import pkgutil; rates = pkgutil.get_data('shop.tax', 'rates.txt')")
-    assert target.python.call("bytearray", target.python.rates) == b"20 %\n"
+    assert target.python.eval("bytearray(rates)") == b"20 %\n"
+    target.python.exec("import shop.plugins as p; found = [name for _, name, _ in pkgutil.iter_modules(p.__path__)]")
+    assert target.python.eval("found") == ["one", "two"]
     assert target.python.eval("__import__('shop.tax').tax.SIGN == u'\\xa7'") is True
     with pytest.raises(ZeroDivisionError) as caught:
         target.python.import_local("shop.broken").start()
@@ -118,8 +120,8 @@ def test_syntax_that_is_too_new(make: Callable[..., Target], folder: Path, pytho
 def test_resources(make: Callable[..., Target], folder: Path) -> None:
     target = make()
     target.python.import_local("shop")
-    target.python.exec("import importlib.resources as r, shop.tax as tax; text = (r.files(tax) / 'rates.txt').read_text()")
-    assert target.python.text == "20 %\n"
+    target.python.exec("import importlib.resources as r, shop.tax as tax")
+    assert target.python.eval("(r.files(tax) / 'rates.txt').read_text()") == "20 %\n"
 
 
 def test_plain_module_with_what_it_imports(make: Callable[..., Target], folder: Path) -> None:

@@ -29,6 +29,10 @@ if MYPY:
 
 PY2 = sys.version_info[0] == 2
 VERSION = "%d.%d" % sys.version_info[:2]
+# Of Python 3: a lock can be waited for with a limit.
+LOCKS_WAIT = hasattr(sys, "setswitchinterval")
+# Where packages say that their parts are: nowhere on the target.
+ELSEWHERE = "/<controller>"
 ANSWER_LIMIT = 60.0
 SLICE = 0.5
 SHORT_SLICE = 0.001
@@ -157,7 +161,7 @@ class Finder(object):
     def _is_answered(self):
         # type: () -> bool
         """Wait for a moment, so that a cancelled call can be interrupted."""
-        if not PY2:
+        if LOCKS_WAIT:
             return self._answered.acquire(True, SLICE)
         if self._answered.acquire(False):
             return True
@@ -192,11 +196,26 @@ class Finder(object):
         if name not in self._modules:
             return None
         file, folder, _ = self._modules[name]
-        spec = ModuleSpec(name, self, origin=file, is_package=folder is not None)
+        loader = self  # type: Any
+        spec = ModuleSpec(name, loader, origin=file, is_package=folder is not None)
         if folder is not None:
-            spec.submodule_search_locations = [folder]
+            spec.submodule_search_locations = self._places(name, folder)
         spec.has_location = file is not None
         return spec
+
+    def _places(self, name, folder):
+        # type: (str, str) -> list[str]
+        """What `pkgutil.iter_modules` asks for the parts of a package."""
+        place = ELSEWHERE + folder
+        sys.path_importer_cache[place] = Parts(self, name)
+        return [place]
+
+    def parts(self, name):
+        # type: (str) -> list[tuple[str, bool]]
+        """Names of the modules in a package, and whether they are packages."""
+        start = name + "."
+        inside = [(part[len(start) :], part) for part in list(self._modules) if part.startswith(start)]
+        return sorted((short, self.is_package(part)) for short, part in inside if "." not in short)
 
     def invalidate_caches(self):
         # type: () -> None
@@ -227,7 +246,7 @@ class Finder(object):
             if path is not None:
                 module.__file__ = path
             if folder is not None:
-                module.__path__ = [folder]
+                module.__path__ = self._places(name, folder)
             module.__package__ = name if folder is not None else name.rpartition(".")[0]
             try:
                 self._run(module, name)
@@ -257,14 +276,10 @@ class Finder(object):
         try:
             return compile(source, path, "exec", flags, True)
         except SyntaxError as error:
-            text = "%s (line %s of %s, for the target's Python %s; the controller has %s)" % (
-                error.msg,
-                error.lineno,
-                path,
-                VERSION,
-                self._controller,
-            )
-            raise SyntaxError(text, (path, error.lineno, error.offset, error.text))
+            failure = error
+        where = (failure.lineno, path, VERSION, self._controller)
+        text = "%s (line %s of %s, for the target's Python %s; the controller has %s)" % ((failure.msg,) + where)
+        raise SyntaxError(text, (path, failure.lineno, failure.offset, failure.text))
 
     # -- what other code asks of a loader --------------------------------------------------------------------------
 
@@ -348,6 +363,28 @@ class Finder(object):
             lines = [line.encode("utf-8") if isinstance(line, values.text_type) else line for line in lines]
         # Without a time, so that nobody compares it with a file of that name here.
         linecache.cache[path] = (sum(map(len, lines)), None, lines, path)
+
+
+class Parts(object):
+    """Lists the modules of one package."""
+
+    def __init__(self, finder, name):
+        # type: (Finder, str) -> None
+        self._finder = finder
+        self._name = name
+
+    def iter_modules(self, prefix=""):
+        # type: (str) -> list[tuple[str, bool]]
+        """For `pkgutil.iter_modules`."""
+        return [(prefix + name, is_package) for name, is_package in self._finder.parts(self._name)]
+
+    def find_spec(self, name, target=None):
+        # type: (str, Any) -> None
+        """Of Python 3: the finder has been asked before."""
+
+    def find_module(self, name, path=None):
+        # type: (str, Any) -> None
+        """Of Python 2: the finder has been asked before."""
 
 
 class Resources(object):
