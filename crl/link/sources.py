@@ -55,11 +55,13 @@ class Bundle:
         needed: The modules with everything allowed that they import.
         offered: Further modules of their packages.
         data: Data files of the packages, by package and file name.
+        left_out: What they import that is not allowed; the target may have some of it.
     """
 
     needed: dict[str, SourceFile] = field(default_factory=dict)
     offered: dict[str, SourceFile] = field(default_factory=dict)
     data: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    left_out: set[str] = field(default_factory=set)
 
 
 class Sources:
@@ -134,6 +136,8 @@ class Sources:
             if source is not None:
                 found.needed[name] = source
                 todo += [*_parents(name), *sorted(source.imports)]
+            elif "." not in name and name not in sys.stdlib_module_names:
+                found.left_out.add(name)
         for name in {*self._allowed, *(name.partition(".")[0] for name in found.needed)}:
             root = self._locate(name)
             if root is not None:
@@ -195,12 +199,15 @@ class Sources:
             path, folder = place / "__init__.py", place
         elif place.with_name(place.name + ".py").is_file():
             path, folder = place.with_name(place.name + ".py"), None
-        elif place.is_dir() and _inside(place, directory):
-            return SourceFile(name, None, str(place), b"")
+        elif place.is_dir():
+            path, folder = place, place
         else:
             return None
-        if not _inside(path, directory):
+        # The first part may be a link itself; what is in it must not lead out of it.
+        if len(parts) > 1 and not _inside(path, directory / parts[0]):
             return None
+        if path is folder:
+            return SourceFile(name, None, str(place), b"")
         return self._read(name, path, folder)
 
     def _read(self, name: str, path: Path, folder: Path | None) -> SourceFile:

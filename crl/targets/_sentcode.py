@@ -8,8 +8,10 @@ the lines of their files, and to say clearly what has no source.
 from __future__ import annotations
 
 import builtins
+import functools
 import inspect
 import pickle
+import pickletools
 import sys
 import textwrap
 import types
@@ -26,6 +28,7 @@ __all__ = ["SentFunction", "sent_function"]
 
 DOING = "sending a function to the target"
 LAMBDA = "<lambda>"
+CACHED = type(functools.cache(len))
 Space = tuple[str, str]
 
 
@@ -59,14 +62,15 @@ def sent_function(function: Callable[..., Any], sources: Sources, *, bare: bool)
     Raises:
         UsageError: It has no source, is a method, or uses something that cannot be sent.
     """
-    if not isinstance(function, types.FunctionType):
+    inner = inspect.unwrap(function)
+    if not isinstance(inner, types.FunctionType):
         raise UsageError(
             f"{function!r} cannot be sent", doing=DOING, advice="give a function, or the text of an expression there"
         )
     collector = _Collector(sources, bare=bare)
-    collector.sent.module, collector.sent.name = collector.define(function)
+    collector.sent.module, collector.sent.name = collector.define(inner)
     collector.sent.steps += collector.late
-    collector.choose_modules(function)
+    collector.choose_modules(inner)
     return collector.sent
 
 
@@ -112,8 +116,8 @@ class _Collector:
 
     def _bind(self, space: str, name: str, value: Any, piece: Piece) -> None:
         """Give something used a name in a namespace of the target."""
-        if isinstance(value, types.FunctionType):
-            value = inspect.unwrap(value) if _is_own(value) else value
+        inner = inspect.unwrap(value) if isinstance(value, types.FunctionType | CACHED) else value
+        value = inner if isinstance(inner, types.FunctionType) and _is_own(inner) else value
         if (space, name) in self._bound and self._bound[space, name] is value:
             return
         if isinstance(value, types.ModuleType):
@@ -161,14 +165,22 @@ class _Collector:
 
 def _checked(name: str, value: Any) -> Any:
     """A value, when it can be sent at all."""
+    reason = None
     try:
-        pickle.dumps(value, protocol=2)
+        pickled = pickle.dumps(value, protocol=2)
     except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
+        reason = str(error)
+    else:
+        named = {str(item) for code, item, _ in pickletools.genops(pickled) if code.name == "GLOBAL"}
+        own = sorted(item for item in named if _is_own_module(item.split(" ")[0]))
+        if own:
+            reason = f"the target does not know {own[0].replace(' ', '.')}"
+    if reason is not None:
         raise UsageError(
-            f"the value {name!r} that the function uses cannot be sent: {error}",
+            f"the value {name!r} that the function uses cannot be sent: {reason}",
             doing=DOING,
             advice="make it in the function, or give it as an argument",
-        ) from error
+        )
     return value
 
 

@@ -6,6 +6,7 @@ target when they are first named, and that a function of this end is sent there 
 
 from __future__ import annotations
 
+import inspect
 import os
 import threading
 import types
@@ -53,7 +54,7 @@ class Python:
     def __init__(self, terminal: AutoRunnerTerminal, ensure: Callable[[Deadline], object]) -> None:
         self._terminal = terminal
         self._ensure = ensure
-        self._sent: weakref.WeakKeyDictionary[types.FunctionType, _RecursiveProxy] = weakref.WeakKeyDictionary()
+        self._sent: weakref.WeakKeyDictionary[Callable[..., Any], _RecursiveProxy] = weakref.WeakKeyDictionary()
         self._sending = threading.Lock()
         self._sources = Sources()
 
@@ -166,7 +167,13 @@ class Python:
     def _send(self, bundle: Bundle, function: str, *args: object) -> _RecursiveProxy:
         modules = self._terminal.link.modules
         batch = modules.batch(bundle)
-        made = self._terminal.get_proxy_object_from_call(function, batch, *args)
+        try:
+            made = self._terminal.get_proxy_object_from_call(function, batch, *args)
+        except ImportError as error:
+            if bundle.left_out:
+                names = ", ".join(sorted(bundle.left_out))
+                error.add_note(f"Not taken from this end, for it is not allowed: {names}; see target.python.allow")
+            raise
         modules.sent(bundle, batch)
         proxy: _RecursiveProxy = made.as_recursive_proxy()
         return proxy
@@ -181,7 +188,7 @@ class Python:
             return function
         if isinstance(function, _RecursiveProxy):
             return str(function.get_proxy_handle())
-        if not isinstance(function, types.FunctionType):
+        if not isinstance(inspect.unwrap(function), types.FunctionType):
             raise UsageError(
                 f"{function!r} cannot be sent", host=self._terminal.host, advice="give a function"
             )

@@ -41,6 +41,17 @@ def typed(first: list[int], *rest: int, limit: int = LIMIT, price: Decimal | Non
     return {"total": total, "missing": missing}
 
 
+@functools.lru_cache(maxsize=8)
+def once(number: int) -> list[int]:
+    """Gives the same list again."""
+    return [number]
+
+
+def cached() -> bool:
+    """Uses what is cached."""
+    return once(3) is once(3)
+
+
 def even(number: int) -> bool:
     """Calls what calls it."""
     return number == 0 or odd(number - 1)

@@ -7,6 +7,7 @@ sent.
 from __future__ import annotations
 
 import enum
+import importlib
 import sys
 import threading
 import time
@@ -156,6 +157,37 @@ def test_round_trips_and_what_changed(make: Callable[..., Target], folder: Path)
     assert target.python.eval("big.m0.m1.VALUE") == 1
 
 
+def test_links_in_the_file_system(make: Callable[..., Target], folder: Path) -> None:
+    (folder / "linked").symlink_to(folder / "shop" / "plugins")
+    (folder / "outer").mkdir()
+    (folder / "outer" / "shop").symlink_to(folder / "shop")
+    (folder / "outer" / "fine.py").write_text("VALUE = 1\n", encoding="ascii")
+    target = make()
+    assert target.python.import_local("linked.one").VALUE == 1
+    target.python.import_local("outer")
+    target.python.exec("import outer.fine")
+    with pytest.raises(ImportError, match="shop"):
+        target.python.exec("import outer.shop")
+
+
+def test_a_function_that_needs_a_module_from_elsewhere(
+    make: Callable[..., Target], folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    write(elsewhere, {"worker.py": "import beside\nimport alone as other\ndef work():\n    return beside.VALUE\n"})
+    monkeypatch.syspath_prepend(str(elsewhere))
+    worker = importlib.import_module("worker")
+    try:
+        target = make()
+        with pytest.raises(UsageError, match=r"allow it: target.python.allow\('beside'\)"):
+            target.python.call(worker.work)
+        target.python.allow("beside")
+        assert target.python.call(worker.work) == "beside"
+    finally:
+        for name in ("worker", "beside", "alone"):
+            sys.modules.pop(name, None)
+
+
 def test_new_session(make: Callable[..., Target], folder: Path) -> None:
     target = make()
     assert target.python.import_local("shop").NAME == "shop"
@@ -189,8 +221,9 @@ def test_installed_packages_only_by_name(make: Callable[..., Target], folder: Pa
     sys.path.insert(0, str(site))
     try:
         target = make()
-        with pytest.raises(ImportError, match="gadget"):
+        with pytest.raises(ImportError, match="gadget") as caught:
             target.python.import_local("user")
+        assert any("not allowed: gadget" in note for note in caught.value.__notes__)
         assert target.python.import_local("user", allow=["gadget"]).KIND == "gadget"
     finally:
         sys.path.remove(str(site))

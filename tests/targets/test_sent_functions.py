@@ -50,6 +50,8 @@ def test_functions(target: Target) -> None:
     assert call(lambda number: number + offset, 5) == 15
     assert [call(one, 3) for one in (*features.times, *features.pair)] == [6, 15, 4, 5]
     if target.terminal.link.facts.python >= (3,):
+        assert call(features.cached) is True
+        assert call(features.once, 4) == [4]
         assert call(features.typed, [1, 2], 3, limit=7) == {"total": 6, "missing": 7}
     if target.terminal.link.facts.python >= (3, 7):
         # The module itself says `from __future__ import annotations`.
@@ -82,6 +84,9 @@ def test_what_a_function_uses_has_limits(here: Target) -> None:
 
     with pytest.raises(UsageError, match="the value 'lock' that the function uses cannot be sent"):
         here.python.call(lambda: lock)
+    point = Point(1)
+    with pytest.raises(UsageError, match=r"the target does not know tests\.targets\..*Point"):
+        here.python.call(lambda: point)
     with pytest.raises(UsageError, match=r"the source of .* is not known"):
         here.python.call(namespace["unknown"])  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="cannot be sent"):

@@ -191,10 +191,10 @@ class Finder(object):
     def find_spec(self, name, path=None, target=None):
         # type: (str, Any, Any) -> Any
         """Of Python 3: the specification of a module of the controller, None for others."""
-        from _frozen_importlib import ModuleSpec
-
         if name not in self._modules:
             return None
+        from _frozen_importlib import ModuleSpec
+
         file, folder, _ = self._modules[name]
         loader = self  # type: Any
         spec = ModuleSpec(name, loader, origin=file, is_package=folder is not None)
