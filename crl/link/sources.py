@@ -99,10 +99,11 @@ class Sources:
         """
         name, directory = _named(module)
         top = name.partition(".")[0]
-        if self._locate(name) is None or self._allowed.get(top, directory) != directory:
-            _refuse_standard(top)
-            self._allowed[top] = directory
+        _refuse_standard(top)
+        before = dict(self._allowed)
+        self._allowed[top] = directory
         if self._locate(name) is None:
+            self._allowed = before
             raise _error(f"there is no source of {name!r} in {directory}", "give a module or package of .py files")
         if not (directory / top).is_dir() and not INSTALLED & set(directory.parts) and directory not in self._beside:
             self._beside.append(directory)
@@ -162,9 +163,15 @@ class Sources:
                 continue
             if entry.is_dir() or entry.name.endswith(".py"):
                 self._add_member(source, entry, found)
-            elif entry.is_file() and entry.stat().st_size <= LARGEST_DATA and not entry.name.endswith((".pyc", ".so")):
+            elif self._is_whole(source.name) and _is_data(entry):
                 found.data[source.name, entry.name] = Path(entry.path).read_bytes()
         _check_size(found)
+
+    def _is_whole(self, name: str) -> bool:
+        """Whether a package is allowed with all it has, and not only as what is around an allowed module."""
+        return any(_covers(known, name) for known in self._allowed) or not any(
+            known.startswith(name + ".") for known in self._allowed
+        )
 
     def _add_member(self, package: SourceFile, entry: os.DirEntry[str], found: Bundle) -> None:
         stem = entry.name.removesuffix(".py")
@@ -310,6 +317,10 @@ def _directory_of(name: str) -> Path:
 def _refuse_standard(top: str) -> None:
     if top in sys.stdlib_module_names:
         raise _error(f"{top!r} is a name of the standard library, which every target has", "rename the module")
+
+
+def _is_data(entry: os.DirEntry[str]) -> bool:
+    return entry.is_file() and entry.stat().st_size <= LARGEST_DATA and not entry.name.endswith((".pyc", ".so"))
 
 
 def _check_size(found: Bundle) -> None:

@@ -238,6 +238,28 @@ def test_what_is_not_sent(make: Callable[..., Target], folder: Path) -> None:
         target.python.eval("__import__('pkgutil').get_data('shop', 'passwd.txt')")
 
 
+def test_a_part_of_a_package_only(make: Callable[..., Target], folder: Path) -> None:
+    write(folder, {"user.py": "import shop.plugins.one\nVALUE = shop.plugins.one.VALUE\n", "shop/__init__.py": ""})
+    (folder / "shop" / "notes.txt").write_text("private", encoding="ascii")
+    away = folder / "away"
+    away.mkdir()
+    (folder / "user.py").rename(away / "user.py")
+    target = make()
+    assert target.python.import_local(away / "user.py", allow=["shop.plugins.one"]).VALUE == 1
+    for name in ("shop.plugins.two", "shop.late"):
+        with pytest.raises(ImportError):
+            target.python.exec(f"import {name}")
+    with pytest.raises(OSError, match="sends no"):
+        target.python.eval("__import__('pkgutil').get_data('shop', 'notes.txt')")
+
+
+def test_modules_of_one_name(make: Callable[..., Target], folder: Path) -> None:
+    write(folder, {"other/beside.py": "VALUE = 'another'\n"})
+    target = make()
+    target.python.import_local("alone")
+    assert target.python.import_local(folder / "other" / "beside.py").VALUE == "another"
+
+
 def test_installed_packages_only_by_name(make: Callable[..., Target], folder: Path) -> None:
     site = folder / "site-packages"
     write(site, {"gadget/__init__.py": "KIND = 'gadget'\n"})
