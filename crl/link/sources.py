@@ -161,6 +161,9 @@ class Sources:
                 continue
             if root is None or not _inside(Path(entry.path), root / source.name.partition(".")[0]):
                 continue
+            if entry.is_dir() and entry.is_symlink():
+                # It may lead in a circle; what is imported through it is found all the same.
+                continue
             if entry.is_dir() or entry.name.endswith(".py"):
                 self._add_member(source, entry, found)
             elif self._is_whole(source.name) and _is_data(entry):

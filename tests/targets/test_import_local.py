@@ -185,6 +185,8 @@ def test_links_in_the_file_system(make: Callable[..., Target], folder: Path) -> 
     (folder / "linked").symlink_to(folder / "shop" / "plugins")
     (folder / "outer").mkdir()
     (folder / "outer" / "shop").symlink_to(folder / "shop")
+    for name in ("round", "about"):
+        (folder / "outer" / name).symlink_to(folder / "outer")
     (folder / "outer" / "fine.py").write_text("VALUE = 1\n", encoding="ascii")
     target = make()
     assert target.python.import_local("linked.one").VALUE == 1
