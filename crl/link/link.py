@@ -28,6 +28,7 @@ from crl.link.errors import LinkError, LinkLost, LinkStartError
 from crl.link.files import Files
 from crl.link.files_stream import FileStream
 from crl.link.lane import Lane
+from crl.link.modules import Modules
 from crl.link.processes import RemoteProcess
 from crl.link.program import piece
 from crl.link.startup import Started, start_program
@@ -51,6 +52,7 @@ PIECES: Final = {
     "detached": ("remote.streams", "remote.ending", "remote.processes", "remote.detached"),
     "tunnel": ("remote.streams", "remote.tunnels"),
     "cancel": ("remote.cancel",),
+    "imports": ("remote.imports",),
     "file": (
         "remote.streams",
         "wire.entries",
@@ -127,6 +129,7 @@ class Link(Services):
         self._load_lock = threading.Lock()
         self.output = OutputLog(lane.host)
         self.files = Files(self)
+        self._modules: Modules | None = None
         self._closing = self._given_back = False
         self._resumer = Resumer(lane, recipe, started.session.epoch)
         self._resumer.on_resumed = self._note_resume
@@ -263,6 +266,14 @@ class Link(Services):
             with suppress(LinkError):  # a lost link runs nothing any more
                 self.send(messages.pack(messages.CANCEL, call.number))
 
+    @property
+    def modules(self) -> Modules:
+        """Sends modules of this end; its part of the program goes along with the first use."""
+        self.load("imports")
+        with self._lock:
+            self._modules = self._modules or Modules(self)
+            return self._modules
+
     # -- for the parts of the link ---------------------------------------------------------------------------------
 
     def send(self, message: bytes, order: int | None = None) -> None:
@@ -369,6 +380,9 @@ class Link(Services):
             return
         if kind == messages.OUTPUT and number in (1, 2):
             self.output.take(number, body)
+        elif kind == messages.WANT and self._modules is not None:
+            if not self._modules.answer(number, body):
+                self.engine.violated("the target asks for more code than was offered to it")
         elif number > self._last_number:
             self.engine.violated(f"a message of kind {kind} with number {number}, which was never used")
         elif kind in messages.ANSWERS:
