@@ -1,7 +1,7 @@
 """The link: one connection to one Python on a target, over any terminal that a shell can open.
 
-`Link.start` takes a lane from the shells and gives calls, processes and tunnels; it knows no shell and no SSH. Of its
-folders, `wire` is the protocol for both ends and `remote` is what runs on the target.
+`Link.start` takes a lane from the shells and gives calls, processes, files and tunnels; it knows no shell and no SSH.
+Of its folders, `wire` is the protocol for both ends and `remote` is what runs on the target.
 """
 
 from crl.link._output import OutputEvent
@@ -20,6 +20,18 @@ from crl.link.errors import (
     ValueNotTransferable,
 )
 from crl.link.exceptions import register_exception
+from crl.link.files import Files, RemotePath
+from crl.link.files_results import (
+    FileAccessDenied,
+    FileInfo,
+    FileMissing,
+    FilesError,
+    Problem,
+    Progress,
+    TransferIncomplete,
+    TransferOptions,
+    TransferResult,
+)
 from crl.link.lane import Lane
 from crl.link.link import Link, LinkFacts, Statistics
 from crl.link.processes import ProcessTimeout, RemoteProcess, RunResult
@@ -34,6 +46,11 @@ __all__ = [
     "CallCancelled",
     "CallTimeout",
     "Expression",
+    "FileAccessDenied",
+    "FileInfo",
+    "FileMissing",
+    "Files",
+    "FilesError",
     "Keep",
     "Kept",
     "Lane",
@@ -43,15 +60,21 @@ __all__ = [
     "LinkLost",
     "LinkStartError",
     "OutputEvent",
+    "Problem",
     "ProcessTimeout",
     "ProgramGone",
+    "Progress",
     "ProtocolViolation",
     "PythonNotFound",
     "PythonTooOld",
     "RemoteError",
+    "RemotePath",
     "RemoteProcess",
     "RunResult",
     "Statistics",
+    "TransferIncomplete",
+    "TransferOptions",
+    "TransferResult",
     "Tunnel",
     "TunnelError",
     "ValueNotTransferable",

@@ -25,6 +25,8 @@ from crl.link._output import OutputEvent, OutputLog
 from crl.link._resume import Recipe, Resumer
 from crl.link.calls import Call, DoorCall, Keep, encode_request
 from crl.link.errors import LinkError, LinkLost, LinkStartError
+from crl.link.files import Files
+from crl.link.files_stream import FileStream
 from crl.link.lane import Lane
 from crl.link.processes import CommandLine, Environment, RemoteProcess, RunResult
 from crl.link.program import piece
@@ -48,6 +50,14 @@ PIECES: Final = {
     "process": ("remote.streams", "remote.processes"),
     "tunnel": ("remote.streams", "remote.tunnels"),
     "cancel": ("remote.cancel",),
+    "file": (
+        "remote.streams",
+        "wire.entries",
+        "remote.files_folder",
+        "remote.files_read",
+        "remote.files_write",
+        "remote.files",
+    ),
 }
 
 
@@ -88,6 +98,7 @@ class Link:
 
     Attributes:
         host: The target's name.
+        files: The files of the target.
         facts: What the remote program says of itself.
         statistics: Counters.
         why_not_resumable: Why the link would be lost with its terminal; None when it would be resumed.
@@ -104,13 +115,14 @@ class Link:
         self._prefix = secrets.token_hex(4)
         self._lock = threading.Lock()
         self._calls: dict[int, Call] = {}
-        self._inputs: dict[int, InputStream | Connection] = {}
-        self._outputs: dict[int, OutputStream | Connection] = {}
+        self._inputs: dict[int, InputStream | Connection | FileStream] = {}
+        self._outputs: dict[int, OutputStream | Connection | FileStream] = {}
         self._processes: dict[int, RemoteProcess] = {}
         self._tunnels: list[Tunnel] = []
         self._loaded: set[str] = set()
         self._load_lock = threading.Lock()
         self._output = OutputLog(lane.host)
+        self.files = Files(self)
         self._closing = self._given_back = False
         self._resumer = Resumer(lane, recipe, started.session.epoch)
         self._resumer.on_resumed = self._note_resume
@@ -232,7 +244,7 @@ class Link:
 
     def submit_service(self, name: str, *args: Any) -> Call:
         """Ask a service of the remote program without waiting for the answer."""
-        self._load(name.partition(".")[0])
+        self.load(name.partition(".")[0])
         return self._submit(messages.CALL, encode_request(messages.SERVICE, name, args, keep=None))
 
     def abandon(self, call: Call) -> None:
@@ -274,7 +286,7 @@ class Link:
         self, command: CommandLine, *, env: Environment | None = None, cwd: str | None = None
     ) -> RemoteProcess:
         """Start a process that the link owns; arguments as in `run`."""
-        self._load("process")
+        self.load("process")
         nonce = processes.new_nonce()
         with self._lock:
             number = self._last_number + 1
@@ -323,7 +335,7 @@ class Link:
     def join(self, address: Address, sock: socket.socket, timeout: float) -> None:
         """Join a local socket, which becomes the link's, to an address that the target reaches."""
         address = tunnels.plain_address(address)
-        self._load("tunnel")
+        self.load("tunnel")
         with self._lock:
             number = self._last_number = self._last_number + 1
             connection = Connection(self, number, sock)
@@ -382,8 +394,17 @@ class Link:
         with suppress(LinkError):  # a lost link needs no credit
             self.send(messages.pack(messages.CREDIT_TO, number, messages.CREDIT.pack(limit)))
 
+    def open_stream(self, make: Callable[[int], FileStream]) -> FileStream:
+        """Begin a stream of records; `make` gets its number."""
+        with self._lock:
+            number = self._last_number = self._last_number + 1
+            stream = make(number)
+            self._inputs[number] = self._outputs[number] = stream
+            self.engine.busy_streams += 1
+        return stream
+
     def forget_stream(self, number: int) -> None:
-        """A connection is over."""
+        """A connection, or a stream of records, is over."""
         with self._lock:
             self._outputs.pop(number, None)
             if self._inputs.pop(number, None) is not None:
@@ -419,7 +440,7 @@ class Link:
             raise
         return call
 
-    def _load(self, service: str) -> None:
+    def load(self, service: str) -> None:
         """Send the pieces of the program that a service needs, once."""
         for name in PIECES[service]:
             if name not in self._loaded:

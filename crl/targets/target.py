@@ -31,6 +31,7 @@ from crl.targets import _become
 from crl.targets._pty import with_pty
 from crl.targets._waiting import tries_until
 from crl.targets.facts import COLLECT, TargetFacts, parse_facts
+from crl.targets.files import TargetFiles
 from crl.targets.python import Python
 from crl.targets.results import (
     BecomeRefused,
@@ -96,6 +97,7 @@ class Target:
     Attributes:
         terminal: The `AutoRunnerTerminal` behind all verbs.
         python: Python there: ``target.python.os.getpid()``.
+        files: Files there: ``target.files.push("tree", "/srv/tree")``.
 
     Example:
         >>> with Target(SshShell("alpha")) as target:
@@ -121,6 +123,7 @@ class Target:
         self.terminal.python = python
         self.terminal.initialize(self._session)
         self.python = Python(self.terminal, self._ensure)
+        self.files = TargetFiles(self._ensure)
         self._closed = False
         self._stopped = threading.Event()
         self._accounts: dict[tuple[str | None, str], _become.Account] = {}

@@ -36,6 +36,20 @@ A Process Goes On While The Test Does
     Should Be True    ${result.status} < 0
     Get Remote Value    __import__('os').path.exists('/proc/${process.pid}')    ==    False    retry_for=5s
 
+Files Go There And Back
+    [Documentation]    Whole files, compared by checksum; folders with all that is in them.
+    Write Remote File    ~/crl-example/greeting    hello\n    mode=0600
+    Get Remote File    ~/crl-example/greeting    ==    hello\n
+    ${info}    Get Remote File Info    ~/crl-example/greeting
+    Should Be Equal As Integers    ${info.mode}    ${0o600}
+    ${result}    Pull Files    ~/crl-example    ${OUTPUT_DIR}/crl-example    delete=True
+    Should Be Equal As Integers    ${result.files}    1
+    ${result}    Push Files    ${OUTPUT_DIR}/crl-example    ~/crl-example    update=True
+    Should Be Equal As Integers    ${result.unchanged}    1
+    ${members}    List Remote Folder    ~/crl-example
+    Should Be Equal    ${members[0].name}    greeting
+    Remove Remote File    ~/crl-example    recursive=True
+
 A Tunnel Leads To A Service Of The Host
     [Documentation]    A port here that comes out at the host.
     ${tunnel}    Open Tunnel    127.0.0.1    22

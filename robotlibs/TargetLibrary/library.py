@@ -22,6 +22,7 @@ from crl.interactivesessions.shells.sshshell import SshShell
 from crl.link import Tunnel
 from crl.secrets import redact, to_secret
 from crl.targets import RunResult, Target, TargetFacts
+from TargetLibrary.files import FileKeywords
 from TargetLibrary.foundation import CrlLibrary, asserted, make_reportable, seconds
 from TargetLibrary.processes import StartedProcess
 from TargetLibrary.registry import OpenTargets
@@ -47,8 +48,8 @@ class AutoClose(Enum):
     MANUAL = "manual"
 
 
-class TargetLibrary(CrlLibrary):
-    """Drives hosts: runs commands, starts processes, uses Python there, opens tunnels, reboots.
+class TargetLibrary(FileKeywords, CrlLibrary):
+    """Drives hosts: runs commands, starts processes, copies files, uses Python there, opens tunnels, reboots.
 
     Nothing is installed on a host: it needs a shell and a Python. A host is reached by its name in the SSH
     configuration (all of it is honoured: ``ProxyJump``, keys, agents, ``Include``) or by a stack of shells.
