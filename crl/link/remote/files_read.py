@@ -10,7 +10,7 @@ import os
 import stat
 
 from crl.link.remote import files_folder
-from crl.link.wire import entries, session
+from crl.link.wire import entries, sending
 
 MYPY = False
 if MYPY:
@@ -18,7 +18,7 @@ if MYPY:
     from typing import Any
 
 # With the head of a message it still fits one frame.
-PIECE = session.FRAME_SIZE - 64
+PIECE = sending.FRAME_LIMIT - 64
 READ_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
 MAX_DEPTH = 256
 SEEK_DATA, SEEK_HOLE = 3, 4
