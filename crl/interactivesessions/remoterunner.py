@@ -86,6 +86,12 @@ class RemoteRunner:
         self._backgrounds: dict[str, BackgroundExecution] = {}
         self._starting = threading.Lock()
 
+    def __enter__(self) -> RemoteRunner:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     # Targets
 
     def set_target(self, shelldicts: Iterable[ShellDict], name: str = "default") -> None:

@@ -234,7 +234,7 @@ def test_scp_between_hosts(lab: Lab, nothing_left: None) -> None:
         session.push(SshShell("gateway-key", config=str(lab.ssh_config)))
         shell = session.current_shell()
         assert isinstance(shell, BashShell)
-        shell.exec_command("mkdir -p ~/.ssh; echo sent > crl-scp")
+        shell.exec_command("mkdir -p ~/.ssh; rm -f ~/.ssh/known_hosts; echo sent > crl-scp")
         with pytest.raises(ScpError, match="key is not known"):
             shell.scp_copy_file("crl-scp", beta.address, user.login, secret, "crl-scp")
         shell.exec_command(f"ssh-keyscan -T 5 {beta.address} 2>/dev/null > ~/.ssh/known_hosts")
