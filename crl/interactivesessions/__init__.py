@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from crl.interactivesessions.shells.pythonshell import PythonShell
     from crl.interactivesessions.shells.rawpythonshell import RawPythonShell
     from crl.interactivesessions.shells.remoteshell import RemoteShell
+    from crl.interactivesessions.shells.sftpshell import SftpShell
     from crl.interactivesessions.shells.shell import Shell
     from crl.interactivesessions.shells.shellstack import DefaultSshShell, ShellStack
     from crl.interactivesessions.shells.sshshell import SshShell
@@ -37,6 +38,7 @@ __all__ = [
     "PythonShell",
     "RawPythonShell",
     "RemoteShell",
+    "SftpShell",
     "Shell",
     "ShellStack",
     "SshShell",
@@ -55,6 +57,7 @@ _HOMES: Final = {
     "PythonShell": "shells.pythonshell",
     "RawPythonShell": "shells.rawpythonshell",
     "RemoteShell": "shells.remoteshell",
+    "SftpShell": "shells.sftpshell",
     "Shell": "shells.shell",
     "ShellStack": "shells.shellstack",
     "SshShell": "shells.sshshell",

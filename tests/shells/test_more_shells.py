@@ -23,6 +23,7 @@ from crl.interactivesessions.shells.pythonshellbase import PythonShellBase
 from crl.interactivesessions.shells.rawpythonshell import RawPythonShell
 from crl.interactivesessions.shells.registershell import RegisteredShells
 from crl.interactivesessions.shells.remoteshell import RemoteError, RemoteShell
+from crl.interactivesessions.shells.sftpshell import SftpConnectionError, SftpShell
 from crl.interactivesessions.shells.shell import DEFAULT_STATUS_TIMEOUT
 from crl.interactivesessions.shells.ssherrors import AuthenticationFailed
 from crl.interactivesessions.shells.sushell import SuShell
@@ -134,6 +135,35 @@ def test_remote_shell_that_is_refused(open_session: Open, lab: Lab) -> None:
     assert isinstance(caught.value.__cause__, AuthenticationFailed)
     assert caught.value.definite
     assert "not the password" not in str(caught.value)
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("pushed", [False, True])
+def test_sftp(open_session: Open, lab: Lab, pushed: bool) -> None:
+    user = lab.host("alpha").users["password"]
+    below = [BashShell("bash --norc")] if pushed else []
+    shell = SftpShell("alpha-password", password=user.password, config=str(lab.ssh_config))
+    session = open_session(*below, shell)
+    assert shell.exec_command("pwd") == f"Remote working directory: /home/{user.login}\r\n"
+    assert ".bashrc" in shell.exec_command("ls -a")
+    assert "not found" in shell.exec_command("get nothing-there")
+    if pushed:
+        session.pop()
+        assert session.current_shell().exec_command("echo on") == "on\r\n"
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("pushed", [False, True])
+@pytest.mark.parametrize(("known_hosts", "why"), [(None, "not accepted"), ("/dev/null", "key")])
+def test_sftp_that_is_refused(
+    open_session: Open, lab: Lab, pushed: bool, known_hosts: str | None, why: str
+) -> None:
+    shell = SftpShell("alpha-password", password="wrong word", config=str(lab.ssh_config), known_hosts=known_hosts)
+    below = [BashShell("bash --norc")] if pushed else []
+    with pytest.raises(SftpConnectionError, match=why) as caught:
+        open_session(*below, shell)
+    assert caught.value.definite
+    assert "wrong word" not in str(caught.value)
 
 
 def test_raw_python(open_session: Open) -> None:

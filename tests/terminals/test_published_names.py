@@ -160,6 +160,7 @@ shells.pythonshell.PythonShell(start_cmd='python', tty_echo=False, readline_init
 shells.pythonshell.PythonShell.single_command_no_output(cmd, timeout=10)
 shells.pythonshell.PythonShell.exec_single_with_trigger(cmd, trigger, timeout=10)
 shells.pythonshell.PythonShell.stop_run(timeout=3)
+shells.sftpshell.SftpShell(ip, username, password, cmd='sftp')
 shells.rawpythonshell.RawPythonShell(start_cmd='python -u')
 shells.registershell.RegisterShell()
 shells.registershell.RegisteredShells()
@@ -214,6 +215,7 @@ shells.bashshell.FailedToStartApplication shells.bashshell.FailedToTerminateProc
 shells.bashshell.SourceInitFileFailed shells.bashshell.CdToWorkdirFailed shells.bashshell.BashShellTypeError
 shells.sshshell.SshError shells.sudoshell.SudoError shells.keyauthenticatedsshshell.ShellStartError
 shells.pythonshell.PythonRunNotStarted shells.pythonshellbase.UnexpectedOutputInPython shells.remoteshell.RemoteError
+shells.sftpshell.SftpConnectionError
 shells.registershell.UnregisteredShell shells.registershell.ShellAlreadyRegistered
 """
 FOR_SUBCLASSES = {

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from crl.interactivesessions.shells.rawpythonshell import RawPythonShell
     from crl.interactivesessions.shells.registershell import RegisteredShells, RegisterShell
     from crl.interactivesessions.shells.remoteshell import RemoteShell
+    from crl.interactivesessions.shells.sftpshell import SftpShell
     from crl.interactivesessions.shells.shell import Shell
     from crl.interactivesessions.shells.shellstack import DefaultSshShell, ShellStack
     from crl.interactivesessions.shells.sshshell import SshShell
@@ -39,6 +40,7 @@ __all__ = [
     "RegisterShell",
     "RegisteredShells",
     "RemoteShell",
+    "SftpShell",
     "Shell",
     "ShellStack",
     "SshShell",
@@ -60,6 +62,7 @@ _HOMES: Final = {
     "RegisterShell": "registershell",
     "RegisteredShells": "registershell",
     "RemoteShell": "remoteshell",
+    "SftpShell": "sftpshell",
     "Shell": "shell",
     "ShellStack": "shellstack",
     "SshShell": "sshshell",

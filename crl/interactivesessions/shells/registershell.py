@@ -25,6 +25,7 @@ _OURS: Final = {
     "PythonShell": "pythonshell",
     "RawPythonShell": "rawpythonshell",
     "RemoteShell": "remoteshell",
+    "SftpShell": "sftpshell",
     "SshShell": "sshshell",
     "SuShell": "sushell",
     "SudoShell": "sudoshell",
