@@ -76,8 +76,10 @@ def test_named_terminals(library: InteractiveSessions) -> None:
     answers = library.create_responses_list("name? ", "crl")
     assert library.exec_prompting_command("printf 'name? '; read n; echo hello $n", answers).endswith("hello crl")
     assert library.exec_command_expecting_more("printf a--More--; read -n 1 x; echo b") == (1, "ab\r\n")
-    library.exec_command("sleep 0 &")
-    assert library.get_pid() > 1
+    library.exec_command("sleep 600 &")
+    pid = library.get_pid()
+    os.kill(pid, signal.SIGKILL)
+    library.exec_command("wait")
     prompt = library.get_current_prompt()
     library.push(BashShell("sh"))
     assert library.get_current_prompt() != prompt
@@ -159,7 +161,7 @@ def test_commands(repairing: SelfRepairingSession) -> None:
     assert repairing.run("exit 3", [3])[0] == repairing.run("exit 3", ["*"])[0] == 3
     assert repairing.run("pwd")[1] == repairing._work_dir
     with pytest.raises(ShellTimeout) as late:
-        repairing.run("echo begun; sleep 600", timeout=0.3)
+        repairing.run("echo begun; sleep 600", timeout=2)
     assert late.value.output == b"begun"
     assert repairing.run_ignore_all_exceptions("sleep 600", timeout=0.1) is None
 

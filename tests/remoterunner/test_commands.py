@@ -66,9 +66,10 @@ def test_executable_and_environment(runner: RemoteRunner) -> None:
 
 
 def test_timeout_kills_the_process_group_and_tells_what_came(runner: RemoteRunner) -> None:
+    runner.execute_command_in_target("true")
     command = "echo $$; sleep 600 & echo $!; wait"
     with pytest.raises(RunnerTimeout) as caught:
-        runner.execute_command_in_target(command, timeout=0.5)
+        runner.execute_command_in_target(command, timeout=2)
     result = caught.value.args[0]
     assert isinstance(result, RunResult)
     assert isinstance(result.stdout, bytes)
@@ -80,8 +81,9 @@ def test_timeout_kills_the_process_group_and_tells_what_came(runner: RemoteRunne
 
 def test_timeout_of_a_command_that_ignores_sigterm(runner: RemoteRunner) -> None:
     runner.set_target_property("default", "termination_timeout", "0.2")
+    runner.execute_command_in_target("true")
     with pytest.raises(RunnerTimeout) as caught:
-        runner.execute_command_in_target("trap '' TERM; echo $$; while :; do sleep 0.1; done", timeout=0.5)
+        runner.execute_command_in_target("trap '' TERM; echo $$; while :; do sleep 0.1; done", timeout=2)
     assert caught.value.result.status == "-9"
     assert not alive(int(caught.value.result.stdout))
 
@@ -120,8 +122,9 @@ def test_output_is_logged_while_the_command_runs(runner: RemoteRunner, caplog: p
 
 
 def test_progress_log_keeps_its_timeout(runner: RemoteRunner) -> None:
+    runner.execute_command_in_target("true")
     with pytest.raises(RunnerTimeout) as caught:
-        runner.execute_command_in_target("echo begun; sleep 600", timeout=0.5, progress_log=True)
+        runner.execute_command_in_target("echo begun; sleep 600", timeout=2, progress_log=True)
     assert caught.value.result.stdout == b"begun\n"
 
 
@@ -144,7 +147,7 @@ def test_background_executions(runner: RemoteRunner) -> None:
 def test_waiting_too_long_kills_and_keeps_the_result(runner: RemoteRunner) -> None:
     runner.execute_background_command_in_target("echo $$; exec sleep 600")
     with pytest.raises(RunnerTimeout) as caught:
-        runner.wait_background_execution("background", timeout=0.5)
+        runner.wait_background_execution("background", timeout=2)
     assert not alive(int(caught.value.result.stdout))
     assert runner.wait_background_execution("background").status == "-15"
 
