@@ -27,7 +27,7 @@ class PublishedPeer(Peer):
     def open(self, place: str) -> None:
         """Open a session and a terminal in it."""
         if place != "alpha":
-            raise NotImplementedError(place)
+            raise ValueError(f"this peer is measured on alpha only, not on {place}")
         package = "crl.interactivesessions"
         shells = importlib.import_module(f"{package}.shells")
         interactive = importlib.import_module(f"{package}.InteractiveSession").InteractiveSession
