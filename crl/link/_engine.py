@@ -565,12 +565,13 @@ class Engine:
             self.last_heard = now if self._attachment is not None else self.last_heard
         elif self.in_doubt() and not self._doubt():
             return None
-        with self._lock:
-            if self.session.interrupted:
-                self.session.recover()
-            self._pings += 1
-            self.session.ping(self._pings)
-        self.flush()
+        if not self._closing or self.silent_for > 2 * HEARTBEAT:
+            with self._lock:
+                if self.session.interrupted:
+                    self.session.recover()
+                self._pings += 1
+                self.session.ping(self._pings)
+            self.flush()
         suspicious = self.last_heard + SUSPECT_AFTER - now
         return min(HEARTBEAT, suspicious) if suspicious > 0 else HEARTBEAT
 
@@ -585,7 +586,7 @@ class Engine:
 
     def prepare_to_close(self) -> None:
         """From now on the end of the remote program is what is wanted."""
-        self._closing = True
+        self._closing = self.session.leaving = True
 
     def close(self, deadline: Deadline) -> bool:
         """Wait for the target's BYE after it was asked to end; False when it does not come in time.

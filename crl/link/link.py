@@ -115,7 +115,13 @@ class Link:
         self._resumer = Resumer(lane, recipe, started.session.epoch)
         self._resumer.on_resumed = self._note_resume
         self.engine = Engine(
-            lane.channel, started.session, lane.host, started.end_mark, self._on_message, self._on_lost, self._on_doubt
+            started.channel,
+            started.session,
+            lane.host,
+            started.end_mark,
+            self._on_message,
+            self._on_lost,
+            self._on_doubt,
         )
         for message in started.messages:
             self._on_message(message)

@@ -90,11 +90,15 @@ class Door(object):
             connection.settimeout(PATIENCE)
             descriptors.append(world.private(self._receive(connection)))
             descriptors.append(world.private(self._receive(connection)))
-            token, epoch, has = _read_line(connection).split()
+            words = _read_line(connection).split()
+            token, epoch, has = words[:3]
+            armour = words[3] if len(words) > 3 else ""
             connection.settimeout(None)
             if token == self._token:
                 descriptors.append(world.private(os.dup(connection.fileno())))
-                if self.program.adopt(terminal.Terminal(*descriptors), int(epoch), int(has)):
+                tty_in, tty_out, life = descriptors
+                new = terminal.Terminal(tty_in, tty_out, life, armour)
+                if self.program.adopt(new, int(epoch), int(has)):
                     descriptors = []
         except (OSError, socket.error, ValueError, ProtocolError):
             # Not one of ours, or it has ended meanwhile: who sent it sees that it is closed.

@@ -29,7 +29,7 @@ def attach(name, line):
 
     Args:
         name: Name of the program's abstract socket.
-        line: What the program shall know: the token, the epoch, and what the controller has.
+        line: What the program shall know: the token, the epoch, what the controller has, and the armour if any.
     """
     sys.path[:] = [entry for entry in sys.path if entry]
     try:

@@ -3,7 +3,7 @@
 A program has one terminal at a time; a writer that is stuck in an old one holds up nothing but itself, and every
 descriptor is closed by the last one who uses it.
 """
-# ruff: noqa: FBT003 - locks of Python 2 take no keywords.
+# ruff: noqa: F401, B904, FBT003 - names in type comments look unused; Python 2 has no `from`, and its locks take no keywords.
 
 import errno
 import os
@@ -14,6 +14,11 @@ except ImportError:
     from thread import allocate_lock  # type: ignore[import-not-found,no-redef]
 
 
+MYPY = False
+if MYPY:
+    from typing import Any
+
+
 class Terminal(object):
     """Descriptors of a terminal, or of a pair of pipes.
 
@@ -21,14 +26,18 @@ class Terminal(object):
         tty_in: Descriptor to read frames from.
         tty_out: Descriptor to write frames to, in blocking mode.
         life: Descriptor that something tiny in the shell waits on; a line in it says that the end is an orderly one.
+        armour: What the lane needs; see `armour.make`.
+
+    Raises:
+        ValueError: There is no such armour.
 
     Attributes:
         lost: Whether nothing comes from it any more.
         flush_again: Set by whoever has something to write while another thread writes.
     """
 
-    def __init__(self, tty_in, tty_out, life):
-        # type: (int, int, int) -> None
+    def __init__(self, tty_in, tty_out, life, armour=""):
+        # type: (int, int, int, str) -> None
         self.tty_in = tty_in
         self.tty_out = tty_out
         self.life = life
@@ -37,6 +46,14 @@ class Terminal(object):
         self._broken = False
         self._retired = False
         self._write_lock = allocate_lock()
+        self._armour = _armour(armour)
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def decode(self, data):
+        # type: (bytes) -> bytes
+        """What bytes that were read mean."""
+        return data if self._armour is None else self._armour.decode(data)
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
@@ -59,6 +76,8 @@ class Terminal(object):
         Returns:
             False when the terminal takes nothing any more.
         """
+        if self._armour is not None:
+            frame = self._armour.encode(frame)
         while frame and not self._broken:
             try:
                 frame = frame[os.write(self.tty_out, frame) :]
@@ -120,3 +139,15 @@ class Terminal(object):
         self.tty_in = self.tty_out = self.life = -1
         for descriptor in ours:
             os.close(descriptor)
+
+
+def _armour(text):
+    # type: (str) -> Any
+    if not text:
+        return None
+    try:
+        # Only where it was sent.
+        from crl.link.wire import armour
+    except ImportError:
+        raise ValueError("this program was started without armour")
+    return armour.make(text, toward_target=False)

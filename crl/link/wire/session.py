@@ -44,6 +44,8 @@ class Session(object):
         hello: The payload of the peer's HELLO, None before it.
         ended: Whether the peer has said BYE.
         delivered: Messages that have arrived, each behind its numbers, until their owner takes them.
+        leaving: Set by whoever has asked the peer to end: heartbeats are not answered any more, for what comes behind the
+            end is read by the shell.
         interrupted: Set by whoever was interrupted in a method: `recover` has to come before all else.
     """
 
@@ -65,6 +67,7 @@ class Session(object):
         self.pongs = 0
         self.hello = None  # type: bytes | None
         self.ended = False
+        self.leaving = False
         self.interrupted = False
         self.decoder = frames.Decoder()
         self.sender = sending.Sender(window, frame_limit, max_message, clock)
@@ -227,7 +230,7 @@ class Session(object):
             token, peer_next = PING_BODY.unpack(frame.payload)
             if frame.kind == frames.PONG:
                 self._take_pong(token)
-            else:
+            elif not self.leaving:
                 self._control[frames.PONG] = NUMBER.pack(token)
                 if self._pings_back:
                     self.ping(token)
