@@ -20,7 +20,7 @@ from crl.link.errors import (
     ValueNotTransferable,
 )
 from crl.link.exceptions import register_exception
-from crl.link.lane import Lane
+from crl.link.lane import CLEAN, FLOW_CONTROL, PRINTABLE, TELNET, Lane, LaneKind
 from crl.link.link import Link, LinkFacts, Statistics
 from crl.link.processes import ProcessTimeout, RemoteProcess, RunResult
 from crl.link.registered import register_type
@@ -29,6 +29,10 @@ from crl.link.wire.values import Expression
 
 __all__ = [
     "BASIC_TYPES",
+    "CLEAN",
+    "FLOW_CONTROL",
+    "PRINTABLE",
+    "TELNET",
     "Address",
     "Call",
     "CallCancelled",
@@ -37,6 +41,7 @@ __all__ = [
     "Keep",
     "Kept",
     "Lane",
+    "LaneKind",
     "Link",
     "LinkError",
     "LinkFacts",

@@ -48,6 +48,16 @@ class LaneKind:
                 advice="use LaneKind(printable=True), with lines that fit",
             ) from error
 
+    def through(self, other: LaneKind) -> LaneKind:
+        """What a lane carries that leads through one of this kind and one of the other."""
+        rates = [rate for rate in (self.rate, other.rate) if rate]
+        return LaneKind(
+            bytes(sorted({*self.forbidden, *other.forbidden})),
+            self.printable or other.printable,
+            min(self.columns, other.columns),
+            min(rates, default=0),
+        )
+
     @property
     def armour(self) -> str:
         """What both ends put on; see `armour.make`."""

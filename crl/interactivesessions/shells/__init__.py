@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from crl.interactivesessions.shells.namespaceshell import NamespaceShell
     from crl.interactivesessions.shells.pythonshell import PythonShell
     from crl.interactivesessions.shells.registershell import RegisteredShells, RegisterShell
+    from crl.interactivesessions.shells.serialshell import SerialShell
     from crl.interactivesessions.shells.shell import Shell
     from crl.interactivesessions.shells.shellstack import DefaultSshShell, ShellStack
     from crl.interactivesessions.shells.sshshell import SshShell
     from crl.interactivesessions.shells.sudoshell import SudoShell
+    from crl.interactivesessions.shells.telnetshell import TelnetShell
 
 __all__ = [
     "AutoCompletableShell",
@@ -29,10 +31,12 @@ __all__ = [
     "PythonShell",
     "RegisterShell",
     "RegisteredShells",
+    "SerialShell",
     "Shell",
     "ShellStack",
     "SshShell",
     "SudoShell",
+    "TelnetShell",
 ]
 
 _HOMES: Final = {
@@ -44,10 +48,12 @@ _HOMES: Final = {
     "PythonShell": "pythonshell",
     "RegisterShell": "registershell",
     "RegisteredShells": "registershell",
+    "SerialShell": "serialshell",
     "Shell": "shell",
     "ShellStack": "shellstack",
     "SshShell": "sshshell",
     "SudoShell": "sudoshell",
+    "TelnetShell": "telnetshell",
 }
 
 

@@ -44,8 +44,8 @@ class Session(object):
         hello: The payload of the peer's HELLO, None before it.
         ended: Whether the peer has said BYE.
         delivered: Messages that have arrived, each behind its numbers, until their owner takes them.
-        leaving: Set by whoever has asked the peer to end: heartbeats are not answered any more, for what comes behind the
-            end is read by the shell.
+        leaving: Set by whoever has asked the peer to end: heartbeats are not answered any more, for what comes
+            behind its end is read by the shell.
         interrupted: Set by whoever was interrupted in a method: `recover` has to come before all else.
     """
 
