@@ -20,7 +20,7 @@ from crl.link.errors import (
     ValueNotTransferable,
 )
 from crl.link.exceptions import register_exception
-from crl.link.lane import CLEAN, FLOW_CONTROL, PRINTABLE, TELNET, Lane, LaneKind
+from crl.link.lane import CLEAN, FLOW_CONTROL, PRINTABLE, TELNET, UNSURE, Lane, LaneKind
 from crl.link.link import Link, LinkFacts, Statistics
 from crl.link.processes import ProcessTimeout, RemoteProcess, RunResult
 from crl.link.registered import register_type
@@ -33,6 +33,7 @@ __all__ = [
     "FLOW_CONTROL",
     "PRINTABLE",
     "TELNET",
+    "UNSURE",
     "Address",
     "Call",
     "CallCancelled",

@@ -16,7 +16,7 @@ from crl.deadlines import Deadline
 from crl.errors import UsageError
 from crl.link.wire import armour
 
-__all__ = ["CLEAN", "FLOW_CONTROL", "PRINTABLE", "TELNET", "Lane", "LaneKind"]
+__all__ = ["CLEAN", "FLOW_CONTROL", "PRINTABLE", "TELNET", "UNSURE", "Lane", "LaneKind"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class LaneKind:
         printable: Whether only printable ASCII in lines is sure to come through; costs a third.
         columns: With `printable`, the longest line.
         rate: Bytes a second that it carries at least, where those are few: the start then has the time for them.
+        unsure: Whether that has to be tried: the link sends every byte first, which costs a round trip; where not all come
+            through, it is started in printable lines on a fresh terminal.
 
     Raises:
         UsageError: No armour can do that.
@@ -37,6 +39,7 @@ class LaneKind:
     printable: bool = False
     columns: int = 76
     rate: int = 0
+    unsure: bool = False
 
     def __post_init__(self) -> None:
         try:
@@ -56,6 +59,7 @@ class LaneKind:
             self.printable or other.printable,
             min(self.columns, other.columns),
             min(rates, default=0),
+            self.unsure or other.unsure,
         )
 
     @property
@@ -70,6 +74,8 @@ CLEAN: Final = LaneKind()
 """Every byte comes through as it is."""
 FLOW_CONTROL: Final = LaneKind(forbidden=armour.XON_XOFF)
 """A line with software flow control (XON and XOFF)."""
+UNSURE: Final = LaneKind(unsure=True)
+"""Nobody knows: it is tried."""
 TELNET: Final = LaneKind(forbidden=b"\x00\n\r\x11\x13\x1d\xff")
 """A telnet session that need not be in binary mode: line ends and NUL may change, and Ctrl-] may be a command."""
 PRINTABLE: Final = LaneKind(printable=True)

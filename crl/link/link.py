@@ -23,6 +23,7 @@ from crl.link._driver import driver
 from crl.link._engine import HEARTBEAT, Engine
 from crl.link._output import OutputEvent, OutputLog
 from crl.link._resume import Recipe, Resumer
+from crl.link._unsure import start_unsure
 from crl.link.calls import Call, DoorCall, Keep, encode_request
 from crl.link.errors import LinkError, LinkLost, LinkStartError
 from crl.link.lane import Lane
@@ -146,6 +147,8 @@ class Link:
             PythonTooOld: It is older than 2.7 or 3.6.
             LinkStartError: It did not start.
         """
+        if lane.kind.unsure:
+            return start_unsure(lambda on, seconds: cls.start(on, seconds, python, grace=grace), lane, timeout)
         recipe = Recipe.new(GRACE if grace is None else grace)
         config: dict[str, object] = {"heartbeat": HEARTBEAT, **recipe.plain()}
         started = start_program(lane, config, python, Deadline.after(timeout))

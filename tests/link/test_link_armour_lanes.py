@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from crl.channels.process import ProcessChannel
-from crl.link import Lane, Link, LinkLost, PythonNotFound
-from crl.link.lane import FLOW_CONTROL, PRINTABLE, TELNET, LaneKind
+from crl.link import Lane, Link, LinkLost, LinkStartError, PythonNotFound
+from crl.link.lane import FLOW_CONTROL, PRINTABLE, TELNET, UNSURE, LaneKind
 from tests.link.peers import INTERPRETERS, Shell, alive, eventually
 
 Figure = Callable[[str], None]
@@ -131,6 +131,34 @@ def test_a_link_is_resumed_over_an_awkward_line(make_awkward: MakeAwkward, name:
         for fresh in made:
             fresh.close()
     assert eventually(lambda: not alive(link.facts.pid))
+
+
+@pytest.mark.parametrize(
+    ("words", "armour"), [([], ""), (["eat=13"], "lines"), (["strip"], "lines")], ids=["clean", "flow", "seven-bits"]
+)
+def test_what_nobody_knows_is_tried(words: list[str], armour: str) -> None:
+    shell = AwkwardShell(UNSURE, words)
+    made: list[Shell] = []
+    lane = shell.lasting_lane(made=made)
+    try:
+        link = Link.start(lane)
+        assert link.invoke("bytes", EVERY_BYTE * 100) == EVERY_BYTE * 100
+        assert len(made) == bool(armour)
+        pid = link.facts.pid
+        assert link.close()
+        assert eventually(lambda: not alive(pid))
+    finally:
+        for one in (shell, *made):
+            one.close()
+
+
+def test_an_unknown_lane_that_cannot_be_opened_again_is_an_error() -> None:
+    shell = AwkwardShell(UNSURE, ["eat=13"])
+    try:
+        with pytest.raises(LinkStartError, match="there is no other one to try"):
+            Link.start(shell.lane())
+    finally:
+        shell.close()
 
 
 @pytest.mark.long
