@@ -28,8 +28,8 @@ class LaneKind:
         printable: Whether only printable ASCII in lines is sure to come through; costs a third.
         columns: With `printable`, the longest line.
         rate: Bytes a second that it carries at least, where those are few: the start then has the time for them.
-        unsure: Whether that has to be tried: the link sends every byte first, which costs a round trip; where not all come
-            through, it is started in printable lines on a fresh terminal.
+        unsure: Whether that has to be tried: the link sends every byte first, which costs a round trip; where not all
+            come through, it is started in printable lines on a fresh terminal.
 
     Raises:
         UsageError: No armour can do that.

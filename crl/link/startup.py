@@ -33,6 +33,7 @@ TRANSCRIPT_SIZE = 4000
 ROWS, COLUMNS = 50, 200
 # Lanes that need armour may be slow, and what stands in their buffers cannot be overtaken; it grows where they are not.
 ARMOURED_WINDOW = 8 * 1024
+SLOW_WINDOW = 2 * 1024
 # What the dialogue takes beside the program.
 DIALOGUE_SIZE = 8 * 1024
 
@@ -95,7 +96,7 @@ def start_program(lane: Lane, config: dict[str, object], python: str | None, dea
     conversation = _Conversation(lane, deadline)
     _type(lane, start_line(token, (python,) if python else INTERPRETERS))
     # While the interpreter starts.
-    window = ARMOURED_WINDOW if lane.kind.armour else sending.WINDOW
+    window = _window(lane)
     needed = {"epoch": EPOCH, "mark": _end_mark(token).decode(), "armour": lane.kind.armour, "window": window}
     program = encoded_program({**config, **needed}, armoured=bool(lane.kind.armour), line=_line(lane))
     conversation.deadline = _later(deadline, lane, len(program))
@@ -170,6 +171,13 @@ def _later(deadline: Deadline, lane: Lane, size: int) -> Deadline:
     if left is None or not lane.kind.rate:
         return deadline
     return Deadline.after(left + (size + DIALOGUE_SIZE) / lane.kind.rate)
+
+
+def _window(lane: Lane) -> int:
+    """How much may be under way at first."""
+    if not lane.kind.armour:
+        return sending.WINDOW
+    return max(SLOW_WINDOW, min(ARMOURED_WINDOW, 2 * lane.kind.rate or ARMOURED_WINDOW))
 
 
 def _check_front(conversation: _Conversation, token: str, seen: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -96,6 +97,34 @@ def test_a_line_that_damages_bytes_loses_nothing(make_awkward: MakeAwkward) -> N
     data = random.Random(5).randbytes(300_000)
     assert link.invoke("bytes", data, timeout=30) == data
     assert link.engine.session.decoder.noise_bytes or link.engine.session.decoder.damaged
+    link.close()
+
+
+@pytest.mark.parametrize("name", ["flow", "line-ends"])
+def test_others_may_write_to_the_terminal(make_awkward: MakeAwkward, name: str) -> None:
+    shell = make_awkward(name)
+    shell.say("while sleep 0.005; do printf 'tick {AAAA} \\376\\r\\n'; done & crl_job=$!")
+    link = Link.start(shell.lane())
+    data = random.Random(6).randbytes(100_000)
+    for number in range(50):
+        assert link.invoke("abs", -number, timeout=20) == number
+    assert link.invoke("bytes", data, timeout=20) == data
+    assert link.close()
+    shell.say("kill $crl_job; wait")
+
+
+def test_a_tunnel(shell: AwkwardShell) -> None:
+    link = Link.start(shell.lane())
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        tunnel = link.forward(server.getsockname()[:2])
+        with socket.create_connection(tunnel.address) as near:
+            far, _ = server.accept()
+            with far:
+                for one, other in ((near, far), (far, near)):
+                    one.sendall(EVERY_BYTE * 40)
+                    one.shutdown(socket.SHUT_WR)
+                    other.settimeout(20)
+                    assert b"".join(iter(lambda end=other: end.recv(65536), b"")) == EVERY_BYTE * 40  # type: ignore[misc]
     link.close()
 
 

@@ -22,9 +22,11 @@ from crl.errors import UsageError
 from crl.interactivesessions.InteractiveSession import InteractiveSession
 from crl.interactivesessions.shells import BashShell, RegisteredShells, SerialShell, TelnetShell, conformance
 from crl.interactivesessions.shells._consolelogin import ConsoleLoginError
-from crl.link import TELNET, LaneKind, Link
+from crl.link._armoured import ArmouredChannel
+from crl.link import TELNET, UNSURE, LaneKind, Link
 
 if TYPE_CHECKING:
+    from crl.lab import Lab
     from tests.shells.conftest import Open
 
 EVERY_BYTE = bytes(range(256))
@@ -216,3 +218,17 @@ def test_every_byte_comes_through_in_binary_mode(data: bytes, step: int) -> None
     sent = ends[0].encode(data)
     assert b"".join(ends[1].feed(sent[at : at + step]) for at in range(0, len(sent), step)) == data
     assert IAC not in data or len(sent) > len(data)
+
+
+@pytest.mark.parametrize("kind", [LaneKind(forbidden=b"~"), UNSURE], ids=["declared", "tried"])
+def test_ssh_with_escapes_on(lab: Lab, open_session: Open, kind: LaneKind) -> None:
+    # What a user types by hand: ssh acts upon a tilde behind a line's end, and ends at "~.".
+    shell = BashShell(f"ssh -tt -F {lab.ssh_config} -e ~ alpha-key")
+    shell.lane_kind = kind
+    session = open_session(shell)
+    link = Link.start(session.lane())
+    assert isinstance(link.engine._attachment.channel, ArmouredChannel)
+    evil = b"\r~.\r~?\n~." * 2000
+    assert link.invoke("bytes", evil) == evil
+    assert link.invoke("bytes", EVERY_BYTE * 500) == EVERY_BYTE * 500
+    link.close()
