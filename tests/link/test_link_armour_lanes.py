@@ -117,7 +117,9 @@ def test_a_tunnel(shell: AwkwardShell) -> None:
     link = Link.start(shell.lane())
     with socket.create_server(("127.0.0.1", 0)) as server:
         tunnel = link.forward(server.getsockname()[:2])
-        with socket.create_connection(tunnel.address) as near:
+        address = tunnel.address
+        assert isinstance(address, tuple)
+        with socket.create_connection(address) as near:
             far, _ = server.accept()
             with far:
                 for one, other in ((near, far), (far, near)):

@@ -22,8 +22,8 @@ from crl.errors import UsageError
 from crl.interactivesessions.InteractiveSession import InteractiveSession
 from crl.interactivesessions.shells import BashShell, RegisteredShells, SerialShell, TelnetShell, conformance
 from crl.interactivesessions.shells._consolelogin import ConsoleLoginError
-from crl.link._armoured import ArmouredChannel
 from crl.link import TELNET, UNSURE, LaneKind, Link
+from crl.link._armoured import ArmouredChannel
 
 if TYPE_CHECKING:
     from crl.lab import Lab
@@ -227,7 +227,9 @@ def test_ssh_with_escapes_on(lab: Lab, open_session: Open, kind: LaneKind) -> No
     shell.lane_kind = kind
     session = open_session(shell)
     link = Link.start(session.lane())
-    assert isinstance(link.engine._attachment.channel, ArmouredChannel)
+    attachment = link.engine._attachment
+    assert attachment is not None
+    assert isinstance(attachment.channel, ArmouredChannel)
     evil = b"\r~.\r~?\n~." * 2000
     assert link.invoke("bytes", evil) == evil
     assert link.invoke("bytes", EVERY_BYTE * 500) == EVERY_BYTE * 500
