@@ -1,6 +1,6 @@
 """A line that does not carry every byte: it joins its standard input and output to a shell on a terminal of its own.
 
-Run as `python awkward.py [eat=HEX] [strip] [rate=N] [crlf] [break=COLUMNS] [echo] [parity] [damage=N]`; it is what
+Run as `python awkward.py [eat=HEX] [strip] [rate=N] [crlf] [break=COLUMNS] [echo] [damage=N]`; it is what
 telnet, serial lines and consoles do to bytes, in both directions.
 """
 

@@ -115,6 +115,7 @@ def test_the_login_the_shell_and_a_link(shell: Callable[..., Any], open_session:
     assert session.current_shell().exec_command("echo here") == "here\r\n"
     lane = session.lane()
     assert lane.kind.forbidden
+    assert (lane.reopen is None) == isinstance(session.current_shell(), SerialShell)
     link = Link.start(lane)
     assert link.invoke("bytes", EVERY_BYTE * 500) == EVERY_BYTE * 500
     assert link.close()

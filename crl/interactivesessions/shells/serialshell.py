@@ -38,6 +38,8 @@ class SerialShell(BashShell):
         start_timeout: Seconds that login and start may take together.
     """
 
+    exclusive = True
+
     def __init__(
         self,
         device: str,

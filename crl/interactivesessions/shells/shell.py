@@ -102,6 +102,8 @@ class Shell(abc.ABC):
     _tty_echo: bool = False
     lane_kind: LaneKind | None = None
     """What the terminal of this shell carries, as far as that is this shell's doing; None is every byte."""
+    exclusive: bool = False
+    """Whether its terminal cannot be opened a second time beside the first; a link over it is then not resumed."""
     _parent_carries: LaneKind | None = None
 
     def __init__(self, tty_echo: bool = False) -> None:
