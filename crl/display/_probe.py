@@ -14,7 +14,7 @@ from crl.deadlines import Deadline
 from crl.display._xconnection import XConnection
 from crl.display.errors import DisplayTimeout
 
-__all__ = ["wait_until_managed"]
+__all__ = ["redraw", "wait_until_managed"]
 
 PATIENCE = 0.15  # seconds given to a window manager that works; one that comes up meanwhile gets the next window
 
@@ -46,6 +46,28 @@ def _is_taken(connection: XConnection, deadline: Deadline) -> bool:
         with contextlib.suppress(DisplayTimeout), connection.operation("removing a window", deadline) as x:
             request.DestroyWindow(display=x, window=window)  # a connection that is gone has lost it anyway
             x.flush()
+
+
+def redraw(connection: XConnection, deadline: Deadline) -> None:
+    """Cover the whole screen for a moment, past the window manager, so that every window is drawn anew.
+
+    Raises:
+        DisplayError: As its other subclasses say.
+    """
+    from Xlib import X
+    from Xlib.protocol import request
+
+    screen = connection.screen
+    with connection.operation("having all windows drawn anew", deadline) as x:
+        window: int = x.allocate_resource_id()
+        request.CreateWindow(
+            display=x, depth=X.CopyFromParent, wid=window, parent=screen.root, x=0, y=0, width=screen.width,
+            height=screen.height, border_width=0, window_class=X.InputOutput, visual=X.CopyFromParent,
+            attrs={"override_redirect": 1},
+        )  # fmt: skip
+        request.MapWindow(display=x, window=window)
+        request.DestroyWindow(display=x, window=window)
+        x.flush()
 
 
 def _map_window(connection: XConnection, deadline: Deadline) -> int:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 from crl.deadlines import Deadline
 from crl.display._access import Dialer, DisplayHost, LocalDialer, TargetDialer
 from crl.display._pixels import read_picture
-from crl.display._probe import wait_until_managed
+from crl.display._probe import redraw, wait_until_managed
 from crl.display._tree import TreeNode, read_tree
 from crl.display._wire import Wire
 from crl.display._xconnection import XConnection
@@ -210,6 +210,20 @@ class LocalDisplay(_AnyDisplay):
         connection = self._connect(deadline)
         try:
             wait_until_managed(connection, deadline)
+        finally:
+            connection.close()
+
+
+    def redraw(self, timeout: float = DEFAULT_TIMEOUT) -> None:
+        """Have every window of the screen drawn anew by its program, as ``xrefresh`` does.
+
+        Raises:
+            DisplayError: As its other subclasses say.
+        """
+        deadline = Deadline.after(timeout)
+        connection = self._connect(deadline)
+        try:
+            redraw(connection, deadline)
         finally:
             connection.close()
 

@@ -13,35 +13,55 @@ if TYPE_CHECKING:
     from crl.interactivesessions import InteractiveSession as InteractiveSession
     from crl.interactivesessions.shells.autocompletableshell import AutoCompletableShell
     from crl.interactivesessions.shells.bashshell import BashShell
+    from crl.interactivesessions.shells.keyauthenticatedsshshell import KeyAuthenticatedSshShell
+    from crl.interactivesessions.shells.kubernetesshell import ContainerShell, KubernetesShell
     from crl.interactivesessions.shells.namespaceshell import NamespaceShell
     from crl.interactivesessions.shells.pythonshell import PythonShell
+    from crl.interactivesessions.shells.rawpythonshell import RawPythonShell
+    from crl.interactivesessions.shells.remoteshell import RemoteShell
+    from crl.interactivesessions.shells.sftpshell import SftpShell
     from crl.interactivesessions.shells.shell import Shell
     from crl.interactivesessions.shells.shellstack import DefaultSshShell, ShellStack
     from crl.interactivesessions.shells.sshshell import SshShell
     from crl.interactivesessions.shells.sudoshell import SudoShell
+    from crl.interactivesessions.shells.sushell import SuShell
 
 __all__ = [
     "AutoCompletableShell",
     "BashShell",
+    "ContainerShell",
     "DefaultSshShell",
     "InteractiveSession",
+    "KeyAuthenticatedSshShell",
+    "KubernetesShell",
     "NamespaceShell",
     "PythonShell",
+    "RawPythonShell",
+    "RemoteShell",
+    "SftpShell",
     "Shell",
     "ShellStack",
     "SshShell",
+    "SuShell",
     "SudoShell",
 ]
 
 _HOMES: Final = {
     "AutoCompletableShell": "shells.autocompletableshell",
     "BashShell": "shells.bashshell",
+    "ContainerShell": "shells.kubernetesshell",
     "DefaultSshShell": "shells.shellstack",
+    "KeyAuthenticatedSshShell": "shells.keyauthenticatedsshshell",
+    "KubernetesShell": "shells.kubernetesshell",
     "NamespaceShell": "shells.namespaceshell",
     "PythonShell": "shells.pythonshell",
+    "RawPythonShell": "shells.rawpythonshell",
+    "RemoteShell": "shells.remoteshell",
+    "SftpShell": "shells.sftpshell",
     "Shell": "shells.shell",
     "ShellStack": "shells.shellstack",
     "SshShell": "shells.sshshell",
+    "SuShell": "shells.sushell",
     "SudoShell": "shells.sudoshell",
 }
 """Where each name lives. Modules named as in the published package (``InteractiveSession``) are found by themselves."""

@@ -247,4 +247,6 @@ class TerminalCalls:
 def _silence_of(link: Link) -> str:
     """Since when nothing was heard of the target, for the text of an error; nothing when all is well."""
     silent = link.engine.silent_for
+    if (down := link.engine.down) is not None:
+        return f"the link to {link.host} has been down for {silent:.1f} s ({down.message}) and is being resumed"
     return f"nothing was heard of {link.host} for {silent:.0f} s" if silent >= SILENCE_WORTH_TELLING else ""

@@ -1,11 +1,12 @@
 """The link: one connection to one Python on a target, over any terminal that a shell can open.
 
-`Link.start` takes a lane from the shells and gives calls, processes and tunnels; it knows no shell and no SSH. Of its
-folders, `wire` is the protocol for both ends and `remote` is what runs on the target.
+`Link.start` takes a lane from the shells and gives calls, processes, files and tunnels; it knows no shell and no SSH.
+Of its folders, `wire` is the protocol for both ends and `remote` is what runs on the target.
 """
 
 from crl.link._output import OutputEvent
 from crl.link.calls import BASIC_TYPES, Call, Keep, Kept
+from crl.link.detached import Detached, KeptOutput
 from crl.link.errors import (
     CallCancelled,
     CallTimeout,
@@ -20,11 +21,24 @@ from crl.link.errors import (
     ValueNotTransferable,
 )
 from crl.link.exceptions import register_exception
+from crl.link.files import Files, RemotePath
+from crl.link.files_results import (
+    FileAccessDenied,
+    FileInfo,
+    FileMissing,
+    FilesError,
+    Problem,
+    Progress,
+    TransferIncomplete,
+    TransferOptions,
+    TransferResult,
+)
 from crl.link.lane import CLEAN, FLOW_CONTROL, PRINTABLE, TELNET, UNSURE, Lane, LaneKind
 from crl.link.link import Link, LinkFacts, Statistics
-from crl.link.processes import ProcessTimeout, RemoteProcess, RunResult
+from crl.link.processes import OutputLine, ProcessAlive, ProcessTimeout, RemoteProcess, RunResult
 from crl.link.registered import register_type
-from crl.link.tunnels import Address, Tunnel, TunnelError
+from crl.link.tunnels import LIMIT as TUNNEL_LIMIT
+from crl.link.tunnels import Address, TcpAddress, Tunnel, TunnelError
 from crl.link.wire.values import Expression
 
 __all__ = [
@@ -33,14 +47,22 @@ __all__ = [
     "FLOW_CONTROL",
     "PRINTABLE",
     "TELNET",
+    "TUNNEL_LIMIT",
     "UNSURE",
     "Address",
     "Call",
     "CallCancelled",
     "CallTimeout",
+    "Detached",
     "Expression",
+    "FileAccessDenied",
+    "FileInfo",
+    "FileMissing",
+    "Files",
+    "FilesError",
     "Keep",
     "Kept",
+    "KeptOutput",
     "Lane",
     "LaneKind",
     "Link",
@@ -49,15 +71,24 @@ __all__ = [
     "LinkLost",
     "LinkStartError",
     "OutputEvent",
+    "OutputLine",
+    "Problem",
+    "ProcessAlive",
     "ProcessTimeout",
     "ProgramGone",
+    "Progress",
     "ProtocolViolation",
     "PythonNotFound",
     "PythonTooOld",
     "RemoteError",
+    "RemotePath",
     "RemoteProcess",
     "RunResult",
     "Statistics",
+    "TcpAddress",
+    "TransferIncomplete",
+    "TransferOptions",
+    "TransferResult",
     "Tunnel",
     "TunnelError",
     "ValueNotTransferable",

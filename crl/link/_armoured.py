@@ -71,12 +71,21 @@ class ArmouredChannel:
         """
         data = self._channel.read(size)
         if not data:
-            rest: bytes = self._armour.rest()
-            return rest
+            return self.rest()
         decoded = self.decode(data)
         if not decoded:
             raise BlockingIOError
         return decoded
+
+    def rest(self) -> bytes:
+        """Take what was read and is not sure; nothing that follows belongs to it."""
+        rest: bytes = self._armour.rest()
+        return rest
+
+    def bare(self) -> Channel:
+        """The channel inside, when no more frames are written; what was not written of the last one is dropped."""
+        self._unsent = memoryview(b"")
+        return self._channel
 
     def write(self, data: bytes | memoryview) -> int:
         """Take one piece, and say that its last byte is taken when all of its armour is on the lane.

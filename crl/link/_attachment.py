@@ -9,13 +9,30 @@ from __future__ import annotations
 import os
 import re
 import select
+import signal
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
 
-from crl.channels.base import Channel
+from crl.channels.base import Channel, ChannelClosed
+from crl.link._armoured import ArmouredChannel
 from crl.link._driver import driver
+from crl.link.remote import tiny
 
-__all__ = ["Attachment"]
+__all__ = ["Attachment", "cause_of"]
+
+PART_PATIENCE_MS: Final = 2000
+# From this exit status on, the shell says that a signal ended what it ran.
+SIGNAL_STATUS: Final = 128
+
+
+def cause_of(status: int) -> str:
+    """What a status of the start line says about the remote program's end."""
+    try:
+        return signal.Signals(status - SIGNAL_STATUS).name
+    except ValueError:
+        return f"status {status}"
 
 
 class Attachment:
@@ -30,6 +47,7 @@ class Attachment:
 
     Attributes:
         unsent: Frames that are not written yet.
+        parted: Whether our last byte was sent.
         mark: The end mark.
         noise: How much noise had come when the end was last looked for.
     """
@@ -45,33 +63,88 @@ class Attachment:
         self.channel = channel
         self.unsent: deque[memoryview] = deque()
         self.noise = 0
+        self.parted = False
         self.mark = end_mark
         self._end_mark = re.compile(re.escape(end_mark) + rb":(\d+);")
         descriptor = channel.fileno()
-        self._poll = select.poll()
-        self._poll.register(descriptor, select.POLLIN)
-        self._poll.register(wake, select.POLLIN)
+        self._watched = (descriptor, wake)
+        self._poll = self._new_poll()
         self._wake = wake
         # A second descriptor of the same channel, so that reading and writing are armed apart.
         self._second = os.dup(descriptor)
         self.incoming = driver.add(descriptor, on_readable, 0)
         self.outgoing = driver.add(self._second, on_writable, 0)
 
+    def _new_poll(self) -> select.poll:
+        poll = select.poll()
+        for descriptor in self._watched:
+            poll.register(descriptor, select.POLLIN)
+        return poll
+
     def wait(self, milliseconds: int) -> bool:
         """Wait for input, or to be woken; whether there is input."""
         woken = False
-        for descriptor, _ in self._poll.poll(milliseconds):
+        try:
+            happened = self._poll.poll(milliseconds)
+        except RuntimeError:
+            # There are two readers for a moment, and one object cannot serve both.
+            self._poll = self._new_poll()
+            happened = self._poll.poll(milliseconds)
+        for descriptor, _ in happened:
             if descriptor != self._wake:
                 return True
             woken = True
         if woken:
-            os.eventfd_read(self._wake)
+            with suppress(BlockingIOError):  # another reader was faster
+                os.eventfd_read(self._wake)
         return False
 
-    def find_end(self, seen: bytes) -> tuple[int, bytes, bytes] | None:
-        """The status that the shell has printed, what came before it and what after; None before the end."""
+    def find_end(self, seen: bytes) -> tuple[int, bytes] | None:
+        """The status that the shell has printed, and what follows it; None before the end."""
         end = self._end_mark.search(seen)
-        return None if end is None else (int(end.group(1)), seen[: end.start()], seen[end.end() :])
+        return None if end is None else (int(end.group(1)), seen[end.end() :] + self._held())
+
+    def part(self) -> None:
+        """Send the mark as our last bytes: what waits at the far end for it then gives the terminal to the shell.
+
+        Whatever was not written is dropped, for the program that it was meant for has ended. The far end reads all the
+        time, so this does not take long; when it does, the terminal is as good as dead.
+        """
+        if self.parted:
+            return
+        self.parted = True
+        self.unsent.clear()
+        # It goes as it is, for a shell may read it.
+        channel = self.channel.bare() if isinstance(self.channel, ArmouredChannel) else self.channel
+        data = memoryview(tiny.last_line(self.mark))
+        poller = select.poll()
+        poller.register(self._second, select.POLLOUT)
+        with suppress(OSError, ChannelClosed):  # the terminal has ended: then nobody reads it
+            while data and poller.poll(PART_PATIENCE_MS):
+                data = data[channel.write(data) :]
+
+    def find_clear(self, rest: bytes) -> bytes | None:
+        """What follows the program's word that it has read our last byte; None before it."""
+        _, said, after = rest.partition(self.mark + tiny.CLEAR)
+        return after + self._held() if said else None
+
+    def _held(self) -> bytes:
+        """What armour has kept of the shell's words because it might have been the beginning of a line."""
+        return self.channel.rest() if isinstance(self.channel, ArmouredChannel) else b""
+
+    def find_last_words(self, seen: bytes) -> tuple[bytes, bytes] | None:
+        """What the program's code had still written to its outputs when it was killed; None while nobody says so.
+
+        The marks before them come from what waits in the shell; see `crl.link.remote.tiny`.
+        """
+        before, said, _ = seen.rpartition(tiny.dead(self.mark))
+        if not said:
+            return None
+        before, said, errors = before.rpartition(self.mark + b">2>")
+        if not said:
+            return b"", b""
+        # Without the first mark, more was said than is kept, and the beginning is lost.
+        return before.rpartition(self.mark + b">1>")[2], errors
 
     def close(self) -> None:
         """Serve it no more."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import os
 import select
-import signal
 import threading
 import time
 from collections import deque
@@ -20,7 +19,7 @@ from typing import Final
 
 from crl.channels.base import Channel, ChannelClosed
 from crl.deadlines import Deadline
-from crl.link._attachment import Attachment
+from crl.link._attachment import Attachment, cause_of
 from crl.link._driver import driver
 from crl.link._waiting import Waiter
 from crl.link.errors import LinkError, LinkLost, ProtocolViolation
@@ -39,16 +38,7 @@ POLL_SLICE: Final = 0.5
 POLL_SLICE_MS: Final = 500
 VERDICT_PATIENCE: Final = 5.0
 TRANSCRIPT_SIZE: Final = 2000
-# From this exit status on, the shell says that a signal ended what it ran.
-SIGNAL_STATUS: Final = 128
-
-
-def _cause(status: int) -> str:
-    """What a status of the start line says about the remote program's end."""
-    try:
-        return signal.Signals(status - SIGNAL_STATUS).name
-    except ValueError:
-        return f"status {status}"
+LOOKS_BEFORE_FREEING: Final = 4
 
 
 class Engine:
@@ -70,7 +60,8 @@ class Engine:
         after: The bytes behind the end of the remote program, which are the shell's; None when it has not ended.
         busy_streams: How many connections want input to be read even when nobody waits.
         last_heard: When the target gave the last sign of life, on the monotonic clock.
-        down: Why there is no terminal at the moment; None while there is one.
+        down: Why there is no terminal now; None while there is one.
+        closing: Set when the end of the remote program is what is wanted.
     """
 
     def __init__(
@@ -98,11 +89,12 @@ class Engine:
         # Whether they are ours can be asked, so that an exception right after taking one leaves none behind.
         self._reading = threading.RLock()
         self._writing = threading.RLock()
-        self._write_again = False
+        self._handing_out = threading.RLock()
+        self._reads = self._reads_seen = self._looks = 0
         self._followers: deque[Waiter] = deque()
         self._heard = session.heard
         self._over = Waiter()
-        self._closing = False
+        self.closing = False
         # Counts what callers do, so that the I/O thread can tell whether somebody is about to read for himself.
         self._activity = self._activity_seen = 0
         self._pings = 0
@@ -166,30 +158,17 @@ class Engine:
 
     def flush(self) -> None:
         """Write what may be written, without ever blocking; the I/O thread writes the rest."""
-        while True:
-            self._write_again = True
-            try:
-                if not self._writing.acquire(blocking=False):
-                    return
-                while self._write_again:
-                    self._write_again = False
-                    self._write()
-            finally:
-                if self._writing._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001
-                    self._writing.release()
-            if not self._write_again:
+        # No write blocks, so whoever holds this is done at once; a lock that was left by an exception is free again.
+        with self._writing:
+            attachment = self._attachment
+            if attachment is None:
                 return
-
-    def _write(self) -> None:
-        attachment = self._attachment
-        if attachment is None:
-            return
-        try:
-            self._write_to(attachment)
-        except BaseException:
-            # A frame that was on its way counts as lost; the next ping uncovers it.
-            self.session.interrupted = True
-            raise
+            try:
+                self._write_to(attachment)
+            except BaseException:
+                # A frame that was on its way counts as lost; the next ping uncovers it.
+                self.session.interrupted = True
+                raise
 
     def _write_to(self, attachment: Attachment) -> None:
         unsent, session = attachment.unsent, self.session
@@ -198,7 +177,7 @@ class Engine:
                 if not session.has_outgoing and not session.interrupted:
                     return
                 with self._lock:
-                    if attachment is not self._attachment:
+                    if attachment is not self._attachment or attachment.parted:
                         return
                     if session.interrupted:
                         self._mend()
@@ -283,7 +262,8 @@ class Engine:
             # The reader may have stopped, or finished us, before we stood in the queue.
             if waiter.done or self.lost is not None or (self._attachment is not None and not self._is_read()):
                 return True
-            waiter.sleep(deadline.remaining())
+            # In slices, too: a signal that another thread got is handled in the main one when it wakes.
+            waiter.sleep(deadline.sooner(POLL_SLICE).remaining())
             return waiter.done or not deadline.expired
         finally:
             if waiter.done:
@@ -298,18 +278,19 @@ class Engine:
 
     def _is_read(self) -> bool:
         """Whether somebody has the role of the reader."""
-        if not self._reading.acquire(blocking=False):
-            return True
-        self._reading.release()
-        return False
+        free = self._reading.acquire(blocking=False)
+        if free:
+            self._reading.release()
+        return not free
 
     def _pass_reading_on(self) -> None:
         self._reading.release()
         if self.lost is not None:
             self._close_wake()
         self._wake_follower()
-        if self.busy_streams:
-            self._listen()
+        attachment = self._attachment
+        if self.busy_streams and attachment is not None:
+            attachment.incoming.arm(select.EPOLLIN)
 
     def _close_wake(self) -> None:
         """The last reader of a lost link has stopped: nobody has to be woken any more."""
@@ -323,18 +304,11 @@ class Engine:
         finally:
             self._reading.release()
 
-    def _listen(self) -> None:
-        """Have the I/O thread look at the terminal."""
-        attachment = self._attachment
-        if attachment is not None:
-            attachment.incoming.arm(select.EPOLLIN)
-
     def _wake_follower(self) -> None:
-        try:
-            follower = self._followers.popleft()
-        except IndexError:
+        if not self._followers:
             return
-        follower.ring()
+        with suppress(IndexError):  # another thread was faster
+            self._followers.popleft().ring()
 
     def _hand_out(self) -> None:
         """Hand out messages; each stays in its place until it is handed out, whatever interrupts us."""
@@ -343,29 +317,24 @@ class Engine:
                 self._mend()
             self.flush()
         delivered = self.session.delivered
-        while delivered:
-            self._on_message(delivered[0][2])
-            delivered.popleft()
+        if delivered:
+            with self._handing_out:
+                while delivered:
+                    self._on_message(delivered[0][2])
+                    delivered.popleft()
 
     def _read_once(self, attachment: Attachment) -> None:
         """Read once, and hand out what came. Whoever calls it has the role of the reader."""
         try:
-            data = attachment.channel.read()
+            if not self._read_and_take(attachment):
+                return
         except BlockingIOError:
             return
         except (ChannelClosed, OSError) as error:
-            self._ends(
-                attachment, LinkLost(f"the terminal failed: {error}", host=self.host, doing="reading from the target")
-            )
+            self._ends(attachment, self._ended(f"the terminal failed: {error}"))
             return
-        except BaseException:
-            # Ctrl-C or a timeout of Robot's: what was read may be lost.
-            self.session.interrupted = True
-            raise
-        if not data:
-            self._ends(attachment, self._ended("the connection to the target has ended"))
-            return
-        if not self._take(attachment, data):
+        except ProtocolError as error:
+            self.violated(str(error))
             return
         session = self.session
         if session.heard != self._heard:
@@ -378,55 +347,60 @@ class Engine:
         if session.has_outgoing:
             self.flush()
 
-    def _take(self, attachment: Attachment, data: bytes) -> bool:
-        """Give bytes to the session; False when they are of no use any more."""
+    def _read_and_take(self, attachment: Attachment) -> bool:
+        """Give what is there to the session; False when it is of no use, or the end."""
         session = self.session
-        try:
-            with self._lock:
-                if attachment is not self._attachment:
-                    return False
-                if session.interrupted:
-                    self._mend()
+        # Read and taken in one: bytes must not change their order, whoever reads.
+        with self._lock:
+            if attachment is not self._attachment:
+                return False
+            if session.interrupted:
+                self._mend()
+            try:
+                data = attachment.channel.read()
                 session.take(data)
-        except ProtocolError as error:
-            self.violated(str(error))
-            return False
-        except BaseException:
-            session.interrupted = True
-            raise
-        return True
+            except (ChannelClosed, OSError, ProtocolError):
+                raise
+            except BaseException:
+                # Ctrl-C or a timeout of Robot's: what was read counts as lost, and is asked for again.
+                session.interrupted = True
+                raise
+            self._reads += 1
+        if not data:
+            self._ends(attachment, self._ended("the connection to the target has ended"))
+        return bool(data)
 
     def _look_for_end(self, attachment: Attachment) -> None:
         """Has the remote program said goodbye, or the shell that it was killed?"""
         decoder = self.session.decoder
         if self.session.ended:
-            self.after = decoder.rest()
-            what = "the link was closed" if self._closing else "the remote program has ended by itself"
-            self.give_up(LinkLost(what, host=self.host, doing="using a link"))
-            return
+            with self._writing:
+                attachment.part()
+            self.after = attachment.find_clear(decoder.rest())
+            if self.after is not None:
+                what = "the link was closed" if self.closing else "the remote program has ended by itself"
+                self.give_up(LinkLost(what, host=self.host, doing="using a link"))
+                return
         # A frame that was cut short swallows what follows, so that its unfinished part is looked at too.
-        end = attachment.find_end(decoder.noise + decoder.rest())
+        seen = decoder.noise + decoder.rest()
+        last_words = attachment.find_last_words(seen)
+        if last_words is not None:
+            with self._writing:
+                attachment.part()
+        end = attachment.find_end(seen)
         if end is None:
             return
-        status, before, after = end
-        reason = self._ended(f"the remote program was ended by force ({_cause(status)})")
-        if status >= SIGNAL_STATUS and not self._hand_out_last_words(attachment.mark, before):
-            # Not the program, but who waits for it in the shell was killed: the program may live.
+        status, after = end
+        reason = self._ended(f"the remote program was ended by force ({cause_of(status)})")
+        if last_words is None:
+            # Not the program, but what waits for it in the shell was killed: the program may live.
             self._ends(attachment, reason, after)
-        else:
-            self.after = after
-            self.give_up(reason)
-
-    def _hand_out_last_words(self, mark: bytes, seen: bytes) -> bool:
-        """What its code had written when the remote program died, as the tiny parent found it in the pipes."""
-        before, said, errors = seen.rpartition(mark + b">2>")
-        if said:
-            # Without the first mark, more was said than is kept, and the beginning is lost.
-            output = before.rpartition(mark + b">1>")[2]
-            for number, words in ((1, output), (2, errors)):
-                if words:
-                    self._on_message(messages.pack(messages.OUTPUT, number, words))
-        return bool(said)
+            return
+        for number, words in enumerate(last_words, 1):
+            if words:
+                self._on_message(messages.pack(messages.OUTPUT, number, words))
+        self.after = after
+        self.give_up(reason)
 
     def _ended(self, message: str) -> LinkLost:
         noise = self.session.decoder.noise[-TRANSCRIPT_SIZE:].decode("utf-8", "replace")
@@ -449,6 +423,7 @@ class Engine:
         if attachment is None:
             return
         if not self._reading.acquire(blocking=False):
+            self._free_the_role()
             attachment.incoming.arm_soon()
             return
         try:
@@ -462,6 +437,19 @@ class Engine:
             self._serve_again()
         else:
             self._close_wake()
+
+    def _free_the_role(self) -> None:
+        """There is input, and somebody has the role of the reader: when he reads nothing for a while, take it away.
+
+        An exception may have struck him when he was just giving it back. If he reads after all, nothing happens: what
+        must not be done by two at a time is behind locks.
+        """
+        self._looks = self._looks + 1 if self._reads == self._reads_seen else 0
+        self._reads_seen = self._reads
+        if self._looks >= LOOKS_BEFORE_FREEING:
+            self._looks = 0
+            self._reading = threading.RLock()
+            self._wake_follower()
 
     def _serve_again(self) -> None:
         """Look again at once where nobody else would read; after a moment where callers are active.
@@ -493,7 +481,7 @@ class Engine:
         with self._lock:
             if attachment is not self._attachment:
                 return
-            if not self._closing and self._on_doubt(reason):
+            if not self.closing and self._on_doubt(reason):
                 self._attachment, self.down = None, reason
         if self._attachment is None:
             attachment.close()
@@ -516,7 +504,7 @@ class Engine:
         new = self._attach_to(channel, end_mark)
         try:
             with self._lock:
-                if self.lost is not None or self._closing:
+                if self.lost is not None or self.closing:
                     new.close()
                     return False
                 self.session.resume(epoch)
@@ -565,13 +553,12 @@ class Engine:
             self.last_heard = now if self._attachment is not None else self.last_heard
         elif self.in_doubt() and not self._doubt():
             return None
-        if not self._closing or self.silent_for > 2 * HEARTBEAT:
-            with self._lock:
-                if self.session.interrupted:
-                    self.session.recover()
-                self._pings += 1
-                self.session.ping(self._pings)
-            self.flush()
+        with self._lock:
+            if self.session.interrupted:
+                self.session.recover()
+            self._pings += 1
+            self.session.ping(self._pings)
+        self.flush()
         suspicious = self.last_heard + SUSPECT_AFTER - now
         return min(HEARTBEAT, suspicious) if suspicious > 0 else HEARTBEAT
 
@@ -584,16 +571,12 @@ class Engine:
             return False
         return True
 
-    def prepare_to_close(self) -> None:
-        """From now on the end of the remote program is what is wanted."""
-        self._closing = self.session.leaving = True
-
     def close(self, deadline: Deadline) -> bool:
         """Wait for the target's BYE after it was asked to end; False when it does not come in time.
 
         Afterwards the link is over, and `after` has the bytes that follow the remote program's.
         """
-        self._closing = True
+        self.closing = True
         if self.down is None:
             self.wait(self._over, deadline)
         self.give_up(LinkLost("the remote program did not end in time", host=self.host, doing="closing the link"))

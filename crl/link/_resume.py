@@ -120,7 +120,7 @@ class Resumer:
                 break
             final = self._try(engine, Deadline.after(min(seconds, give_up_at - started)))
             if final is not None:
-                engine.give_up(final)
+                self._bear_or_give_up(engine, final, give_up_at)
                 break
             if not engine.in_doubt():
                 break
@@ -132,6 +132,19 @@ class Resumer:
         if engine.in_doubt() and engine.lost is None and not self._stopped.is_set():
             # It ended again just after we had looked.
             self.start(engine, engine.down or reason)
+
+    def _bear_or_give_up(self, engine: Engine, final: LinkError, give_up_at: float) -> None:
+        """No other terminal can be had; but one that is only silent may yet speak, unless its program is gone."""
+        while (
+            not isinstance(final, ProgramGone)
+            and engine.down is None
+            and engine.in_doubt()
+            and time.monotonic() < give_up_at
+            and not self._stopped.wait(ATTEMPT_INTERVAL)
+        ):
+            continue
+        if engine.in_doubt() and not self._stopped.is_set():
+            engine.give_up(final)
 
     def _try(self, engine: Engine, deadline: Deadline) -> LinkError | None:
         """One attempt; the error that ends all attempts, None when it worked or may yet work."""

@@ -9,29 +9,32 @@ from __future__ import annotations
 
 import itertools
 import secrets
-import socket
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from crl.deadlines import Deadline
 from crl.errors import UsageError
-from crl.link import processes, tunnels
 from crl.link._driver import driver
 from crl.link._engine import HEARTBEAT, Engine
-from crl.link._output import OutputEvent, OutputLog
+from crl.link._output import OutputLog
 from crl.link._resume import Recipe, Resumer
+from crl.link._services import OUTPUT_PATIENCE, Services
 from crl.link._unsure import start_unsure
 from crl.link.calls import Call, DoorCall, Keep, encode_request
+from crl.link.connections import Joined
 from crl.link.errors import LinkError, LinkLost, LinkStartError
+from crl.link.files import Files
+from crl.link.files_stream import FileStream
 from crl.link.lane import Lane
-from crl.link.processes import CommandLine, Environment, RemoteProcess, RunResult
+from crl.link.modules import Modules
+from crl.link.processes import RemoteProcess
 from crl.link.program import piece
 from crl.link.startup import Started, start_program
 from crl.link.streams import InputStream, OutputStream
-from crl.link.tunnels import Address, Connection, Tunnel, TunnelError
+from crl.link.tunnels import Tunnel
 from crl.link.wire import messages, values
 from crl.link.wire.errors import NotTransferable, ProtocolError
 
@@ -39,17 +42,30 @@ __all__ = ["Link", "LinkFacts", "Statistics"]
 
 START_TIMEOUT: Final = 30.0
 CLOSE_TIMEOUT: Final = 5.0
-OUTPUT_PATIENCE: Final = 1.0
 SERVICE_TIMEOUT: Final = 60.0
 GRACE: Final = 60.0
 # Soon after the start, when the first call has its answer.
 DOOR_DELAY: Final = 0.03
 DOOR_PIECE: Final = "remote.door"
 PIECES: Final = {
-    "process": ("remote.streams", "remote.processes"),
+    "process": ("remote.streams", "remote.ending", "remote.processes"),
+    "terminal": ("remote.streams", "remote.ending", "remote.processes", "remote.terminals"),
+    "detached": ("remote.streams", "remote.ending", "remote.processes", "remote.detached"),
     "tunnel": ("remote.streams", "remote.tunnels"),
     "cancel": ("remote.cancel",),
+    "imports": ("remote.imports",),
+    "file": (
+        "remote.streams",
+        "wire.entries",
+        "remote.files_folder",
+        "remote.files_read",
+        "remote.files_write",
+        "remote.files",
+    ),
 }
+_Call = TypeVar("_Call", bound=Call)
+_Joined = TypeVar("_Joined", bound=Joined | FileStream)
+_Tunnel = TypeVar("_Tunnel", bound=Tunnel[Any])
 
 
 @dataclass(frozen=True)
@@ -84,12 +100,13 @@ class Statistics:
     longest_pause: float = 0.0
 
 
-class Link:
+class Link(Services):
     """A running link; make one with `Link.start`.
 
     Attributes:
         host: The target's name.
         facts: What the remote program says of itself.
+        files: The files of the target.
         statistics: Counters.
         why_not_resumable: Why the link would be lost with its terminal; None when it would be resumed.
     """
@@ -105,13 +122,15 @@ class Link:
         self._prefix = secrets.token_hex(4)
         self._lock = threading.Lock()
         self._calls: dict[int, Call] = {}
-        self._inputs: dict[int, InputStream | Connection] = {}
-        self._outputs: dict[int, OutputStream | Connection] = {}
+        self._inputs: dict[int, InputStream | Joined | FileStream] = {}
+        self.outputs: dict[int, OutputStream | Joined | FileStream] = {}
         self._processes: dict[int, RemoteProcess] = {}
-        self._tunnels: list[Tunnel] = []
+        self._tunnels: list[Tunnel[Any]] = []
         self._loaded: set[str] = set()
         self._load_lock = threading.Lock()
-        self._output = OutputLog(lane.host)
+        self.output = OutputLog(lane.host)
+        self.files = Files(self)
+        self._modules: Modules | None = None
         self._closing = self._given_back = False
         self._resumer = Resumer(lane, recipe, started.session.epoch)
         self._resumer.on_resumed = self._note_resume
@@ -166,7 +185,7 @@ class Link:
         """Have the remote program listen for other terminals; runs in the I/O thread, which waits for nothing."""
         if self.engine.lost is None and not self._closing:
             with suppress(LinkError):  # lost meanwhile
-                self._submit(messages.LOAD, values.encode(piece(DOOR_PIECE)), DoorCall)
+                self._submit_as(DoorCall, messages.LOAD, values.encode(piece(DOOR_PIECE)))
                 self._door_asked = True
 
     def door_opened(self, refusal: str | None) -> None:
@@ -241,8 +260,12 @@ class Link:
 
     def submit_service(self, name: str, *args: Any) -> Call:
         """Ask a service of the remote program without waiting for the answer."""
-        self._load(name.partition(".")[0])
+        self.load(name.partition(".")[0])
         return self._submit(messages.CALL, encode_request(messages.SERVICE, name, args, keep=None))
+
+    def submit_watched(self, make: Callable[[Link, int], _Call], name: str, *args: Any) -> _Call:
+        """Ask a service whose answer is looked at when it arrives: `make` makes the call."""
+        return self._submit_as(make, messages.CALL, encode_request(messages.SERVICE, name, args, keep=None))
 
     def abandon(self, call: Call) -> None:
         """Drop a call that nobody waits for."""
@@ -252,133 +275,13 @@ class Link:
             with suppress(LinkError):  # a lost link runs nothing any more
                 self.send(messages.pack(messages.CANCEL, call.number))
 
-    # -- processes and tunnels -------------------------------------------------------------------------------------
-
-    def run(
-        self,
-        command: CommandLine,
-        *,
-        env: Environment | None = None,
-        cwd: str | None = None,
-        stdin: bytes = b"",
-        timeout: float | None = None,
-    ) -> RunResult:
-        """Run a command on the target to its end.
-
-        Args:
-            command: An argument list, or a text for ``/bin/sh -c``.
-            env: Changes to the environment; None as a value removes a variable.
-            cwd: Directory to run in.
-            stdin: What it reads.
-            timeout: Seconds; None waits for ever.
-
-        Raises:
-            ProcessTimeout: It took too long and was killed, with all its children.
-            OSError: It could not be started, as `subprocess.Popen` would say on the target.
-        """
-        process = self.start_process(command, env=env, cwd=cwd)
-        return processes.run_to_end(process, stdin, timeout)
-
-    def start_process(
-        self, command: CommandLine, *, env: Environment | None = None, cwd: str | None = None
-    ) -> RemoteProcess:
-        """Start a process that the link owns; arguments as in `run`."""
-        self._load("process")
-        nonce = processes.new_nonce()
+    @property
+    def modules(self) -> Modules:
+        """Sends modules of this end; its part of the program goes along with the first use."""
+        self.load("imports")
         with self._lock:
-            number = self._last_number + 1
-            self._last_number += 3
-            # Known before it is started: its output may come before the answer.
-            process = RemoteProcess(self, number, 0, nonce)
-            self._processes[number] = process
-            self._outputs[number] = process.stdin
-            self._inputs[number + 1], self._inputs[number + 2] = process.stdout, process.stderr
-        plain = command if isinstance(command, str) else list(command)
-        try:
-            process.pid = int(
-                self.service("process.start", number, plain, None if env is None else dict(env), cwd, nonce)
-            )
-        except BaseException:
-            self._forget_process(number)
-            raise
-        return process
-
-    def start_detached(
-        self, command: CommandLine, *, env: Environment | None = None, cwd: str | None = None
-    ) -> int:
-        """Start a process that nobody owns, without input and output; returns its process id."""
-        plain = command if isinstance(command, str) else list(command)
-        return int(self.service("process.detach", plain, None if env is None else dict(env), cwd))
-
-    def connect(self, address: Address, timeout: float = 10.0) -> socket.socket:
-        r"""A local socket whose other end is at an address that the target reaches.
-
-        Args:
-            address: ``(host, port)``, the path of a unix socket, or ``"\0name"`` for an abstract one.
-            timeout: Seconds for connecting.
-
-        Raises:
-            TunnelError: The target cannot connect there.
-        """
-        ours, theirs = socket.socketpair()
-        try:
-            self.join(address, theirs, timeout)
-        except BaseException:
-            ours.close()
-            theirs.close()
-            raise
-        return ours
-
-    def join(self, address: Address, sock: socket.socket, timeout: float) -> None:
-        """Join a local socket, which becomes the link's, to an address that the target reaches."""
-        address = tunnels.plain_address(address)
-        self._load("tunnel")
-        with self._lock:
-            number = self._last_number = self._last_number + 1
-            connection = Connection(self, number, sock)
-            self._inputs[number] = self._outputs[number] = connection
-            self.engine.busy_streams += 1
-        try:
-            self.service("tunnel.connect", number, address, timeout, timeout=timeout + 5.0)
-        except BaseException as error:
-            connection.close()
-            if isinstance(error, OSError) and not isinstance(error, LinkError):
-                raise TunnelError(f"cannot connect to {address!r}: {error}", host=self.host, doing="tunnel") from error
-            raise
-        connection.begin()
-
-    def forward(self, address: Address, listen: Address = ("127.0.0.1", 0)) -> Tunnel:
-        """Listen here and let every connection come out at an address that the target reaches.
-
-        Args:
-            address: Where the target connects to; see `connect`.
-            listen: Where to listen: a loopback address, port 0 for any, or a path for a unix socket of mode 0600.
-        """
-        self.engine.check()
-        tunnel = Tunnel(self, tunnels.plain_address(address), tunnels.listen(listen))
-        with self._lock:
-            self._tunnels.append(tunnel)
-        return tunnel
-
-    # -- output ----------------------------------------------------------------------------------------------------
-
-    def on_output(self, callback: Callable[[OutputEvent], None]) -> Callable[[], None]:
-        """Have a callback called with everything that code on the target prints from now on, in order.
-
-        It is called in a thread of its own, never in one that reads from the target. What a call has printed comes
-        before its answer; `settle_output` waits until the callbacks have had it.
-
-        Args:
-            callback: Gets an `OutputEvent` for each piece.
-
-        Returns:
-            What ends the subscription.
-        """
-        return self._output.subscribe(callback)
-
-    def settle_output(self, timeout: float = OUTPUT_PATIENCE) -> bool:
-        """Wait until callbacks and the logger have had what has arrived so far; False when that takes longer."""
-        return self._output.settle(timeout)
+            self._modules = self._modules or Modules(self)
+            return self._modules
 
     # -- for the parts of the link ---------------------------------------------------------------------------------
 
@@ -391,27 +294,65 @@ class Link:
         with suppress(LinkError):  # a lost link needs no credit
             self.send(messages.pack(messages.CREDIT_TO, number, messages.CREDIT.pack(limit)))
 
-    def forget_stream(self, number: int) -> None:
-        """A connection is over."""
+    def new_process(self, make: Callable[[int], RemoteProcess]) -> RemoteProcess:
+        """Know a process and its streams, which `make` makes of its number."""
         with self._lock:
-            self._outputs.pop(number, None)
+            number = self._last_number + 1
+            self._last_number += 3
+            process = self._processes[number] = make(number)
+            self.outputs[number] = process.stdin
+            self._inputs[number + 1], self._inputs[number + 2] = process.stdout, process.stderr
+        return process
+
+    def new_stream(self, make: Callable[[int], _Joined]) -> _Joined:
+        """Know a connection, which `make` makes of the stream's number; the target is read for it from now on."""
+        with self._lock:
+            number = self._last_number = self._last_number + 1
+            joined = make(number)
+            self._inputs[number] = self.outputs[number] = joined
+            self.engine.busy_streams += 1
+        return joined
+
+    def replace_stream(self, number: int, joined: Joined) -> None:
+        """Another one is joined to a stream from now on."""
+        with self._lock:
+            self._inputs[number] = self.outputs[number] = joined
+
+    def know_tunnel(self, tunnel: _Tunnel) -> _Tunnel:
+        """A tunnel has begun to listen."""
+        with self._lock:
+            self._tunnels.append(tunnel)
+        if self.engine.lost is not None:
+            # Meanwhile: nobody else would close it.
+            tunnel.close()
+            self.engine.check()
+        return tunnel
+
+    def forget_stream(self, number: int) -> None:
+        """A connection, or a stream of records, is over."""
+        with self._lock:
+            self.outputs.pop(number, None)
             if self._inputs.pop(number, None) is not None:
                 self.engine.busy_streams -= 1
 
-    def forget_tunnel(self, tunnel: Tunnel) -> None:
+    def forget_tunnel(self, tunnel: Tunnel[Any]) -> None:
         """A tunnel has stopped listening."""
         with self._lock:
             if tunnel in self._tunnels:
                 self._tunnels.remove(tunnel)
 
-    def _forget_process(self, number: int) -> None:
+    def forget_process(self, number: int) -> None:
+        """Nothing of a process can arrive any more."""
         with self._lock:
             self._processes.pop(number, None)
-            self._outputs.pop(number, None)
+            self.outputs.pop(number, None)
             self._inputs.pop(number + 1, None)
             self._inputs.pop(number + 2, None)
 
-    def _submit(self, kind: int, body: bytes, make: type[Call] = Call) -> Call:
+    def _submit(self, kind: int, body: bytes) -> Call:
+        return self._submit_as(Call, kind, body)
+
+    def _submit_as(self, make: Callable[[Link, int], _Call], kind: int, body: bytes) -> _Call:
         with self._lock:
             number = self._last_number = self._last_number + 1
             self.statistics.requests += kind == messages.CALL
@@ -428,8 +369,8 @@ class Link:
             raise
         return call
 
-    def _load(self, service: str) -> None:
-        """Send the pieces of the program that a service needs, once."""
+    def load(self, service: str) -> None:
+        """Send the pieces of the program that a service needs, once; each needs those before it."""
         for name in PIECES[service]:
             if name not in self._loaded:
                 with self._load_lock:
@@ -447,7 +388,10 @@ class Link:
             self.engine.violated(str(error))
             return
         if kind == messages.OUTPUT and number in (1, 2):
-            self._output.take(number, body)
+            self.output.take(number, body)
+        elif kind == messages.WANT and self._modules is not None:
+            if not self._modules.answer(number, body):
+                self.engine.violated("the target asks for more code than was offered to it")
         elif number > self._last_number:
             self.engine.violated(f"a message of kind {kind} with number {number}, which was never used")
         elif kind in messages.ANSWERS:
@@ -459,26 +403,39 @@ class Link:
 
     def _on_stream_message(self, kind: int, number: int, message: bytes, body: bytes) -> bool:
         """What concerns a stream, which may have been forgotten by now; False when it breaks the rules."""
-        source, sink = self._inputs.get(number), self._outputs.get(number)
+        source, sink = self._inputs.get(number), self.outputs.get(number)
         if kind == messages.DATA:
             return source is None or source.take(message)
         if kind == messages.CREDIT_TO:
-            if len(body) != messages.CREDIT.size:
-                return False
-            if sink is not None:
-                sink.allow(messages.CREDIT.unpack(body)[0])
-        elif kind == messages.END:
+            return self._on_credit(sink, body)
+        if kind == messages.END:
             if source is not None:
                 source.end()
         elif kind == messages.RESET:
             for side in (source, sink):
                 if side is not None:
                     side.reset()
+        elif kind == messages.GAP:
+            return self._on_gap(source, message, body)
         elif kind == messages.EXIT:
             return self._on_exit(number, body)
         else:
             return False
         return True
+
+    def _on_credit(self, sink: OutputStream | Joined | None, body: bytes) -> bool:
+        if len(body) != messages.CREDIT.size:
+            return False
+        if sink is not None:
+            sink.allow(messages.CREDIT.unpack(body)[0])
+        return True
+
+    def _on_gap(self, source: InputStream | Joined | None, message: bytes, body: bytes) -> bool:
+        if len(body) != messages.CREDIT.size:
+            return False
+        if isinstance(source, InputStream):
+            source.skipped(message, messages.CREDIT.unpack(body)[0])
+        return source is None or isinstance(source, InputStream)
 
     def _on_exit(self, number: int, body: bytes) -> bool:
         if len(body) != messages.EXIT_BODY.size:
@@ -486,7 +443,6 @@ class Link:
         process = self._processes.get(number)
         if process is not None:
             process.exited(*messages.EXIT_BODY.unpack(body))
-            self._forget_process(number)
         return True
 
     def _on_lost(self, reason: LinkError) -> None:
@@ -494,10 +450,10 @@ class Link:
             calls, self._calls = self._calls, {}
             running, self._processes = self._processes, {}
             inputs, self._inputs = self._inputs, {}
-            self._outputs = {}
+            self.outputs = {}
             open_tunnels = list(self._tunnels)
         for tunnel in open_tunnels:
-            tunnel.close()
+            tunnel.close(wait=False)
         for call in calls.values():
             call.answer(reason)
         for process in running.values():
@@ -527,14 +483,14 @@ class Link:
         if first:
             # A terminal that the program has taken already has to become ours first.
             self._resumer.stop(deadline)
-            self.engine.prepare_to_close()
+            self.engine.closing = True
         if first and self.engine.lost is None:
             for tunnel in list(self._tunnels):
-                tunnel.close()
+                tunnel.close(wait=False)
             with suppress(LinkError):  # lost meanwhile: then there is nobody to tell
                 self.send(messages.pack(messages.CLOSE, 0))
         self.engine.close(deadline)
-        self._output.close(OUTPUT_PATIENCE)
+        self.output.close(OUTPUT_PATIENCE)
         return self._give_back()
 
     def _give_back(self) -> bool:

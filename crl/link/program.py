@@ -20,7 +20,9 @@ LINE = 3000
 LEVEL = 6
 # For lanes that do not carry every byte.
 ARMOUR = "wire.armour"
+TINY = "remote.tiny"
 CORE = (
+    "wire.compat",
     "wire.errors",
     "wire.frames",
     "wire.sending",
@@ -33,6 +35,7 @@ CORE = (
     "wire.values",
     "wire.messages",
     "remote.world",
+    "remote.tiny",
     "remote.terminal",
     "remote.calls",
     "remote.program",
@@ -53,16 +56,21 @@ def encoded_program(config: dict[str, object], *, armoured: bool = False, line: 
     # The sources stand behind the first code as they are: to parse them twice, once as literals, would cost a tenth.
     modules = (ARMOUR, *CORE) if armoured else CORE
     names = [f"_crl.{name}" for name in modules]
-    first = f"{_source('remote.boot')}\nstart(list(zip({names!r}, sources)), {config!r})\n"
-    return _encoded(first, _sources(modules), line)
+    first = f"{_first('remote.boot')}\nstart(list(zip({names!r}, sources)), {config!r})\n"
+    return _encoded(first, _sources(modules), line=line)
 
 
-def encoded_front(name: str, text: str, *, line: int = LINE) -> bytes:
-    """What is written instead in a fresh terminal of a remote program that runs; see `front.attach`."""
-    return _encoded(f"{_source('remote.front')}\nattach({name!r}, {text!r})\n", line=line)
+def encoded_front(name: str, words: str, mark: str, armour: str, *, line: int = LINE) -> bytes:
+    """What is written instead in a fresh terminal of a remote program that runs; arguments as of `front.attach`."""
+    return _encoded(f"{_first('remote.front')}\nattach({name!r}, {words!r}, {mark!r}, {armour!r})\n", line=line)
 
 
-def _encoded(first: str, sources: bytes = b"", line: int = LINE) -> bytes:
+def _first(name: str) -> str:
+    """A first module in one namespace with what waits for the program's end."""
+    return _source(TINY) + _source(name).replace(f"from _crl.{TINY} import", "#")
+
+
+def _encoded(first: str, sources: bytes = b"", *, line: int) -> bytes:
     packed = binascii.b2a_base64(zlib.compress(first.encode("ascii") + sources, LEVEL), newline=False)
     lines = [packed[start : start + line] for start in range(0, len(packed), line)]
     return b"".join(part + b"\n" for part in lines) + b".\n"

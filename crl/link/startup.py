@@ -20,7 +20,7 @@ from crl.link._armoured import put_armour_on
 from crl.link.errors import LinkStartError, ProgramGone, PythonNotFound, PythonTooOld
 from crl.link.lane import Lane
 from crl.link.program import LINE, encoded_front, encoded_program
-from crl.link.remote import front
+from crl.link.remote import front, tiny
 from crl.link.wire import frames, sending
 from crl.link.wire.session import Session
 
@@ -107,7 +107,9 @@ def start_program(lane: Lane, config: dict[str, object], python: str | None, dea
     messages = session.receive(conversation.take())
     while session.hello is None:
         messages.extend(session.receive(conversation.read()))
-        _check_ended(conversation, token, session.decoder.noise + session.decoder.rest(), [], python)
+        seen = session.decoder.noise + session.decoder.rest()
+        conversation.part(_end_mark(token), seen)
+        _check_ended(conversation, token, seen, [], python)
     return Started(conversation.channel, session, session.hello, tuple(messages), _end_mark(token))
 
 
@@ -147,7 +149,8 @@ def attach_program(
     conversation = _Conversation(lane, deadline)
     _type(lane, start_line(token, interpreters))
     _await_interpreter(conversation, token, None)
-    conversation.write(encoded_front(door, f"{line} {lane.kind.armour}".rstrip(), line=_line(lane)))
+    mark = _end_mark(token).decode()
+    conversation.write(encoded_front(door, line, mark, lane.kind.armour, line=_line(lane)))
     conversation.put_armour_on()
     decoder = frames.Decoder()
     data = b""
@@ -156,7 +159,9 @@ def attach_program(
         data += arrived
         if any(frame.kind == frames.HELLO and frame.epoch == epoch for frame in decoder.feed(arrived)):
             return Attached(conversation.channel, data, _end_mark(token))
-        _check_front(conversation, token, decoder.noise + decoder.rest())
+        seen = decoder.noise + decoder.rest()
+        conversation.part(_end_mark(token), seen)
+        _check_front(conversation, token, seen)
         arrived = conversation.read()
 
 
@@ -268,7 +273,7 @@ class _Conversation:
         self.deadline = deadline
         self.seen = b""
         self.pending = lane.read_pending()
-        self.python: str | None = None
+        self.parted = False
 
     def read(self) -> bytes:
         """The next bytes; raises at the end of the channel or of the time."""
@@ -296,7 +301,7 @@ class _Conversation:
         self.channel, self.pending = put_armour_on(self.channel, self.lane.kind, self.pending)
 
     def write(self, data: bytes) -> None:
-        """Write all of `data`, keeping what arrives meanwhile."""
+        """Write all of `data` as it is, keeping what arrives meanwhile."""
         view = memoryview(data)
         poller = select.poll()
         poller.register(self.channel.fileno(), select.POLLIN | select.POLLOUT)
@@ -308,9 +313,15 @@ class _Conversation:
                 self.pending += self.read()
             if ready[0][1] & select.POLLOUT:
                 try:
-                    view = view[self.channel.write(view) :]
+                    view = view[self.lane.channel.write(view) :]
                 except BrokenPipeError:
                     raise self.failure("the terminal was closed", LinkStartError) from None
+
+    def part(self, mark: bytes, seen: bytes) -> None:
+        """When the program has ended, tell what waits for it in the shell that we have nothing more to say."""
+        if not self.parted and tiny.dead(mark) in seen:
+            self.parted = True
+            self.write(tiny.last_line(mark))
 
     def failure(self, message: str, cls: type[LinkStartError], advice: str | None = None) -> LinkStartError:
         """An error with what was seen."""

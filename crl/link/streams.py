@@ -6,8 +6,10 @@ more than the target can take. Both know the link only as a sender of messages a
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from crl.deadlines import Deadline
@@ -18,9 +20,10 @@ from crl.link.wire import messages
 if TYPE_CHECKING:
     from crl.link.link import Link
 
-__all__ = ["InputStream", "OutputStream"]
+__all__ = ["GRANT_STEP", "PIECE", "InputStream", "OutputStream", "wait_for_any"]
 
 PIECE = 32 * 1024 - 64
+GRANT_STEP = messages.STREAM_CREDIT // 4
 
 
 class InputStream:
@@ -29,25 +32,41 @@ class InputStream:
     Args:
         link: The link that carries it.
         number: The stream's number.
+        on_end: Called once nothing more will arrive, in the reading thread.
+        stamps: Numbers for what arrives; streams that share them can be read in the order of arrival.
+
+    Attributes:
+        dropped: How many bytes a spool on the target did not keep until now, because nobody took them.
     """
 
-    def __init__(self, link: Link, number: int) -> None:
+    def __init__(
+        self,
+        link: Link,
+        number: int,
+        on_end: Callable[[], None] | None = None,
+        stamps: Iterator[int] | None = None,
+    ) -> None:
         self._link = link
         self._number = number
+        self._on_end = on_end
+        self._stamps = itertools.count() if stamps is None else stamps
         self._lock = threading.Lock()
-        self._pieces: deque[bytes] = deque()
-        self._ended = False
+        self._pieces: deque[tuple[int, bytes]] = deque()
+        self._over = Waiter()
         self._collecting = False
-        self._waiter: Waiter | None = None
+        self._waiters: list[Waiter] = []
         self._last: bytes | None = None
         self._received = 0
         self._used = 0
+        self._granted = 0
+        self.dropped = 0
         self.error: LinkError | None = None
 
     def collect(self) -> None:
         """Keep all that comes, however much: the target never has to wait for a reader."""
         with self._lock:
             self._collecting = True
+        self._grant(0)
 
     def take(self, message: bytes) -> bool:
         """A message with bytes has arrived; called by the reading thread, which may be interrupted and call again.
@@ -57,26 +76,32 @@ class InputStream:
         """
         size = len(message) - messages.HEAD.size
         with self._lock:
-            if message is not self._last and not (self._pieces and message is self._pieces[-1]):
-                self._pieces.append(message)
+            if message is not self._last:
+                self._pieces.append((next(self._stamps), message))
+                self._last = message
                 self._received += size
-            self._last = message
             allowed = self._received <= self._used + messages.STREAM_CREDIT
-            waiter, collecting = self._waiter, self._collecting
-        if waiter is not None:
-            waiter.finish()
+            self._wake()
+            collecting = self._collecting
         if collecting:
             self._grant(size)
         return allowed
 
+    def skipped(self, message: bytes, count: int) -> None:
+        """The target did not keep so many bytes before what follows; called by the reading thread."""
+        with self._lock:
+            if message is not self._last:
+                self._last = message
+                self.dropped += count
+
     def end(self, error: LinkError | None = None) -> None:
         """Nothing more will arrive; called by the reading thread."""
         with self._lock:
-            self._ended = True
             self.error = self.error or error
-            waiter = self._waiter
-        if waiter is not None:
-            waiter.finish()
+            self._over.finish()
+            self._wake()
+        if self._on_end is not None:
+            self._on_end()
 
     def reset(self) -> None:
         """The target's end has failed; called by the reading thread."""
@@ -89,48 +114,113 @@ class InputStream:
             CallTimeout: Nothing came in that time.
             LinkLost: The link is gone.
         """
-        deadline = Deadline.after(timeout)
-        while True:
-            with self._lock:
-                if self._pieces:
-                    data = self._joined()
-                    break
-                if self._ended:
-                    if self.error is not None:
-                        raise self.error.again()
-                    return b""
-                waiter = self._waiter = _fresh(self._waiter)
-            if not self._link.engine.wait(waiter, deadline):
-                raise CallTimeout(
-                    f"no output within {timeout:g} s", host=self._link.host, doing="reading a process's output"
-                )
-        if not self._collecting:
-            self._grant(len(data))
-        return data
+        wait_for_any((self,), Deadline.after(timeout), timeout, self._link)
+        return self.collected()
+
+    def wait_for_end(self, deadline: Deadline) -> None:
+        """Wait until nothing more can arrive; what has arrived is still to be read.
+
+        Raises:
+            CallTimeout: It has not ended by then.
+        """
+        if not self._link.engine.wait(self._over, deadline):
+            raise CallTimeout(
+                "the output has not ended in time", host=self._link.host, doing="reading a process's output"
+            )
 
     def collected(self) -> bytes:
         """Take all that has come, without waiting."""
-        with self._lock:
-            return self._joined()
+        return self._take_until(None)
 
-    def _joined(self) -> bytes:
-        if self._pieces:
-            self._last = self._pieces[-1]
-        data = b"".join([memoryview(piece)[messages.HEAD.size :] for piece in self._pieces])
-        self._pieces.clear()
+    def pop(self, other: InputStream) -> bytes:
+        """Take what came before anything that waits in another stream."""
+        return self._take_until(other.next_stamp)
+
+    def _take_until(self, stamp: int | None) -> bytes:
+        with self._lock:
+            pieces = self._pieces
+            taken = []
+            while pieces and (stamp is None or pieces[0][0] < stamp):
+                taken.append(memoryview(pieces.popleft()[1])[messages.HEAD.size :])
+            data = b"".join(taken)
+            collecting = self._collecting
+        if data and not collecting:
+            self._grant(len(data))
         return data
 
     def _grant(self, count: int) -> None:
+        """Allow as much again as was used, a good piece at a time: a grant costs as much as a small piece."""
         with self._lock:
             self._used += count
             limit = self._used + messages.STREAM_CREDIT
-        self._link.grant(self._number, limit)
+            worth = self._used - self._granted >= GRANT_STEP and not self._over.done
+            if worth:
+                self._granted = self._used
+        if worth:
+            self._link.grant(self._number, limit)
+
+    def _wake(self) -> None:
+        # Finished before they are forgotten: whoever is interrupted in between does it again.
+        for waiter in self._waiters:
+            waiter.finish()
+        self._waiters.clear()
+
+    def ready(self, waiter: Waiter) -> bool:
+        """Whether something can be read or the end was reached; otherwise have a waiter woken when that changes."""
+        with self._lock:
+            if self._pieces or self._over.done:
+                return True
+            self._waiters.append(waiter)
+            return False
+
+    def unready(self, waiter: Waiter) -> None:
+        """Wake a waiter no more."""
+        with self._lock:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+
+    @property
+    def next_stamp(self) -> int | None:
+        """When the next piece arrived, by the stamps; None when there is none."""
+        with self._lock:
+            return self._pieces[0][0] if self._pieces else None
 
     @property
     def ended(self) -> bool:
         """Whether all was read and the target has ended the stream."""
         with self._lock:
-            return self._ended and not self._pieces
+            return self._over.done and not self._pieces
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will arrive."""
+        return self._over.done
+
+
+def wait_for_any(streams: Sequence[InputStream], deadline: Deadline, timeout: float | None, link: Link) -> None:
+    """Wait until one of some streams has something to read, or all have ended.
+
+    Raises:
+        CallTimeout: Nothing came in that time.
+        LinkLost: The link is gone, and nothing is left to read.
+    """
+    while True:
+        waiter = Waiter()
+        try:
+            # A stream at its end is ready for ever: what counts is what the others still have to say.
+            ready = [stream for stream in streams if stream.ready(waiter)]
+            if any(stream.next_stamp is not None for stream in ready):
+                return
+            if len(ready) == len(streams):
+                break
+            if not link.engine.wait(waiter, deadline):
+                raise CallTimeout(f"no output within {timeout:g} s", host=link.host, doing="reading a process's output")
+        finally:
+            for stream in streams:
+                stream.unready(waiter)
+    for stream in streams:
+        if stream.error is not None:
+            raise stream.error.again()
 
 
 class OutputStream:
@@ -139,16 +229,17 @@ class OutputStream:
     Args:
         link: The link that carries it.
         number: The stream's number.
+        over: Whether the target takes nothing from the beginning.
     """
 
-    def __init__(self, link: Link, number: int) -> None:
+    def __init__(self, link: Link, number: int, *, over: bool = False) -> None:
         self._link = link
         self._number = number
         self._lock = threading.Lock()
         self._sent = 0
         self._limit = messages.STREAM_CREDIT
         self._waiter: Waiter | None = None
-        self._over = False
+        self._over = over
         self._error: LinkError | None = None
 
     def allow(self, limit: int) -> None:

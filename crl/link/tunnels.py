@@ -1,41 +1,58 @@
-"""Tunnels from the controller to addresses that the target can reach.
+"""Tunnels between this machine and addresses of the target, in both directions.
 
-A connection is one stream of the link joined to a local socket; a `Tunnel` is a listener that makes one connection for
-each that it accepts. The process's I/O thread moves the bytes; sockets of a lost link are closed, so that whoever uses
-them sees an end and never a silence.
+A `Tunnel` is a listener, here or on the target, that makes one connection for each that it accepts; the target gets the
+numbers for those that it may accept from here. It promises that nobody but this user is let in unless that was asked
+for, and that what waits for a connection's answer may be sent ahead of it.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import select
 import socket
 import struct
 import threading
-from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
 from crl.errors import RemoteWorldError, UsageError
-from crl.link._driver import Registration, driver
+from crl.link._driver import driver
+from crl.link.calls import Call
+from crl.link.connections import Connection, report
 from crl.link.errors import LinkError
 from crl.link.wire import messages
 
 if TYPE_CHECKING:
     from crl.link.link import Link
 
-__all__ = ["Address", "Connection", "Tunnel", "TunnelError", "plain_address"]
+__all__ = [
+    "LIMIT",
+    "Address",
+    "Forward",
+    "Reverse",
+    "TcpAddress",
+    "Tunnel",
+    "TunnelError",
+    "join",
+    "plain_address",
+]
 
-Address = tuple[str, int] | str
-READ_SIZE = 32 * 1024 - 64
-BACKLOG = 64
+TcpAddress = tuple[str, int]
+Address = TcpAddress | str
+Listening = TypeVar("Listening", TcpAddress, str, Address)
 
-logger = logging.getLogger(__name__)
+LIMIT: Final = 256
+# How many connections the target may accept before it has heard of the last one.
+READY: Final = 16
+BACKLOG: Final = 128
+CONNECT_TIMEOUT: Final = 10.0
+CLOSE_TIMEOUT: Final = 5.0
+LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+IN_PROGRESS: Final = (0, 115)
 
 
 class TunnelError(RemoteWorldError):
-    """The target could not connect to the address of a tunnel."""
+    """The target could not connect to the address of a tunnel, or could not listen there."""
 
 
 def plain_address(address: Address) -> Address:
@@ -55,204 +72,111 @@ def plain_address(address: Address) -> Address:
     )
 
 
-class Connection:
-    """A local socket joined to a stream of the link.
+class _Opening(Call):
+    """The question for a connection whose bytes go on ahead: a refusal ends it."""
 
-    Args:
-        link: The link that carries the stream.
-        number: The stream's number.
-        sock: The local end; owned by this connection from now on.
+    __slots__ = ("_connection",)
+
+    def __init__(self, link: Link, number: int, connection: Connection) -> None:
+        super().__init__(link, number)
+        self._connection = connection
+
+    def answer(self, answer: Any) -> None:
+        """Take the answer, in the reading thread."""
+        super().answer(answer)
+        if isinstance(answer, tuple) and answer[0] != messages.RESULT:
+            self._connection.refused(self)
+
+
+def join(link: Link, address: Address, sock: socket.socket, timeout: float) -> None:
+    """Join a local socket, which becomes the link's, to an address that the target reaches.
+
+    Raises:
+        TunnelError: The target cannot connect there.
     """
-
-    def __init__(self, link: Link, number: int, sock: socket.socket) -> None:
-        self._link = link
-        self._number = number
-        self._socket = sock
-        sock.settimeout(0.0)
-        self._second = os.dup(sock.fileno())
-        self._in: Registration | None = None
-        self._out: Registration | None = None
-        self._lock = threading.Lock()
-        self._sent = 0
-        self._limit = messages.STREAM_CREDIT
-        self._starved = False
-        self._pending: deque[memoryview] = deque()
-        self._last: bytes | None = None
-        self._received = 0
-        self._used = 0
-        self._local_ended = False
-        self._remote_ended = False
-        self._write_shut = False
-        self._closed = False
-
-    def begin(self) -> None:
-        """Start moving bytes."""
-        with self._lock:
-            if self._closed:
-                return
-            self._in = driver.add(self._socket.fileno(), self._on_readable, select.EPOLLIN)
-            self._out = driver.add(self._second, self._on_writable, select.EPOLLOUT)
-
-    # -- from the target; called by the reading thread -------------------------------------------------------------
-
-    def take(self, message: bytes) -> bool:
-        """Bytes for the local socket; False when the target sends more than it was allowed to."""
-        data = memoryview(message)[messages.HEAD.size :]
-        with self._lock:
-            if message is not self._last:
-                self._pending.append(data)
-                self._received += len(data)
-            self._last = message
-            allowed = self._received <= self._used + messages.STREAM_CREDIT
-        self._write_pending()
-        return allowed
-
-    def end(self, error: LinkError | None = None) -> None:
-        """The target's direction has ended; with an error, the whole connection."""
-        if error is not None:
-            self.abort()
-            return
-        with self._lock:
-            self._remote_ended = True
-        self._write_pending()
-
-    def reset(self) -> None:
-        """The connection was reset at the target: it is reset here."""
-        self.abort()
-
-    def allow(self, limit: int) -> None:
-        """The target takes that many bytes in all."""
-        with self._lock:
-            self._limit = max(self._limit, limit)
-            starved, self._starved = self._starved, False
-            registration = self._in
-        if starved and registration is not None:
-            registration.arm(select.EPOLLIN)
-
-    # -- the I/O thread --------------------------------------------------------------------------------------------
-
-    def _on_readable(self, _events: int) -> None:
-        with self._lock:
-            if self._closed or self._in is None:
-                return
-            registration = self._in
-            room = self._limit - self._sent
-            if room <= 0:
-                self._starved = True
-                return
-        try:
-            data = self._socket.recv(min(READ_SIZE, room))
-        except BlockingIOError:
-            registration.arm(select.EPOLLIN)
-            return
-        except OSError:
-            self._reset_both()
-            return
-        with suppress(LinkError):  # a lost link closes this connection by itself
-            if data:
-                with self._lock:
-                    self._sent += len(data)
-                self._link.send(messages.pack(messages.DATA, self._number, data), self._number)
-                registration.arm(select.EPOLLIN)
-            else:
-                with self._lock:
-                    self._local_ended = True
-                self._link.send(messages.pack(messages.END, self._number), self._number)
-                self._close_if_over()
-
-    def _on_writable(self, _events: int) -> None:
-        self._write_pending()
-
-    def _write_pending(self) -> None:
-        """Write what the local socket takes, and tell the target how much more it may send."""
-        with self._lock:
-            if self._closed or self._out is None:
-                return
-            before = self._used
-            try:
-                self._write_locked(self._out)
-            except OSError:
-                broken = True
-            else:
-                broken = False
-            used = self._used
-        if broken:
-            self._reset_both()
-            return
-        if used != before:
-            self._link.grant(self._number, used + messages.STREAM_CREDIT)
-        self._close_if_over()
-
-    def _write_locked(self, registration: Registration) -> None:
-        pending = self._pending
-        while pending:
-            try:
-                count = self._socket.send(pending[0])
-            except BlockingIOError:
-                registration.arm(select.EPOLLOUT)
-                return
-            self._used += count
-            if count == len(pending[0]):
-                pending.popleft()
-            else:
-                pending[0] = pending[0][count:]
-        if self._remote_ended and not self._write_shut:
-            self._write_shut = True
-            with suppress(OSError):  # the local end was faster
-                self._socket.shutdown(socket.SHUT_WR)
-
-    def _reset_both(self) -> None:
-        """The local end is gone in the middle: so is the connection at the target."""
-        with suppress(LinkError):  # then the target's end is gone as well
-            self._link.send(messages.pack(messages.RESET, self._number), self._number)
-        self.close()
-
-    def _close_if_over(self) -> None:
-        with self._lock:
-            over = self._local_ended and self._write_shut
-        if over:
-            self.close()
-
-    def abort(self) -> None:
-        """Close the local socket so that its user sees a failure and not an end."""
-        with self._lock:
-            if not self._closed and self._socket.family != socket.AF_UNIX:
-                with suppress(OSError):  # it is gone already
-                    self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.close()
-
-    def close(self) -> None:
-        """Close the local socket and forget the stream."""
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-            registrations = (self._in, self._out)
-        for registration in registrations:
-            if registration is not None:
-                registration.remove()
-        os.close(self._second)
-        self._socket.close()
-        self._link.forget_stream(self._number)
+    link.load("tunnel")
+    connection = link.new_stream(lambda number: Connection(link, number, sock))
+    number = connection.number
+    try:
+        link.service("tunnel.open", number, address, timeout, timeout=timeout + CLOSE_TIMEOUT)
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, OSError) and not isinstance(error, LinkError):
+            raise TunnelError(f"cannot connect to {address!r}: {error}", host=link.host, doing="tunnel") from error
+        raise
+    connection.begin()
 
 
-class Tunnel:
-    """A local listener whose connections come out at the target; made by `Link.forward`.
+class Tunnel(Generic[Listening]):
+    """A listener on one side whose connections come out on the other; made by `Link.forward` and `Link.reverse`.
 
     Attributes:
-        address: Where it listens here: ``(host, port)`` or the path of a unix socket.
-        target: Where the target connects to.
+        address: Where it listens: ``(host, port)``, or the path or abstract name of a unix socket.
+        target: Where its connections come out.
     """
 
-    def __init__(self, link: Link, target: Address, listener: socket.socket) -> None:
+    address: Listening
+
+    def __init__(self, link: Link, target: Address, limit: int) -> None:
+        if limit < 1:
+            raise UsageError(f"a tunnel for {limit} connections is none", doing="opening a tunnel")
         self._link = link
-        self._listener = listener
-        self.target = target
-        name = listener.getsockname()
-        self.address: Address = name if isinstance(name, str) else (name[0], name[1])
-        listener.settimeout(0.0)
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._open: set[Connection] = set()
         self._closed = False
-        self._registration = driver.add(listener.fileno(), self._on_connection, select.EPOLLIN)
+        self.target = target
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "listening"
+        return f"<{type(self).__name__} {self._way()}: {state}, {self.connections} connections>"
+
+    def _way(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open through it now."""
+        with self._lock:
+            return len(self._open)
+
+    def close(self, *, wait: bool = True) -> None:
+        """Stop listening; connections that are open go on.
+
+        Args:
+            wait: Whether to wait until a listener on the target is gone.
+        """
+        with self._lock:
+            closed, self._closed = self._closed, True
+        if not closed:
+            self._stop(wait)
+            self._link.forget_tunnel(self)
+
+    def _stop(self, wait: bool) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+
+class Forward(Tunnel[Listening]):
+    """A listener here whose connections come out at an address that the target reaches."""
+
+    def __init__(self, link: Link, target: Address, listen: Listening, *, public: bool, limit: int) -> None:
+        super().__init__(link, target, limit)
+        self._public = public
+        check_listening(listen, public=public)
+        self._listener = _listen_here(listen, public=public)
+        name = self._listener.getsockname()
+        self.address: Any = listen if isinstance(listen, str) else (name[0], name[1])
+        self._listener.settimeout(0.0)
+        self._registration = driver.add(self._listener.fileno(), self._on_connection, select.EPOLLIN)
+
+    def _way(self) -> str:
+        return f"{self.address!r} here to {self.target!r} of {self._link.host}"
 
     def _on_connection(self, _events: int) -> None:
         try:
@@ -260,59 +184,218 @@ class Tunnel:
         except OSError:
             # The peer gave up before we looked, or we were closed.
             sock = None
-        self._registration.arm(select.EPOLLIN)
         if sock is not None:
-            # Asking the target takes a round trip, which the I/O thread must not wait for.
-            threading.Thread(target=self._join, args=(sock,), name="crl-tunnel", daemon=True).start()
+            self._join(sock)
+        with self._lock:
+            full = len(self._open) >= self._limit
+        if not full:
+            self._registration.arm(select.EPOLLIN)
 
     def _join(self, sock: socket.socket) -> None:
-        try:
-            self._link.join(self.target, sock, 10.0)
-        except (RemoteWorldError, OSError) as error:
-            logger.warning("tunnel %s to %s on %s: %s", self.address, self.target, self._link.host, error)
+        """Ask the target for a connection; what comes here goes there at once, behind the question."""
+        if not self._public and not _is_ours(sock):
             sock.close()
-
-    def close(self) -> None:
-        """Stop listening; connections that are open go on."""
-        if self._closed:
             return
-        self._closed = True
+        link = self._link
+        try:
+            connection = link.new_stream(lambda number: Connection(link, number, sock, self._gone))
+        except OSError:
+            # No descriptor is left for it: its peer sees an end, and the tunnel goes on.
+            sock.close()
+            return
+        with self._lock:
+            self._open.add(connection)
+        number = connection.number
+        try:
+            link.submit_watched(
+                lambda link, call: _Opening(link, call, connection), "tunnel.open", number, self.target, CONNECT_TIMEOUT
+            )
+            connection.begin()
+        except (LinkError, OSError):
+            connection.abort()
+
+    def _gone(self, connection: Connection) -> None:
+        with self._lock:
+            was_full = len(self._open) >= self._limit
+            self._open.discard(connection)
+        if was_full:
+            self._registration.arm(select.EPOLLIN)
+
+    def _stop(self, wait: bool) -> None:  # noqa: ARG002 - it listens here: it is gone at once
         self._registration.remove()
         self._listener.close()
-        if isinstance(self.address, str):
+        if isinstance(self.address, str) and self.address[:1] == "/":
             with suppress(FileNotFoundError):  # somebody tidied up before us
                 os.unlink(self.address)
-        self._link.forget_tunnel(self)
-
-    def __enter__(self) -> Tunnel:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.close()
 
 
-def listen(address: Address) -> socket.socket:
-    """A listening socket on loopback or, with mode 0600, a unix path.
+class _Slot:
+    """The number of a stream for the next connection that the target accepts."""
 
-    Raises:
-        UsageError: The address is not a loopback one: a tunnel is for this machine's user only.
-    """
-    if isinstance(address, str):
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        old = os.umask(0o177)
+    def __init__(self, tunnel: Reverse[Any], number: int) -> None:
+        self._tunnel = tunnel
+        self.number = number
+
+    def take(self, message: bytes) -> bool:
+        """A connection was accepted there."""
+        return self._tunnel._accepted(self, message)  # noqa: SLF001
+
+    def end(self, error: LinkError | None = None) -> None:
+        """Nothing was accepted."""
+
+    def reset(self) -> None:
+        """Nothing was accepted."""
+
+    def allow(self, limit: int) -> None:
+        """Nothing is sent yet."""
+
+
+class Reverse(Tunnel[Listening]):
+    """A listener on the target whose connections come out at an address that this machine reaches."""
+
+    def __init__(self, link: Link, listen: Listening, target: Address, *, public: bool, limit: int) -> None:
+        super().__init__(link, target, limit)
+        check_listening(plain_address(listen), public=public)
+        self._local: tuple[socket.AddressFamily, Any] = _resolved(target)
+        link.load("tunnel")
+        slots = [self._new_slot() for _ in range(min(limit, READY))]
+        self._slots: dict[int, _Slot] = {slot.number: slot for slot in slots}
+        numbers: list[int] = list(self._slots)
+        self._number: int = numbers[0]
         try:
-            sock.bind(address)
-        except OSError:
+            name = link.service("tunnel.listen", self._number, listen, numbers, public)
+        except BaseException as error:
+            self._forget(numbers)
+            if isinstance(error, OSError) and not isinstance(error, LinkError):
+                raise TunnelError(f"cannot listen at {listen!r}: {error}", host=link.host, doing="tunnel") from error
+            raise
+        self.address: Any = listen if isinstance(listen, str) else (str(name[0]), int(name[1]))
+
+    def _way(self) -> str:
+        return f"{self.address!r} of {self._link.host} to {self.target!r} here"
+
+    def _new_slot(self) -> _Slot:
+        return self._link.new_stream(lambda number: _Slot(self, number))
+
+    def _accepted(self, slot: _Slot, message: bytes) -> bool:
+        """The target has a connection: connect here; called by the reading thread."""
+        link = self._link
+        with self._lock:
+            self._slots.pop(slot.number, None)
+        try:
+            connection = self._connection(slot.number)
+        except OSError as error:
+            report(f"cannot connect to {self.target!r} here: {error}", link.host)
+            link.forget_stream(slot.number)
+            with suppress(LinkError):  # then there is nothing left to reset
+                link.send(messages.pack(messages.RESET, slot.number), slot.number)
+            self._give_more()
+            return True
+        self._give_more()
+        return connection.take(message)
+
+    def _connection(self, number: int) -> Connection:
+        """A connection on its way to the address here."""
+        family, address = self._local
+        sock = socket.socket(family)
+        try:
+            connection = Connection(self._link, number, sock, self._gone)
+        except BaseException:
             sock.close()
             raise
-        finally:
-            os.umask(old)
-        sock.listen(BACKLOG)
-        return sock
-    host, port = address
-    if host not in ("127.0.0.1", "::1", "localhost"):
+        failed = sock.connect_ex(address)
+        with self._lock:
+            self._open.add(connection)
+        self._link.replace_stream(number, connection)
+        if failed in IN_PROGRESS:
+            connection.begin(opening=True)
+        else:
+            connection.report(f"cannot connect here: {os.strerror(failed)}")
+            connection.reset_both()
+        return connection
+
+    def _give_more(self) -> None:
+        """Let the target accept as many as the limit has room for, a few at a time."""
+        with self._lock:
+            room = min(self._limit - len(self._open), READY) - len(self._slots)
+            if self._closed or room <= 0:
+                return
+        fresh = [self._new_slot() for _ in range(room)]
+        with self._lock:
+            self._slots.update({slot.number: slot for slot in fresh})
+        with suppress(LinkError):  # a lost link accepts nothing any more
+            self._link.submit_service("tunnel.give", self._number, [slot.number for slot in fresh])
+
+    def _gone(self, connection: Connection) -> None:
+        with self._lock:
+            self._open.discard(connection)
+        self._give_more()
+
+    def _stop(self, wait: bool) -> None:
+        with suppress(LinkError):  # a lost link listens nowhere any more
+            call = self._link.submit_service("tunnel.unlisten", self._number)
+            if wait:
+                # Those that were used meanwhile are connections, which go on.
+                self._forget([int(number) for number in call.result(CLOSE_TIMEOUT)])
+
+    def _forget(self, numbers: list[int]) -> None:
+        for number in numbers:
+            with self._lock:
+                slot = self._slots.pop(number, None)
+            if slot is not None:
+                self._link.forget_stream(number)
+
+
+def check_listening(address: Address, *, public: bool) -> None:
+    """Refuse what others could connect to, unless that is wanted.
+
+    Raises:
+        UsageError: The address is not a loopback one: a tunnel is for this user only.
+    """
+    if not public and not isinstance(address, str) and address[0] not in LOOPBACK:
         raise UsageError(
-            f"a tunnel listens on loopback only, not on {host}", doing="opening a tunnel", advice="use 127.0.0.1"
+            f"a tunnel listens on loopback only, not on {address[0] or 'all addresses'}",
+            doing="opening a tunnel",
+            advice="use 127.0.0.1, or public=True where everybody may connect",
         )
-    family = socket.AF_INET6 if host == "::1" else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+
+
+def _listen_here(address: Address, *, public: bool) -> socket.socket:
+    """A listening socket."""
+    if not isinstance(address, str):
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        return socket.create_server(address, family=family, backlog=BACKLOG)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(address)
+        if address[:1] == "/":
+            # Before it listens, nobody can connect.
+            os.chmod(address, 0o666 if public else 0o600)
+        sock.listen(BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _resolved(address: Address) -> tuple[socket.AddressFamily, Any]:
+    """What to connect to, looked up now: the I/O thread must not wait for a name.
+
+    Raises:
+        UsageError: The name is unknown.
+    """
+    if isinstance(address, str):
+        return socket.AF_UNIX, address
+    try:
+        found = socket.getaddrinfo(address[0], address[1], type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise UsageError(f"{address[0]!r} is unknown here: {error}", doing="opening a tunnel") from error
+    return found[0], found[4]
+
+
+def _is_ours(sock: socket.socket) -> bool:
+    """Whether our user or root has connected; TCP does not say, and its listener is on loopback."""
+    if sock.family != socket.AF_UNIX:
+        return True
+    who = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return struct.unpack("3i", who)[1] in (0, os.getuid())

@@ -3,6 +3,7 @@
 Stands on terminals and the link's services; knows no Robot Framework, no pytest and no command line.
 """
 
+from crl.targets.detached import DetachedProcess
 from crl.targets.facts import TargetFacts
 from crl.targets.python import Python
 from crl.targets.results import (
@@ -13,7 +14,7 @@ from crl.targets.results import (
     RebootFailed,
     RunResult,
 )
-from crl.targets.target import DetachedProcess, Target
+from crl.targets.target import Target
 
 __all__ = [
     "BecomeRefused",

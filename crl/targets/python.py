@@ -6,10 +6,12 @@ target when they are first named, and that a function of this end is sent there 
 
 from __future__ import annotations
 
+import inspect
+import os
 import threading
 import types
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from crl.deadlines import Deadline
@@ -17,8 +19,9 @@ from crl.errors import UsageError
 from crl.interactivesessions.autorunnerterminal import AutoRunnerTerminal
 from crl.interactivesessions.remoteproxies import _RecursiveProxy, importing_proxy, never_remote
 from crl.interactivesessions.runnerexceptions import InvalidProxySession
-from crl.link import Expression
-from crl.targets._sentcode import DEFINE, DEFINE_MODULE, module_source, sent_function
+from crl.link.modules import DEFINE, IMPORT
+from crl.link.sources import Bundle, Sources
+from crl.targets._sentcode import sent_function
 
 __all__ = ["Python"]
 
@@ -51,8 +54,9 @@ class Python:
     def __init__(self, terminal: AutoRunnerTerminal, ensure: Callable[[Deadline], object]) -> None:
         self._terminal = terminal
         self._ensure = ensure
-        self._sent: weakref.WeakKeyDictionary[types.FunctionType, _RecursiveProxy] = weakref.WeakKeyDictionary()
+        self._sent: weakref.WeakKeyDictionary[Callable[..., Any], _RecursiveProxy] = weakref.WeakKeyDictionary()
         self._sending = threading.Lock()
+        self._sources = Sources()
 
     def __repr__(self) -> str:
         return f"<Python on {self._terminal.host}>"
@@ -74,8 +78,9 @@ class Python:
         """Call a function on the target and return its value.
 
         Args:
-            function: An expression for it there, a proxy, or a function of this end, which is sent with the imports,
-                functions and values that it uses.
+            function: An expression for it there, a proxy, or a function or lambda of this end, which is sent with the
+                imports, functions, classes and values that it uses. Modules of its package, or beside its module, go
+                along when it imports them; others have to be allowed, see `allow`.
             args: Its arguments; proxies stand for their objects.
             kwargs: Likewise.
 
@@ -123,18 +128,55 @@ class Python:
         self._ready(None)
         return self._terminal.get_recursive_proxy(expression)
 
-    def import_local(self, module: str | types.ModuleType) -> Any:
-        """Send a module of this end, given as such or by its path, and return a proxy for it.
+    def import_local(self, module: str | os.PathLike[str] | types.ModuleType, *, allow: Sequence[str] = ()) -> Any:
+        """Import a module of this end on the target and return a proxy for it.
 
-        Code on the target can import it by its name afterwards.
+        Code on the target can import it by its name afterwards. Its package goes along as it is needed; with a module
+        outside a package, the modules beside it that it imports. It is taken from here even where the target has one of
+        that name, but for those of the standard library. Again it is imported anew only when files have changed.
+
+        Args:
+            module: The module, its dotted name, or the path of its file or of a package's directory; it is not
+                imported here.
+            allow: Names of further modules and packages that the target may take from here, as in `allow`.
 
         Raises:
-            crl.errors.UsageError: It has no source file.
+            crl.errors.UsageError: It has no source, or is of the standard library.
+            SyntaxError: It is too new for the target's Python.
             Exception: What running it raised.
         """
-        name, file, source = module_source(module)
-        fresh = Expression(f"__import__('types').ModuleType({name!r})")
-        return self.proxy_of_call(DEFINE_MODULE, source, name, file, fresh)
+        self.allow(*allow)
+        with self._sending:
+            name = self._sources.add(module)
+            bundle = self._sources.bundle(name)
+        self._ready(None)
+        return self._send(bundle, IMPORT, name)
+
+    def allow(self, *names: str) -> None:
+        """Let the target take modules and packages of this end when what is sent imports them, installed ones too.
+
+        Args:
+            names: Dotted names; a package with all its modules and data files.
+
+        Raises:
+            crl.errors.UsageError: There is none of that name, or it has no source.
+        """
+        with self._sending:
+            self._sources.allow(*names)
+
+    def _send(self, bundle: Bundle, function: str, *args: object) -> _RecursiveProxy:
+        modules = self._terminal.link.modules
+        batch = modules.batch(bundle)
+        try:
+            made = self._terminal.get_proxy_object_from_call(function, batch, *args)
+        except ImportError as error:
+            if bundle.left_out:
+                names = ", ".join(sorted(bundle.left_out))
+                error.add_note(f"Not taken from this end, for it is not allowed: {names}; see target.python.allow")
+            raise
+        modules.sent(bundle, batch)
+        proxy: _RecursiveProxy = made.as_recursive_proxy()
+        return proxy
 
     def _ready(self, timeout: float | None) -> Deadline:
         deadline = Deadline.after(self._terminal.default_timeout if timeout is None or timeout < 0 else timeout)
@@ -146,16 +188,17 @@ class Python:
             return function
         if isinstance(function, _RecursiveProxy):
             return str(function.get_proxy_handle())
-        if not isinstance(function, types.FunctionType):
+        if not isinstance(inspect.unwrap(function), types.FunctionType):
             raise UsageError(
-                f"{function!r} cannot be sent", host=self._terminal.host, advice="give a function defined by def"
+                f"{function!r} cannot be sent", host=self._terminal.host, advice="give a function"
             )
         with self._sending:
             proxy = self._sent.get(function)
             if proxy is None or not self._is_current(proxy):
-                sent = sent_function(function)
-                made = self._terminal.get_proxy_object_from_call(DEFINE, sent.source, sent.data, sent.name)
-                proxy = self._sent[function] = made.as_recursive_proxy()
+                sent = sent_function(function, self._sources, bare=self._terminal.link.facts.python < (3, 7))
+                bundle = self._sources.bundle(*sent.modules) if sent.modules else Bundle()
+                proxy = self._send(bundle, DEFINE, sent.steps, sent.data, sent.module, sent.name)
+                self._sent[function] = proxy
         return str(proxy.get_proxy_handle())
 
     def _is_current(self, proxy: _RecursiveProxy) -> bool:

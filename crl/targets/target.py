@@ -12,7 +12,6 @@ import copy
 import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, Self, overload
 
 from crl.deadlines import Deadline
@@ -25,12 +24,13 @@ from crl.interactivesessions.runnerexceptions import RunnerException, SessionIni
 from crl.interactivesessions.shells.shell import Shell
 from crl.interactivesessions.shells.shellstack import ShellStack
 from crl.interactivesessions.shells.sshshell import SshShell
-from crl.link import Link, LinkLost, ProcessTimeout, RemoteProcess, Tunnel
+from crl.link import TUNNEL_LIMIT, Address, Link, LinkLost, ProcessTimeout, RemoteProcess, TcpAddress, Tunnel
 from crl.link import RunResult as LinkResult
 from crl.targets import _become
-from crl.targets._pty import with_pty
 from crl.targets._waiting import tries_until
+from crl.targets.detached import DetachedProcess, from_token
 from crl.targets.facts import COLLECT, TargetFacts, parse_facts
+from crl.targets.files import TargetFiles
 from crl.targets.python import Python
 from crl.targets.results import (
     BecomeRefused,
@@ -42,7 +42,7 @@ from crl.targets.results import (
     shown,
 )
 
-__all__ = ["DetachedProcess", "Target"]
+__all__ = ["Target"]
 
 Command = str | Sequence[str]
 Environment = Mapping[str, str | None]
@@ -51,33 +51,8 @@ ShellLike = Shell | Mapping[str, Any]
 RUN_TIMEOUT = 60.0
 REBOOT_TIMEOUT = 600.0
 FACTS_TIMEOUT = 30.0
+PTY_SIZE = (24, 80)
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
-
-
-@dataclass(frozen=True)
-class DetachedProcess:
-    """A process on the target that outlives the link.
-
-    Attributes:
-        pid: Its number there.
-        target: Where it runs.
-    """
-
-    pid: int
-    target: Target
-
-    @property
-    def alive(self) -> bool:
-        """Whether a process of that number exists there."""
-        return bool(self.target.python.call("__import__('os').path.exists", f"/proc/{self.pid}"))
-
-    def send_signal(self, signum: int) -> None:
-        """Send a signal to its process group.
-
-        Raises:
-            ProcessLookupError: It is gone.
-        """
-        self.target.python.call("__import__('os').killpg", self.pid, int(signum))
 
 
 class Target:
@@ -96,6 +71,7 @@ class Target:
     Attributes:
         terminal: The `AutoRunnerTerminal` behind all verbs.
         python: Python there: ``target.python.os.getpid()``.
+        files: Files there: ``target.files.push("tree", "/srv/tree")``.
 
     Example:
         >>> with Target(SshShell("alpha")) as target:
@@ -121,6 +97,7 @@ class Target:
         self.terminal.python = python
         self.terminal.initialize(self._session)
         self.python = Python(self.terminal, self._ensure)
+        self.files = TargetFiles(self._ensure)
         self._closed = False
         self._stopped = threading.Event()
         self._accounts: dict[tuple[str | None, str], _become.Account] = {}
@@ -200,6 +177,9 @@ class Target:
         cwd: str | None = None,
         input: str | bytes | None = None,  # noqa: A002 - the name of subprocess.run
         become: str | None = None,
+        umask: int | None = None,
+        merge: bool = False,
+        contain: bool = False,
     ) -> RunResult:
         """Run a command to its end.
 
@@ -211,6 +191,10 @@ class Target:
             cwd: The directory to run in.
             input: What it reads; nothing by default.
             become: The user to run it as.
+            umask: Mask for the modes of files that it makes, for example ``0o077``.
+            merge: Put its error output into its output, in the exact order in which it writes both.
+            contain: Find children that leave its session, clean their environment *and* lose their parent all the same
+                when it is killed; such children become those of the command.
 
         Raises:
             CommandFailed: `check` was asked for and the status is not 0.
@@ -229,7 +213,17 @@ class Target:
             env = _become.surroundings(account, link.facts.uid, env)
         data = input.encode() if isinstance(input, str) else input or b""
         try:
-            result = _as_text(link.run(line, env=env, cwd=cwd, stdin=data, timeout=deadline.remaining()))
+            ended = link.run(
+                line,
+                env=env,
+                cwd=cwd,
+                stdin=data,
+                timeout=deadline.remaining(),
+                umask=umask,
+                merge=merge,
+                contain=contain,
+            )
+            result = _as_text(ended)
         except ProcessTimeout as error:
             raise _timed_out(error, command, timeout, self.name) from error
         except FileNotFoundError as error:
@@ -280,10 +274,14 @@ class Target:
         self,
         command: Command,
         *,
-        env: Environment | None = None,
-        cwd: str | None = None,
-        detached: Literal[False] = False,
-        pty: bool = False,
+        env: Environment | None = ...,
+        cwd: str | None = ...,
+        umask: int | None = ...,
+        detached: Literal[False] = ...,
+        pty: bool | tuple[int, int] = ...,
+        merge: bool = ...,
+        spool: int | None = ...,
+        contain: bool = ...,
     ) -> RemoteProcess: ...
 
     @overload
@@ -291,10 +289,16 @@ class Target:
         self,
         command: Command,
         *,
-        env: Environment | None = None,
-        cwd: str | None = None,
-        detached: bool = False,
-        pty: bool = False,
+        env: Environment | None = ...,
+        cwd: str | None = ...,
+        umask: int | None = ...,
+        detached: Literal[True],
+        spool: int | None = ...,
+    ) -> DetachedProcess: ...
+
+    @overload
+    def start(
+        self, command: Command, *, env: Environment | None = ..., cwd: str | None = ..., detached: bool = ...
     ) -> RemoteProcess | DetachedProcess: ...
 
     def start(
@@ -303,8 +307,12 @@ class Target:
         *,
         env: Environment | None = None,
         cwd: str | None = None,
+        umask: int | None = None,
         detached: bool = False,
-        pty: bool = False,
+        pty: bool | tuple[int, int] = False,
+        merge: bool = False,
+        spool: int | None = None,
+        contain: bool = False,
     ) -> RemoteProcess | DetachedProcess:
         """Start a command and go on.
 
@@ -312,24 +320,43 @@ class Target:
             command: As in `run`.
             env: As in `run`.
             cwd: As in `run`.
-            detached: Let it outlive the connection; it then has neither input nor output.
-            pty: Give it a terminal of its own; output and error output come together.
+            umask: As in `run`.
+            detached: Let it outlive the connection; it then has no input, and no output but what `spool` keeps.
+            pty: Give it a terminal of its own, of 24 rows and 80 columns or of those given; output and error output
+                come together.
+            merge: As in `run`.
+            spool: How many bytes of each output, the newest ones, are kept there while nobody here reads them, so that
+                the command never waits; `RemoteProcess.stdout.dropped` tells how many were not kept.
+            contain: As in `run`.
 
         Returns:
             The process: live output, input, signals, wait and kill; `DetachedProcess` for a detached one.
 
         Raises:
             OSError: It could not be started.
-            UsageError: Both `detached` and `pty` were asked for.
+            UsageError: `detached` together with `pty`, `merge` or `contain` was asked for.
         """
         link = self._ensure(Deadline.after(RUN_TIMEOUT))
-        if detached and pty:
-            raise UsageError("a detached process has no terminal", host=self.name, doing="start")
+        if detached and (pty or merge or contain):
+            raise UsageError(
+                "a detached process has no terminal, has its outputs in one, and is not contained",
+                host=self.name,
+                doing="starting a detached process",
+            )
         if detached:
-            return DetachedProcess(link.start_detached(command, env=env, cwd=cwd), self)
-        if pty:
-            command = with_pty(_become.as_argv(command), link.facts.executable)
-        return link.start_process(command, env=env, cwd=cwd)
+            return DetachedProcess(link.start_detached(command, env=env, cwd=cwd, umask=umask, spool=spool), self)
+        size = (PTY_SIZE if pty else None) if isinstance(pty, bool) else pty
+        return link.start_process(
+            command, env=env, cwd=cwd, umask=umask, merge=merge, pty=size, spool=spool, contain=contain
+        )
+
+    def detached(self, token: str) -> DetachedProcess:
+        """A process that was started detached, also by an earlier run.
+
+        Args:
+            token: Its `DetachedProcess.token`.
+        """
+        return DetachedProcess(from_token(token), self)
 
     @contextlib.contextmanager
     def shell(self) -> Iterator[Shell]:
@@ -354,19 +381,59 @@ class Target:
 
     # Tunnels
 
-    def forward(self, address: tuple[str, int] | str, listen: tuple[str, int] | str = ("127.0.0.1", 0)) -> Tunnel:
+    @overload
+    def forward(
+        self, address: Address, listen: TcpAddress = ..., *, public: bool = ..., limit: int = ...
+    ) -> Tunnel[TcpAddress]: ...
+
+    @overload
+    def forward(self, address: Address, listen: str, *, public: bool = ..., limit: int = ...) -> Tunnel[str]: ...
+
+    def forward(
+        self, address: Address, listen: Any = ("127.0.0.1", 0), *, public: bool = False, limit: int = TUNNEL_LIMIT
+    ) -> Tunnel[Any]:
         r"""Listen here; each connection comes out at an address that the target reaches.
 
         Args:
             address: ``(host, port)``, the path of a unix socket, or ``"\0name"`` for an abstract one.
-            listen: A loopback address, port 0 for any free one, or a path for a unix socket.
+            listen: A loopback address (``127.0.0.1``, ``::1``, ``localhost``), port 0 for any free one; or a path for a
+                unix socket, which gets mode 0600, or an abstract name: only this user and root may then connect.
+            public: Let others connect: any address, any user.
+            limit: How many connections may be open at once; more wait until one ends.
 
         Returns:
             The tunnel, with its `address` and `close`.
         """
-        return self._ensure(Deadline.after(RUN_TIMEOUT)).forward(address, listen)
+        return self._ensure(Deadline.after(RUN_TIMEOUT)).forward(address, listen, public=public, limit=limit)
 
-    def connect_socket(self, address: tuple[str, int] | str, timeout: float = 10.0) -> socket.socket:
+    @overload
+    def reverse(
+        self, listen: TcpAddress, address: Address, *, public: bool = ..., limit: int = ...
+    ) -> Tunnel[TcpAddress]: ...
+
+    @overload
+    def reverse(self, listen: str, address: Address, *, public: bool = ..., limit: int = ...) -> Tunnel[str]: ...
+
+    def reverse(
+        self, listen: Any, address: Address, *, public: bool = False, limit: int = TUNNEL_LIMIT
+    ) -> Tunnel[Any]:
+        """Have the target listen; each connection comes out at an address that this machine reaches.
+
+        Args:
+            listen: Where the target listens, as in `forward`.
+            address: Where this machine connects to, as in `forward`.
+            public: As in `forward`.
+            limit: As in `forward`.
+
+        Returns:
+            The tunnel, with its `address` on the target and `close`.
+
+        Raises:
+            TunnelError: The target cannot listen there.
+        """
+        return self._ensure(Deadline.after(RUN_TIMEOUT)).reverse(listen, address, public=public, limit=limit)
+
+    def connect_socket(self, address: Address, timeout: float = 10.0) -> socket.socket:
         """A socket here whose other end is at an address that the target reaches; as in `forward`."""
         deadline = Deadline.after(timeout)
         link = self._ensure(deadline)

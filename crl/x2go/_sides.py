@@ -34,6 +34,7 @@ class Seen:
     missing: tuple[str, ...]
     shown: bool
     likeness: float | None
+    redrawn: bool
     server_picture: Image.Image
     client_picture: Image.Image
 
@@ -68,13 +69,14 @@ class Sides:
                 missing.append(repr(pattern))
         patience = Deadline.after(max(deadline.remaining() or 0.0, CLIENT_PATIENCE))
         on_client = self._find_on_client(found, patience)
-        likeness_now, server, client = self._wait_until_alike(found, on_client or (), patience)
+        likeness_now, server, client, redrawn = self._wait_until_alike(found, on_client or (), patience)
         return Seen(
             server_windows=tuple(self._server.windows()),
             client_windows=tuple(self._client.windows()),
             missing=tuple(missing),
             shown=on_client is not None,
             likeness=likeness_now,
+            redrawn=redrawn,
             server_picture=server,
             client_picture=client,
         )
@@ -91,9 +93,13 @@ class Sides:
 
     def _wait_until_alike(
         self, found: Sequence[Window], on_client: Sequence[Window], deadline: Deadline
-    ) -> tuple[float | None, Image.Image, Image.Image]:
-        """Both pictures, when the client's has become as the server's, or after a while."""
-        patience = deadline.sooner(ALIKE_PATIENCE)
+    ) -> tuple[float | None, Image.Image, Image.Image, bool]:
+        """Both pictures, when the client's has become as the server's, or after a while; and whether it was redrawn.
+
+        Just after a resume the agent can lose what it should draw; anything that uncovers its windows brings it back.
+        """
+        patience, redraw_at = deadline.sooner(ALIKE_PATIENCE), deadline.sooner(ALIKE_PATIENCE / 2)
+        redrawn = False
         while True:
             server, client = self._server.picture(), self._client.picture()
             whole = Geometry(0, 0, *server.size)
@@ -102,7 +108,10 @@ class Sides:
             parts = [_cut(server, client, *places) for places in zip(there, here, strict=False)]
             alike = min((likeness(*part) for part in parts if part is not None), default=None)
             if alike is None or alike >= ALIKE or patience.expired:
-                return alike, server, client
+                return alike, server, client, redrawn
+            if not redrawn and redraw_at.expired:
+                redrawn = True
+                self._client.redraw()
             self._pause.wait(ALIKE_INTERVAL)  # X tells of drawing only by an extension that not every server has
 
 

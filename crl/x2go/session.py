@@ -548,6 +548,7 @@ class X2GoSession:
             missing=seen.missing,
             shown=seen.shown,
             likeness=seen.likeness,
+            redrawn=seen.redrawn,
             server_picture=seen.server_picture,
             client_picture=seen.client_picture,
         )

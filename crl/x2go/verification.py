@@ -36,6 +36,7 @@ class Verification:
         shown: Whether the session can be seen among the client's windows.
         likeness: How much the session looks alike on both displays, from 0 to 1; packing with loss and other windows
             in front of it make it less. None when it could not be compared.
+        redrawn: Whether the client's windows had to be drawn anew before they looked alike.
         server_picture: The session's display.
         client_picture: The controller's display.
     """
@@ -49,6 +50,7 @@ class Verification:
     missing: tuple[str, ...] = ()
     shown: bool = False
     likeness: float | None = None
+    redrawn: bool = False
     server_picture: Image.Image | None = field(default=None, repr=False, compare=False)
     client_picture: Image.Image | None = field(default=None, repr=False, compare=False)
 

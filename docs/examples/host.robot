@@ -36,6 +36,44 @@ A Process Goes On While The Test Does
     Should Be True    ${result.status} < 0
     Get Remote Value    __import__('os').path.exists('/proc/${process.pid}')    ==    False    retry_for=5s
 
+A Process Is Talked To
+    [Documentation]    Its input, its terminal and its signals.
+    ${process}    Start Process    read name; echo hello $name; stty size; trap 'exit 7' HUP; echo ready; sleep 60 & wait    pty=True
+    Write To Process    world
+    Wait Until Keyword Succeeds    5s    50ms    Should Contain    ${process.stdout}    ready
+    Should Contain    ${process.stdout}    hello world
+    Should Contain    ${process.stdout}    24 80
+    Send Signal To Process    HUP
+    ${result}    Wait For Process
+    Should Be Equal    ${result.status}    ${7}
+
+A Detached Process Is Found Again
+    [Documentation]    It goes on when its target is closed; what it writes is kept.
+    ${started}    Start Detached Process    echo working; sleep 60    spool=1000
+    Close Target
+    Open Target    alpha    config=${SSH_CONFIG}
+    ${found}    Find Detached Process    ${started.token}
+    Should Be True    ${found.alive}
+    ${kept}    Call Method    ${found}    read
+    Should Be Equal    ${{$kept.data.decode()}}    working\n
+    Call Method    ${found}    stop
+    Call Method    ${found}    forget
+    Should Not Be True    ${found.alive}
+
+Files Go There And Back
+    [Documentation]    Whole files, compared by checksum; folders with all that is in them.
+    Write Remote File    ~/crl-example/greeting    hello\n    mode=0600
+    Get Remote File    ~/crl-example/greeting    ==    hello\n
+    ${info}    Get Remote File Info    ~/crl-example/greeting
+    Should Be Equal As Integers    ${info.mode}    ${0o600}
+    ${result}    Pull Files    ~/crl-example    ${OUTPUT_DIR}/crl-example    delete=True
+    Should Be Equal As Integers    ${result.files}    1
+    ${result}    Push Files    ${OUTPUT_DIR}/crl-example    ~/crl-example    update=True
+    Should Be Equal As Integers    ${result.unchanged}    1
+    ${members}    List Remote Folder    ~/crl-example
+    Should Be Equal    ${members[0].name}    greeting
+    Remove Remote File    ~/crl-example    recursive=True
+
 A Tunnel Leads To A Service Of The Host
     [Documentation]    A port here that comes out at the host.
     ${tunnel}    Open Tunnel    127.0.0.1    22

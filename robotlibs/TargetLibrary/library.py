@@ -22,8 +22,9 @@ from crl.interactivesessions.shells.sshshell import SshShell
 from crl.link import Tunnel
 from crl.secrets import redact, to_secret
 from crl.targets import RunResult, Target, TargetFacts
+from TargetLibrary.files import FileKeywords
 from TargetLibrary.foundation import CrlLibrary, asserted, make_reportable, seconds
-from TargetLibrary.processes import StartedProcess
+from TargetLibrary.processkeywords import ProcessKeywords, environment, log_result, plain
 from TargetLibrary.registry import OpenTargets
 
 __all__ = ["AutoClose", "HostKeys", "TargetLibrary"]
@@ -31,9 +32,7 @@ __all__ = ["AutoClose", "HostKeys", "TargetLibrary"]
 HostKeys = Literal["verify", "accept-new", "off"]
 Backend = Literal["openssh", "paramiko"]
 
-LOGGED_LENGTH = 4000
 NO_TIME = timedelta()
-STOP_TIMEOUT = 30.0
 
 
 class AutoClose(Enum):
@@ -47,8 +46,8 @@ class AutoClose(Enum):
     MANUAL = "manual"
 
 
-class TargetLibrary(CrlLibrary):
-    """Drives hosts: runs commands, starts processes, uses Python there, opens tunnels, reboots.
+class TargetLibrary(FileKeywords, ProcessKeywords, CrlLibrary):
+    """Drives hosts: runs commands, starts processes, copies files, uses Python there, opens tunnels, reboots.
 
     Nothing is installed on a host: it needs a shell and a Python. A host is reached by its name in the SSH
     configuration (all of it is honoured: ``ProxyJump``, keys, agents, ``Include``) or by a stack of shells.
@@ -103,7 +102,7 @@ class TargetLibrary(CrlLibrary):
         self._auto_close = auto_close
         self._retry_for = retry_for
         self._scopes: list[str] = []
-        self._last_process: StartedProcess | None = None
+        self._last_process = None
         super().__init__()
 
     # What Robot Framework tells
@@ -272,79 +271,18 @@ class TargetLibrary(CrlLibrary):
                 command,
                 check=check,
                 timeout=seconds(timeout),
-                env=_environment(env),
+                env=environment(env),
                 cwd=cwd,
-                input=_plain(input),
+                input=plain(input),
                 become=become,
             )
-            _log_result(result)
+            log_result(result)
             return result.status
 
         what = "The status of the command"
         asserted(status, assertion_operator, assertion_expected, message, what=what, retry_for=retry_for)
         assert result is not None
         return result
-
-    @keyword
-    def start_process(
-        self, command: str | list[str], *, env: dict[str, Any] | None = None, cwd: str | None = None
-    ) -> StartedProcess:
-        """Starts a command and goes on.
-
-        It is ended, with its children, at the latest when its target is closed.
-
-        Args:
-            command: As of `Run Command`.
-            env: As of `Run Command`.
-            cwd: As of `Run Command`.
-
-        Returns:
-            The process, with ``pid``, ``status`` and, while it runs, ``stdout`` and ``stderr``.
-        """
-        target = self.targets.find(None)
-        process: Any = target.start(command, env=_environment(env), cwd=cwd)
-        self._last_process = StartedProcess(process, command, target.name)
-        return self._last_process
-
-    @keyword
-    def wait_for_process(
-        self, process: StartedProcess | None = None, *, timeout: timedelta = timedelta(minutes=1), check: bool = False
-    ) -> RunResult:
-        """Waits until a process has ended.
-
-        Args:
-            process: Which one; by default the one started last.
-            timeout: How long to wait; after that the keyword fails and the process goes on.
-            check: Fail when the status is not 0.
-        """
-        result = self._process(process).wait(seconds(timeout))
-        _log_result(result)
-        if check and not result.ok:
-            raise AssertionError(f"{self._process(process)!r}: {result!r}")
-        return result
-
-    @keyword
-    def stop_process(
-        self, process: StartedProcess | None = None, *, grace: timedelta = timedelta(seconds=2)
-    ) -> RunResult:
-        """Ends a process and all its children; harmless when it has ended already.
-
-        Args:
-            process: Which one; by default the one started last.
-            grace: How long after TERM to send KILL.
-
-        Returns:
-            What it came to; a negative status is the signal that ended it.
-        """
-        result = self._process(process).stop(grace.total_seconds(), STOP_TIMEOUT)
-        _log_result(result)
-        return result
-
-    def _process(self, process: StartedProcess | None) -> StartedProcess:
-        found = process or self._last_process
-        if found is None:
-            raise UsageError("no process was started", advice="use the keyword Start Process first")
-        return found
 
     # Python there
 
@@ -405,7 +343,7 @@ class TargetLibrary(CrlLibrary):
     # Tunnels
 
     @keyword
-    def open_tunnel(self, address: str, port: int | None = None, *, listen_port: int = 0) -> Tunnel:
+    def open_tunnel(self, address: str, port: int | None = None, *, listen_port: int = 0) -> Tunnel[Any]:
         """Opens a tunnel: what connects to it here comes out at an address that the host reaches.
 
         It is closed with its target. It listens on the loopback address only.
@@ -427,6 +365,35 @@ class TargetLibrary(CrlLibrary):
         tunnel = target.forward(there, ("127.0.0.1", listen_port))
         self.targets.before_closing(target, tunnel.close)
         logger.info(f"{tunnel.address} here leads to {there} of {target.name}")
+        return tunnel
+
+    @keyword
+    def open_reverse_tunnel(
+        self, address: str, port: int | None = None, *, listen: str = "127.0.0.1", listen_port: int = 0
+    ) -> Tunnel[Any]:
+        """Opens a tunnel from the host to here: what connects to it there comes out at an address of this machine.
+
+        It is closed with its target. It listens on the host's loopback address only.
+
+        Example:
+        | ${tunnel}    Open Reverse Tunnel    127.0.0.1    8000
+        | Run Command    curl -s http://127.0.0.1:${tunnel.address}[1]/
+
+        Args:
+            address: A host that this machine reaches, or the path of a unix socket here.
+            port: The port there; not for a unix socket.
+            listen: The loopback address of the host to listen on, or a path for a unix socket there.
+            listen_port: The port on the host; 0 takes a free one.
+
+        Returns:
+            The tunnel; ``${tunnel.address}`` is where the host listens.
+        """
+        target = self.targets.find(None)
+        here = address if port is None else (address, port)
+        there: Any = listen if listen.startswith("/") else (listen, listen_port)
+        tunnel: Tunnel[Any] = target.reverse(there, here)
+        self.targets.before_closing(target, tunnel.close)
+        logger.info(f"{tunnel.address} of {target.name} leads to {here} here")
         return tunnel
 
     # The host
@@ -488,21 +455,6 @@ def _shells(host: str | list[dict[str, Any]], backend: Backend, options: dict[st
     return host
 
 
-def _environment(env: dict[str, Any] | None) -> dict[str, str | None] | None:
-    if env is None:
-        return None
-    plain = {str(name): _plain(value) for name, value in env.items()}
-    return {name: value if value is None else str(value) for name, value in plain.items()}
-
-
-def _plain(value: Any) -> Any:
-    """What is in a secret; any other value as it is. A secret is kept out of texts from then on."""
-    if not isinstance(value, Secret):
-        return value
-    secret = to_secret(value)
-    return None if secret is None else secret.value
-
-
 def _importing(function: str) -> str:
     """An expression that imports the modules of a dotted name; other expressions stay as they are."""
     parts = function.split(".")
@@ -513,12 +465,3 @@ def _importing(function: str) -> str:
     step = f"lambda o, n: getattr(o, n) if hasattr(o, n) else {module}"
     found = f"__import__('functools').reduce({step}, {parts[1:]!r}, __import__({parts[0]!r}))"
     return f"({function} if {parts[0]!r} in globals() else {found})"
-
-
-def _log_result(result: RunResult) -> None:
-    logger.info(f"Status {result.status} after {result.duration:.3f} s")
-    for name, text in (("Output", result.stdout), ("Error output", result.stderr)):
-        shown = redact(text)
-        if shown:
-            more = "" if len(shown) <= LOGGED_LENGTH else f"\n… and {len(shown) - LOGGED_LENGTH} characters more"
-            logger.info(f"{name}:\n{shown[:LOGGED_LENGTH]}{more}")

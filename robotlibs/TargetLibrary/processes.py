@@ -41,6 +41,9 @@ class Running(Protocol):
     @property
     def status(self) -> int | None: ...  # noqa: D102
 
+    def write(self, data: bytes, timeout: float | None = None) -> None: ...  # noqa: D102
+    def close_stdin(self) -> None: ...  # noqa: D102
+    def send_signal(self, signum: int) -> bool: ...  # noqa: D102
     def wait(self, timeout: float | None = None) -> int: ...  # noqa: D102
     def kill(self, grace: float = ...) -> tuple[int, ...]: ...  # noqa: D102
 
@@ -91,6 +94,18 @@ class StartedProcess:
     def _text(self, name: str, output: Output) -> str:
         self._read[name] += output.collected()
         return self._read[name].decode("utf-8", "surrogateescape")
+
+    def write(self, data: bytes, timeout: float) -> None:
+        """Write to its input."""
+        self._process.write(data, timeout)
+
+    def end_input(self) -> None:
+        """End its input; in a terminal, press Ctrl-D."""
+        self._process.close_stdin()
+
+    def send_signal(self, signum: int) -> bool:
+        """Send a signal to its process group; False when it has ended."""
+        return self._process.send_signal(signum)
 
     def wait(self, timeout: float | None) -> RunResult:
         """Wait for its end.

@@ -90,6 +90,18 @@ def test_a_login_shell_that_runs_nothing_does_not_lose_the_marker(sshd: Sshd) ->
         channel.close()
 
 
+def test_a_bash_that_greets_does_not_stand_in_the_channel(sshd: Sshd, tmp_path: Path) -> None:
+    (tmp_path / ".bashrc").write_text("echo welcome\n", encoding="utf-8")
+    wanted = {**os.environ, "SHELL": "/bin/bash", "SHLVL": "0", "HOME": str(tmp_path)}
+    channel = ProcessChannel(
+        ssh_argv(sshd.settings(), command="true", tty=False, nonce=NONCE), env=local_environment(wanted)
+    )
+    try:
+        assert drain(channel) == NONCE.encode()
+    finally:
+        channel.close()
+
+
 def test_the_password_prompt_comes_in_the_dialogue_and_a_wrong_one_is_definite(sshd: Sshd) -> None:
     error = attempt(sshd.settings(identity=None, options=("PubkeyAuthentication=no",)), ("wrong password",))
     assert type(error) is AuthenticationFailed

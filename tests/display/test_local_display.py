@@ -186,3 +186,22 @@ def test_the_cookie_is_found_in_the_file(xvfb: ClientDisplay) -> None:
     assert len(cookie) == 16
     assert xvfb.xauthority is not None
     assert xvfb.xauthority.stat().st_mode & 0o777 == 0o600
+
+
+def test_all_windows_are_drawn_anew(xvfb: ClientDisplay, show: Show, tmp_path: Path) -> None:
+    log = tmp_path / "events"
+    show("sh", "-c", f"exec xev -event expose -geometry 50x50+10+10 >{log} 2>&1")
+    xvfb.screen.wait_for_window("Event Tester", 10)
+
+    def exposures() -> int:
+        return log.read_text(encoding="utf-8", errors="replace").count("Expose event")
+
+    deadline = time.monotonic() + 10
+    while exposures() == 0 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    before, windows = exposures(), len(xvfb.screen.windows(every=True))
+    xvfb.screen.redraw()
+    while exposures() == before and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert exposures() > before
+    assert len(xvfb.screen.windows(every=True)) == windows

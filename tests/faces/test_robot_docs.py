@@ -14,9 +14,12 @@ if TYPE_CHECKING:
 
 KEYWORDS = {
     "TargetLibrary": [
-        "Call Remote Function", "Close All Targets", "Close Target", "Get Remote Value", "Get Target Facts",
-        "Open Target", "Open Tunnel", "Reboot Target", "Run Command", "Start Process", "Stop Process", "Switch Target",
-        "Wait For Process", "Wait Until Target Is Up",
+        "Call Remote Function", "Close All Targets", "Close Target", "Find Detached Process", "Get Remote File",
+        "Get Remote File Info", "Get Remote Value", "Get Target Facts", "List Remote Folder", "Make Remote Folder",
+        "Open Reverse Tunnel", "Open Target", "Open Tunnel", "Pull Files", "Push Files", "Reboot Target",
+        "Remove Remote File", "Run Command", "Send Signal To Process", "Start Detached Process", "Start Process",
+        "Stop Process", "Switch Target", "Wait For Process", "Wait Until Target Is Up", "Write Remote File",
+        "Write To Process",
     ],
     "X2GoLibrary": [
         "Get Session State", "Get Windows", "List Sessions", "Resume Session", "Start Application Session",

@@ -103,6 +103,7 @@ FRAMES = {
     "an unknown kind": pack(99, 1),
     "a kind of the controller's": pack(messages.CALL, 1, values.encode(("evaluate", "1", None))),
     "a piece of program": pack(messages.LOAD, 1, values.encode(("_crl.remote.x", "import os; os.abort()"))),
+    "a question for code": pack(messages.WANT, 1, b"os"),
     "an order to close": pack(messages.CLOSE, 0),
     "output of no descriptor": pack(messages.OUTPUT, 77, b"x"),
     "a message too short": frame(1, b"\x10"),

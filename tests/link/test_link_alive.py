@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -86,6 +87,43 @@ def test_a_program_that_was_frozen_for_a_while_goes_on() -> None:
         assert call.result(15) == 42
     finally:
         one.close()
+
+
+class Refused(OSError):
+    """A login that must not be tried again."""
+
+    definite = True
+
+
+def test_a_refused_second_login_takes_nothing_from_a_terminal_that_is_only_silent(tell: Tell) -> None:
+    shell = Shell("pty")
+    tried: list[float] = []
+
+    def again() -> Shell:
+        tried.append(time.monotonic())
+        raise Refused("wrong password")
+
+    link = Link.start(shell.lasting_lane(again), timeout=20)
+    try:
+        assert eventually(lambda: link.resumable)
+        os.kill(link.facts.pid, signal.SIGSTOP)
+        call = link.submit_evaluate("6 * 7")
+        try:
+            assert eventually(lambda: tried, 2 * SUSPICION)
+            time.sleep(1.5)
+        finally:
+            os.kill(link.facts.pid, signal.SIGCONT)
+        assert call.result(15) == 42
+        tell(f"{len(tried)} login refused, and the link lives")
+        assert len(tried) == 1
+        shell.close()
+        with pytest.raises(LinkLost, match=r"cannot be opened: .*wrong password"):
+            link.evaluate("1", timeout=10)
+    finally:
+        link.close()
+        shell.close()
+        with contextlib.suppress(ProcessLookupError):  # it waits for the grace, which nobody is here for
+            os.kill(link.facts.pid, signal.SIGKILL)
 
 
 def test_without_a_way_back_silence_is_borne_longer(make_link: MakeLink, monkeypatch: pytest.MonkeyPatch) -> None:

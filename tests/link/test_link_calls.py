@@ -247,9 +247,9 @@ def test_the_end_of_the_terminal_ends_the_program_and_what_it_owns(make_shell: C
         assert eventually(lambda: not alive(process.pid))
         with pytest.raises(LinkLost):
             process.wait(5)
-        assert alive(detached)
+        assert alive(detached.pid)
     finally:
-        os.kill(detached, signal.SIGKILL)
+        os.kill(detached.pid, signal.SIGKILL)
 
 
 def test_closing_with_calls_under_way_fails_them(link: Link) -> None:

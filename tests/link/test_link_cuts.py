@@ -193,7 +193,7 @@ def test_after_the_grace_nothing_is_left(connect: Callable[..., Connected]) -> N
     link = connected.link
     owned = link.start_process("sleep 312 & setsid sleep 313 & echo $!; wait")
     stray = int(owned.read_stdout(10))
-    detached = link.start_detached(["sleep", "314"])
+    detached = link.start_detached(["sleep", "314"]).pid
     ours = {link.facts.pid, owned.pid, stray}
 
     def living() -> set[int]:
@@ -235,7 +235,7 @@ link = Link.start(session.lane(), grace=1.0)
 while not link.resumable:
     link.evaluate("1")
 process = link.start_process("sleep 315 & setsid sleep 316 & echo $!; wait")
-print(link.facts.pid, process.pid, int(process.read_stdout(10)), link.start_detached(["sleep", "317"]), flush=True)
+print(link.facts.pid, process.pid, int(process.read_stdout(10)), link.start_detached(["sleep", "317"]).pid, flush=True)
 time.sleep(100)
 """
 

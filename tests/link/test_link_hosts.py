@@ -95,7 +95,7 @@ from crl.link import Link
 link = Link.start(Shell({kind!r}).lane(), timeout=20)
 process = link.start_process("sleep 307 & setsid sleep 308 & echo $!; wait")
 stray = int(process.read_stdout(5))
-print(link.facts.pid, process.pid, stray, link.start_detached(["sleep", "309"]), flush=True)
+print(link.facts.pid, process.pid, stray, link.start_detached(["sleep", "309"]).pid, flush=True)
 time.sleep(60)
 """
 

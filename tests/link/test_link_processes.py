@@ -5,20 +5,33 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from crl.link import CallTimeout, Link, LinkLost, ProcessTimeout
+from crl.errors import UsageError
+from crl.link import CallTimeout, Detached, Link, LinkLost, ProcessTimeout
 from tests.link.peers import INTERPRETERS, alive, eventually
 
 MakeLink = Callable[..., Link]
+# Others may run the same tests: their processes are not ours.
+MARK = os.getpid()
+every_python = pytest.mark.parametrize("python", INTERPRETERS, ids=lambda path: path.split("/")[-3])
 
 
-@pytest.mark.parametrize("python", INTERPRETERS, ids=lambda path: path.split("/")[-3])
+def sleepers() -> list[str]:
+    """The processes of these tests that sleep still."""
+    found = subprocess.run(["ps", "ax", "-o", "args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in found.splitlines() if line.startswith("sleep ") and line.endswith(f".{MARK}")]
+
+
+@every_python
 def test_bytes_and_status_are_those_of_a_local_run(make_link: MakeLink, python: str) -> None:
     link = make_link(python=python)
     data = os.urandom(300_000)
@@ -97,7 +110,8 @@ def test_a_process_that_closes_its_input_is_a_broken_pipe(link: Link) -> None:
 
 
 def test_a_timeout_ends_the_command_and_all_its_children(link: Link) -> None:
-    command = "echo begun; sleep 301 & setsid sleep 302 & (trap '' TERM; sleep 303) & env -i sleep 304"
+    first = f"echo begun; sleep 301.{MARK} & setsid sleep 302.{MARK} & "
+    command = first + f"(trap '' TERM; sleep 303.{MARK}) & env -i sleep 304.{MARK}"
     started = time.monotonic()
     with pytest.raises(ProcessTimeout, match="were killed") as caught:
         link.run(command, timeout=0.5)
@@ -105,8 +119,7 @@ def test_a_timeout_ends_the_command_and_all_its_children(link: Link) -> None:
     assert caught.value.alive == ()
     assert caught.value.partial[0] == b"begun\n"
     assert caught.value.host == "localhost"
-    for seconds in ("301", "302", "303", "304"):
-        assert link.run(f"ps ax -o args | grep -c '^sleep {seconds}'").stdout == b"0\n"
+    assert sleepers() == []
 
 
 def test_signals_go_to_the_group(link: Link) -> None:
@@ -128,7 +141,7 @@ def test_a_child_left_behind_does_not_hold_the_end_up(link: Link) -> None:
 
 def test_owned_processes_end_with_the_link_and_detached_ones_stay(make_link: MakeLink) -> None:
     link = make_link()
-    owned = link.start_process("sleep 300 & setsid sleep 300 & echo $! & wait")
+    owned = link.start_process(f"sleep 300.{MARK} & setsid sleep 300.{MARK} & echo $! & wait")
     stray = int(owned.read_stdout(5))
     detached = link.start_detached(["sleep", "300"])
     try:
@@ -139,9 +152,9 @@ def test_owned_processes_end_with_the_link_and_detached_ones_stay(make_link: Mak
             assert owned.wait(5) in (-signal.SIGTERM, -signal.SIGKILL)
         with pytest.raises((LinkLost, BrokenPipeError)):
             owned.write(b"x")
-        assert alive(detached)
+        assert alive(detached.pid)
     finally:
-        os.kill(detached, signal.SIGKILL)
+        os.kill(detached.pid, signal.SIGKILL)
 
 
 def test_an_interrupted_run_leaves_nothing(link: Link) -> None:
@@ -152,14 +165,232 @@ def test_an_interrupted_run_leaves_nothing(link: Link) -> None:
     signal.setitimer(signal.ITIMER_REAL, 0.3)
     try:
         with pytest.raises(KeyboardInterrupt):
-            link.run(["sleep", "305"])
+            link.run(["sleep", f"305.{MARK}"])
     finally:
         signal.signal(signal.SIGALRM, old)
-    assert eventually(lambda: link.run("ps ax -o args | grep -c '^sleep 305'").stdout == b"0\n")
+    assert eventually(lambda: not sleepers())
     assert link.evaluate("1") == 1
 
 
-def test_many_processes_at_once(link: Link) -> None:
-    running = [link.start_process(f"echo {number}; exit {number}") for number in range(30)]
-    assert [process.wait(20) for process in running] == list(range(30))
-    assert [process.read_stdout(5) for process in running] == [b"%d\n" % number for number in range(30)]
+def test_fifty_processes_at_once(link: Link) -> None:
+    running = [link.start_process(f"echo {number}; exit {number}") for number in range(50)]
+    assert [process.wait(20) for process in running] == list(range(50))
+    assert [process.read_stdout(5) for process in running] == [b"%d\n" % number for number in range(50)]
+    with ThreadPoolExecutor(50) as pool:
+        results = list(pool.map(lambda number: link.run(f"cat; exit {number}", stdin=b"x" * number), range(50)))
+    assert [(result.status, len(result.stdout)) for result in results] == [(number, number) for number in range(50)]
+    assert not link._processes
+    assert not link._inputs
+
+
+@every_python
+def test_a_terminal_of_its_own(make_link: MakeLink, python: str) -> None:
+    link = make_link(python=python)
+    ask = "stty size; test -t 0 -a -t 1 -a -t 2 && echo all; tty; read line; echo got $line; stty size; cat"
+    with link.start_process(ask, pty=(30, 100)) as process:
+        seen = b""
+        while b"/dev/pts" not in seen:
+            seen += process.read_stdout(5)
+        assert seen.splitlines()[:2] == [b"30 100", b"all"]
+        assert process.resize(50, 132)
+        process.write(b"hello\n")
+        while b"50 132" not in seen:
+            seen += process.read_stdout(5)
+        assert b"got hello" in seen
+        process.write(b"unfinished")
+        process.close_stdin()
+        assert process.wait(5) == 0
+        assert not process.resize(10, 10)
+        assert process.read_stderr(1) == b""
+    with pytest.raises(FileNotFoundError):
+        link.start_process(["/no/such/program"], pty=(24, 80))
+
+
+def test_keys_in_a_terminal_are_signals_and_its_hangup_ends_it(link: Link) -> None:
+    waiting = "trap 'exit 3' INT; echo ready; sleep 60 & wait"
+    with link.start_process(waiting, pty=(24, 80)) as process:
+        assert b"ready" in process.read_stdout(5)
+        process.write(b"\x03")
+        assert process.wait(5) == 3
+    with pytest.raises(UsageError, match="terminal"):
+        link.start_process(["true"]).resize(1, 1)
+    with pytest.raises(UsageError, match="rows"):
+        link.start_process(["true"], pty=(0, 80))
+
+
+@every_python
+def test_merged_output_is_in_the_order_it_was_written(make_link: MakeLink, python: str) -> None:
+    link = make_link(python=python)
+    command = "i=0; while [ $i -lt 300 ]; do echo out $i; echo err $i >&2; i=$((i+1)); done"
+    result = link.run(command, merge=True)
+    wanted = [f"{name} {number}".encode() for number in range(300) for name in ("out", "err")]
+    assert result.stdout.splitlines() == wanted
+    assert result.stderr == b""
+    assert link.run("umask; umask 0", umask=0o027).stdout == b"0027\n"
+    assert link.run("umask", umask=0).stdout == b"0000\n"
+
+
+def test_lines_of_both_outputs_come_in_order(link: Link) -> None:
+    command = "for i in 1 2 3; do echo out $i; sleep 0.05; echo err $i >&2; sleep 0.05; done; printf last"
+    with link.start_process(command) as process:
+        seen = list(process)
+    wanted = [(name, f"{name[3:]} {i}".encode()) for i in (1, 2, 3) for name in ("stdout", "stderr")]
+    assert seen == [*wanted, ("stdout", b"last")]
+    with link.start_process("echo first; exec >&-; sleep 0.2; echo second >&2") as process:
+        assert [name for name, _ in process.output(5)] == ["stdout", "stderr"]
+    with link.start_process("sleep 60") as process, pytest.raises(CallTimeout):
+        next(process.output(0.1))
+
+
+def test_a_process_says_what_it_is_and_ends_with_its_block(link: Link) -> None:
+    with link.start_process(f"setsid sleep 306.{MARK} & sleep 307.{MARK}") as process:
+        assert repr(process) == f"<RemoteProcess {process.pid} on localhost: running>"
+    assert process.wait(5) == -signal.SIGTERM
+    assert repr(process) == f"<RemoteProcess {process.pid} on localhost: ended with -15>"
+    assert sleepers() == []
+    with pytest.raises(RuntimeError, match="mine"), link.start_process(f"sleep 308.{MARK}") as process:
+        raise RuntimeError("mine")
+    assert process.wait(5) == -signal.SIGTERM
+
+
+@every_python
+def test_a_spool_keeps_the_newest_and_tells_what_it_dropped(make_link: MakeLink, python: str) -> None:
+    link = make_link(python=python)
+    total, spool = 6_000_000, 1_000_000
+    code = "import sys; w = getattr(sys.stdout, 'buffer', sys.stdout).write; [w(b'%09d\\n' % i) for i in range(600000)]"
+    if "2.7" in python or "3.6" in python:
+        code = code.replace("b'%09d\\n' % i", "('%09d\\n' % i).encode('ascii')")
+    process = link.start_process([python, "-S", "-c", code], spool=spool)
+    # It never waits, though nobody reads; without a spool it would stand still after half a megabyte.
+    assert process.wait(20) == 0
+    data = b""
+    while piece := process.read_stdout(5):
+        data += piece
+    assert process.stdout.dropped > 0
+    assert len(data) + process.stdout.dropped == total
+    assert len(data) >= spool
+    assert data.startswith(b"000000000\n")
+    assert data.endswith(b"%09d\n" % 599999)
+    assert process.stderr.dropped == 0
+
+
+def test_the_end_is_told_though_nobody_reads(link: Link) -> None:
+    process = link.start_process("head -c 550000 /dev/zero")
+    assert process.wait(10) == 0
+    assert len(b"".join(iter(lambda: process.read_stdout(5), b""))) == 550000
+    assert eventually(lambda: not link._processes)
+
+
+def test_children_without_session_and_environment_are_found_too(link: Link) -> None:
+    """What leaves session and environment is found by its parents; what loses those too is, where it is contained."""
+    with pytest.raises(ProcessTimeout) as caught:
+        link.run(f"env -i setsid sh -c 'env -i setsid sleep 311.{MARK}; :' & sleep 60", timeout=0.5)
+    assert caught.value.alive == ()
+    lost = f"(env -i setsid sleep 312.{MARK} &) ; sleep 60"
+    with pytest.raises(ProcessTimeout) as caught:
+        link.run(lost, timeout=0.5, contain=True)
+    assert caught.value.alive == ()
+    assert sleepers() == []
+
+
+def test_input_goes_along_with_a_run(link: Link) -> None:
+    link.run(["true"])
+    before = link.statistics.requests
+    assert link.run(["cat"], stdin=b"with it").stdout == b"with it"
+    assert link.run(["cat"]).stdout == b""
+    with pytest.raises(FileNotFoundError):
+        link.run(["/no/such/program"], stdin=b"x")
+    assert link.statistics.requests == before + 3
+    assert not link._processes
+
+
+@pytest.mark.long
+def test_a_gigabyte_takes_little_memory(link: Link) -> None:
+    total = 1 << 30
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    process = link.start_process(["head", "-c", str(total), "/dev/zero"])
+    received = highest = 0
+    while data := process.read_stdout(20):
+        received += len(data)
+        if received % (64 << 20) < len(data):
+            status = Path(f"/proc/{link.facts.pid}/status").read_text(encoding="ascii")
+            highest = max(highest, int(status.split("VmRSS:")[1].split()[0]))
+    assert received == total
+    assert process.wait(5) == 0
+    assert highest < 30_000
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 12_000
+
+
+@pytest.fixture
+def detached_end() -> Iterator[list[Detached]]:
+    """What is put in here is gone after the test, also when it fails."""
+    started: list[Detached] = []
+    yield started
+    for one in started:
+        for pid in (one.pid, one.keeper):
+            with suppress(ProcessLookupError):
+                if pid:
+                    os.killpg(pid, signal.SIGKILL)
+
+
+@every_python
+def test_a_detached_process_is_picked_up_by_a_later_link(
+    make_link: MakeLink, detached_end: list[Detached], python: str
+) -> None:
+    first = make_link(python=python)
+    command = f"echo begun; echo said >&2; trap 'echo ended; exit 4' TERM; sleep 320.{MARK} & wait"
+    detached = first.start_detached(command, spool=1000)
+    detached_end.append(detached)
+    assert first.close()
+    later = make_link(python=python)
+    assert detached.is_alive(later)
+    assert eventually(lambda: detached.read(later).data == b"begun\nsaid\n")
+    assert detached.read(later, 6).data == b"said\n"
+    assert detached.read(later).status is None
+    assert detached.stop(later, 2.0) == ()
+    assert not detached.is_alive(later)
+    assert sleepers() == []
+    assert eventually(lambda: detached.read(later).status == 4)
+    assert detached.read(later).data == b"begun\nsaid\nended\n"
+    detached.forget(later)
+    assert eventually(lambda: not alive(detached.keeper))
+    with pytest.raises(OSError, match="not kept any more"):
+        detached.read(later)
+    with pytest.raises(FileNotFoundError):
+        later.start_detached(["/no/such/program"], spool=1000)
+
+
+def test_what_is_kept_of_a_detached_process_is_bounded(link: Link, detached_end: list[Detached]) -> None:
+    detached = link.start_detached("i=0; while [ $i -lt 20000 ]; do echo $i; i=$((i+1)); done", spool=5000, keep=600)
+    detached_end.append(detached)
+    assert eventually(lambda: detached.read(link).status == 0, 20)
+    kept = detached.read(link)
+    whole = b"".join(b"%d\n" % number for number in range(20000))
+    assert (kept.data, kept.total, kept.end) == (whole[-5000:], len(whole), len(whole))
+    detached.forget(link)
+    assert not detached.send_signal(link, signal.SIGTERM)
+    # Another process of that number is never taken for it.
+    stranger = replace(detached, pid=os.getpid())
+    assert not stranger.is_alive(link)
+    assert stranger.stop(link, 0.1) == ()
+    assert eventually(lambda: not alive(detached.keeper))
+    quiet = link.start_detached(["sleep", f"321.{MARK}"], umask=0o077)
+    with pytest.raises(UsageError, match="not kept"):
+        quiet.read(link)
+    assert quiet.stop(link, 1.0) == ()
+    with pytest.raises(UsageError, match="spool"):
+        link.start_detached("true", spool=0)
+
+
+def test_a_slim_python_gives_terminals_too_and_says_what_it_cannot(link: Link) -> None:
+    """Debian's python3-minimal has neither `termios` nor `pty` nor `ctypes`."""
+    link.evaluate("__import__('sys').modules.update(termios=None, pty=None, ctypes=None)")
+    with link.start_process("stty size; read x; stty size", pty=(11, 22)) as process:
+        assert process.read_stdout(5) == b"11 22\r\n"
+        assert process.resize(33, 44)
+        process.write(b"\n")
+        assert process.wait(5) == 0
+        assert b"33 44" in b"".join(iter(lambda: process.read_stdout(5), b""))
+    with pytest.raises(OSError, match="needs ctypes"):
+        link.run(["true"], contain=True)
+    assert link.run(["true"]).status == 0

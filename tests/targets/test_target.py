@@ -117,6 +117,7 @@ def test_become_where_sudo_wants_a_password() -> None:
 def test_start(here: Target) -> None:
     process = here.start(["cat"])
     assert isinstance(process, RemoteProcess)
+    assert repr(process).endswith(": running>")
     process.write(b"live\n")
     assert process.read_stdout(5) == b"live\n"
     process.close_stdin()
@@ -136,14 +137,24 @@ def test_start_with_a_terminal(here: Target) -> None:
     assert b"/dev/pts/" in output
     assert b"24 80" in output
     assert b"got line" in output
-    missing = here.start(["/no/such/program"], pty=True)
-    assert isinstance(missing, RemoteProcess)
-    assert missing.wait(10) == 127
+    with pytest.raises(FileNotFoundError):
+        here.start(["/no/such/program"], pty=True)
+    with here.start("stty size; read x; stty size", pty=(10, 20)) as sized:
+        assert sized.read_stdout(5) == b"10 20\r\n"
+        assert sized.resize(30, 40)
+        sized.write(b"\n")
+        assert sized.wait(5) == 0
+        assert b"30 40" in b"".join(data for _, data in sized.output(5))
     interrupted = here.start(["sleep", "60"], pty=True)
-    assert isinstance(interrupted, RemoteProcess)
-    time.sleep(0.3)
     interrupted.send_signal(signal.SIGTERM)
-    assert interrupted.wait(10) in (-signal.SIGTERM, 128 + signal.SIGTERM)
+    assert interrupted.wait(10) == -signal.SIGTERM
+
+
+def test_start_and_run_with_everything(here: Target) -> None:
+    result = here.run("umask; echo error >&2; echo out", umask=0o077, merge=True, contain=True)
+    assert result.stdout == "0077\nerror\nout\n"
+    with here.start("echo one; echo two >&2", umask=0o077, merge=True, spool=1000) as process:
+        assert [line.data for line in process] == [b"one", b"two"]
 
 
 def test_start_detached() -> None:
@@ -151,6 +162,8 @@ def test_start_detached() -> None:
         process = target.start(["sleep", "60"], detached=True)
         assert isinstance(process, DetachedProcess)
         assert process.alive
+        talking = target.start("echo first; sleep 60", detached=True, spool=1000)
+        token = talking.token
     assert _runs(process.pid)
     with Target(BashShell()) as target:
         again = DetachedProcess(process.pid, target)
@@ -158,9 +171,23 @@ def test_start_detached() -> None:
         deadline = time.monotonic() + 5
         while again.alive and _runs(process.pid) and time.monotonic() < deadline:
             time.sleep(0.01)
+        with pytest.raises(ProcessLookupError):
+            again.send_signal(signal.SIGKILL)
+        found = target.detached(token)
+        assert found.pid == talking.pid
+        assert found.read().data == b"first\n"
+        assert found.read(2).data == b"rst\n"
+        found.stop()
+        assert not found.alive
+        found.stop()
+        found.forget()
+        with pytest.raises(UsageError, match="no token"):
+            target.detached("{}")
     assert not _runs(process.pid)
     with pytest.raises(UsageError, match="no terminal"), Target(BashShell()) as target:
-        target.start("true", detached=True, pty=True)
+        target.start("true", detached=True, pty=True)  # type: ignore[call-overload]
+    with pytest.raises(UsageError, match="closed"):
+        found.read()
 
 
 def _serve_once(server: socket.socket) -> None:
@@ -182,11 +209,18 @@ def test_sockets_and_tunnels(here: Target) -> None:
         tunnel = here.forward(server.getsockname())
         thread = threading.Thread(target=_serve_once, args=(server,))
         thread.start()
-        with socket.create_connection(tunnel.address, timeout=5) as client:  # type: ignore[arg-type]
+        with socket.create_connection(tunnel.address, timeout=5) as client:
             client.sendall(b"tunnel")
             assert client.recv(100) == b"TUNNEL"
         thread.join(5)
         tunnel.close()
+        with here.reverse(("127.0.0.1", 0), server.getsockname()) as back:
+            thread = threading.Thread(target=_serve_once, args=(server,))
+            thread.start()
+            with socket.create_connection(back.address, timeout=5) as client:
+                client.sendall(b"back")
+                assert client.recv(100) == b"BACK"
+            thread.join(5)
 
 
 def test_shell(here: Target) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -21,11 +22,11 @@ Make = Callable[..., AutoRunnerTerminal]
 
 def inventory() -> tuple[set[str], set[int], int]:
     """Names of threads, process ids of children and number of descriptors of this process."""
-    children = {
-        int(pid)
-        for task in Path("/proc/self/task").iterdir()
-        for pid in (task / "children").read_text().split()
-    }
+    children: set[int] = set()
+    for task in Path("/proc/self/task").iterdir():
+        # A thread may end while one looks.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            children.update(map(int, (task / "children").read_text().split()))
     return {thread.name for thread in threading.enumerate()}, children, len(os.listdir("/proc/self/fd"))
 
 

@@ -26,7 +26,7 @@ __all__ = ["hop_settings", "local_environment", "nested_line", "ssh_argv", "ssh_
 _KEEPALIVE: Final = ("ServerAliveInterval=15", "ServerAliveCountMax=3")
 _NO_FILE: Final = "/dev/null"
 _LONGEST_LINE: Final = 4000  # a terminal in line mode takes 4095 bytes
-_NO_SHELLS: Final = ("nologin", "false", "true", "sync")
+_REPLACED_SHELLS: Final = ("nologin", "false", "true", "sync", "bash")
 
 
 def ssh_argv(
@@ -71,15 +71,16 @@ def local_environment(environ: Mapping[str, str] | None = None) -> dict[str, str
     """The environment for an ssh on this machine.
 
     The locale stays as it is, because ssh may send it to the host and its own messages are English anyway. A graphical
-    password prompt is switched off, and a login shell that runs nothing is replaced, as ssh runs LocalCommand and
-    ProxyCommand in it.
+    password prompt is switched off. Some login shells are replaced, as ssh runs LocalCommand and ProxyCommand in them:
+    those that run nothing, and bash, which takes the socket that is ssh's input for a remote login and would read
+    ``~/.bashrc`` before the command, with whatever that prints or waits for.
 
     Args:
         environ: The environment to start from; None is ours.
     """
     result = dict(os.environ if environ is None else environ)
     result["SSH_ASKPASS_REQUIRE"] = "never"
-    if os.path.basename(result.get("SHELL", "")) in _NO_SHELLS:
+    if os.path.basename(result.get("SHELL", "")) in _REPLACED_SHELLS:
         result["SHELL"] = "/bin/sh"
     return result
 

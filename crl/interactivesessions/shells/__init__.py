@@ -12,29 +12,42 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from crl.interactivesessions.shells.autocompletableshell import AutoCompletableShell
     from crl.interactivesessions.shells.bashshell import BashShell, CommandResult
+    from crl.interactivesessions.shells.keyauthenticatedsshshell import KeyAuthenticatedSshShell
+    from crl.interactivesessions.shells.kubernetesshell import ContainerShell, KubernetesShell
     from crl.interactivesessions.shells.namespaceshell import NamespaceShell
     from crl.interactivesessions.shells.pythonshell import PythonShell
+    from crl.interactivesessions.shells.rawpythonshell import RawPythonShell
     from crl.interactivesessions.shells.registershell import RegisteredShells, RegisterShell
+    from crl.interactivesessions.shells.remoteshell import RemoteShell
     from crl.interactivesessions.shells.serialshell import SerialShell
+    from crl.interactivesessions.shells.sftpshell import SftpShell
     from crl.interactivesessions.shells.shell import Shell
     from crl.interactivesessions.shells.shellstack import DefaultSshShell, ShellStack
     from crl.interactivesessions.shells.sshshell import SshShell
     from crl.interactivesessions.shells.sudoshell import SudoShell
+    from crl.interactivesessions.shells.sushell import SuShell
     from crl.interactivesessions.shells.telnetshell import TelnetShell
 
 __all__ = [
     "AutoCompletableShell",
     "BashShell",
     "CommandResult",
+    "ContainerShell",
     "DefaultSshShell",
+    "KeyAuthenticatedSshShell",
+    "KubernetesShell",
     "NamespaceShell",
     "PythonShell",
+    "RawPythonShell",
     "RegisterShell",
     "RegisteredShells",
+    "RemoteShell",
     "SerialShell",
+    "SftpShell",
     "Shell",
     "ShellStack",
     "SshShell",
+    "SuShell",
     "SudoShell",
     "TelnetShell",
 ]
@@ -43,15 +56,22 @@ _HOMES: Final = {
     "AutoCompletableShell": "autocompletableshell",
     "BashShell": "bashshell",
     "CommandResult": "bashshell",
+    "ContainerShell": "kubernetesshell",
     "DefaultSshShell": "shellstack",
+    "KeyAuthenticatedSshShell": "keyauthenticatedsshshell",
+    "KubernetesShell": "kubernetesshell",
     "NamespaceShell": "namespaceshell",
     "PythonShell": "pythonshell",
+    "RawPythonShell": "rawpythonshell",
     "RegisterShell": "registershell",
     "RegisteredShells": "registershell",
+    "RemoteShell": "remoteshell",
     "SerialShell": "serialshell",
+    "SftpShell": "sftpshell",
     "Shell": "shell",
     "ShellStack": "shellstack",
     "SshShell": "sshshell",
+    "SuShell": "sushell",
     "SudoShell": "sudoshell",
     "TelnetShell": "telnetshell",
 }

@@ -21,11 +21,12 @@ from crl.interactivesessions.interactivesessionexceptions import InteractiveSess
 from crl.interactivesessions.shells._adopt import Adoption
 from crl.interactivesessions.shells._lines import LINE_LIMIT, command_lines, line_limit
 from crl.interactivesessions.shells._prompt import Nonce, ShellPrompt
+from crl.interactivesessions.shells._scp import ScpError, place, scp
 from crl.interactivesessions.shells.autocompletableshell import AutoCompletableShell
 from crl.interactivesessions.shells.registershell import RegisterShell
 from crl.interactivesessions.shells.shell import DEFAULT_STATUS_TIMEOUT, DefaultStatusTimeout
 from crl.interactivesessions.shells.shell import TimeoutError as ShellTimeout
-from crl.secrets import redact
+from crl.secrets import Secret, redact
 
 if TYPE_CHECKING:
     from crl.link import Lane
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BashError",
     "BashShell",
+    "BashShellTypeError",
     "CdToWorkdirFailed",
     "CommandResult",
     "FailedToStartApplication",
@@ -51,12 +53,12 @@ _CONTENT: Final = "content:"
 _log = logging.getLogger("crl.interactivesessions.shells")
 
 
-class ScpError(InteractiveSessionError):
-    """A copy with scp failed."""
-
-
 class BashError(InteractiveSessionError):
     """Base of what goes wrong in a `BashShell`."""
+
+
+class BashShellTypeError(TypeError):
+    """An argument of a `BashShell` has a type that it cannot have."""
 
 
 class IncompleteCommand(BashError):
@@ -125,6 +127,9 @@ class BashShell(AutoCompletableShell):
         start_timeout: float = START_TIMEOUT,
     ) -> None:
         super().__init__(tty_echo=tty_echo)
+        for name, text in (("cmd", cmd), ("init_env", init_env), ("workdir", workdir)):
+            if not isinstance(text, str | None):
+                raise BashShellTypeError(f"{name} of a {type(self).__name__} must be a text, not {text!r}")
         self._start_cmd = cmd
         self._confirmation_msg = confirmation_msg
         self._confirmation_rsp = confirmation_rsp
@@ -476,6 +481,29 @@ class BashShell(AutoCompletableShell):
         """Interrupt the program (Ctrl-C) and return its last output."""
         self._send_interrupt()
         return self._read_until_prompt(timeout)
+
+    def scp_copy_file(
+        self, source_file: str, dest_ip: str, dest_user: str, dest_pass: str | Secret, dest_file: str
+    ) -> str:
+        """Copy a file of this shell's host to another one with ``scp``; the other's host key must be known here.
+
+        Args:
+            source_file: The file here.
+            dest_ip: The other host.
+            dest_user: The user there.
+            dest_pass: The password of that user.
+            dest_file: The path there.
+
+        Raises:
+            ScpError: It failed.
+        """
+        return scp(self, source_file, place(dest_user, dest_ip, dest_file), dest_pass)
+
+    def scp_download_file(
+        self, source_file: str, source_ip: str, source_user: str, source_pass: str | Secret, dest_file: str
+    ) -> str:
+        """Copy a file of another host to this shell's host with ``scp``; see `scp_copy_file`."""
+        return scp(self, place(source_user, source_ip, source_file), dest_file, source_pass)
 
     def terminate_process_forced(self, pid: int) -> None:
         """Kill a process (signal 9).

@@ -49,9 +49,9 @@ class PythonShell(PythonShellBase):
         """Wait for the prompt and import what the methods need; returns the banner."""
         banner = super().start()
         if self._readline_init:
-            self.single_command_no_output("import readline")
-            self.single_command_no_output(f"readline.parse_and_bind({self._readline_init!r})")
-        self.single_command_no_output("import pickle, base64")
+            self.single_command_no_output("import readline", self.short_timeout)
+            self.single_command_no_output(f"readline.parse_and_bind({self._readline_init!r})", self.short_timeout)
+        self.single_command_no_output("import pickle, base64", self.short_timeout)
         return banner
 
     def single_command_no_output(self, cmd: str, timeout: float = 10) -> str:

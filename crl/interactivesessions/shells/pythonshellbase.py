@@ -6,7 +6,7 @@ with what was printed instead.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from crl.channels import LocalPtyChannel
 from crl.interactivesessions._spawn import ChannelSpawn
@@ -16,6 +16,7 @@ from crl.interactivesessions.shells.shell import Shell
 __all__ = ["PythonShellBase", "UnexpectedOutputInPython"]
 
 _START_TIMEOUT: Final = 30.0
+_SHORT_TIMEOUT: Final = 10.0
 _DEFAULT_COMMAND: Final = "python"
 _FIND_PYTHON: Final = "$(command -v python || command -v python3 || echo python)"
 # Python 3.13's own line editor paints on the terminal; the variable asks for the plain one, other versions ignore it.
@@ -34,11 +35,21 @@ class PythonShellBase(Shell):
     """
 
     _prompt: Any = (">>> ", "... ")
-    short_timeout = 10
+    short_timeout: ClassVar[float] = _SHORT_TIMEOUT
 
     def __init__(self, start_cmd: str = _DEFAULT_COMMAND) -> None:
         super().__init__()
         self._start_cmd = start_cmd
+
+    @staticmethod
+    def set_short_timeout(timeout: float) -> None:
+        """Wait this long for short statements, in all Python shells of the process."""
+        PythonShellBase.short_timeout = timeout
+
+    @staticmethod
+    def reset_short_timeout() -> None:
+        """Wait the original 10 seconds for short statements."""
+        PythonShellBase.short_timeout = _SHORT_TIMEOUT
 
     def spawn(self, timeout: float) -> ChannelSpawn:
         """Start the Python on this machine, as first shell."""
@@ -47,7 +58,8 @@ class PythonShellBase(Shell):
 
     def get_start_cmd(self) -> str:
         """The command, with what makes Python's prompt a plain one."""
-        command = _FIND_PYTHON if self._start_cmd == _DEFAULT_COMMAND else self._start_cmd
+        program, *rest = self._start_cmd.split(" ", 1)
+        command = " ".join([_FIND_PYTHON if program == _DEFAULT_COMMAND else program, *rest])
         return f"{_PLAIN} {command}"
 
     def start(self) -> str:

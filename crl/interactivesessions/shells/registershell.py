@@ -17,11 +17,17 @@ __all__ = ["RegisterShell", "RegisteredShells", "ShellAlreadyRegistered", "Unreg
 
 _OURS: Final = {
     "BashShell": "bashshell",
+    "ContainerShell": "kubernetesshell",
     "DefaultSshShell": "shellstack",
     "KeyAuthenticatedSshShell": "keyauthenticatedsshshell",
+    "KubernetesShell": "kubernetesshell",
     "NamespaceShell": "namespaceshell",
     "PythonShell": "pythonshell",
+    "RawPythonShell": "rawpythonshell",
+    "RemoteShell": "remoteshell",
+    "SftpShell": "sftpshell",
     "SshShell": "sshshell",
+    "SuShell": "sushell",
     "SudoShell": "sudoshell",
 }
 _T = TypeVar("_T")

@@ -14,9 +14,9 @@ from crl.interactivesessions.shells.shell import Shell
 from crl.interactivesessions.shells.sshshell import SshShell
 from crl.secrets import redact
 
-__all__ = ["DefaultSshShell", "ShellStack"]
+__all__ = ["DefaultSshShell", "ShellStack", "is_secret_name"]
 
-_SECRET_NAMES = frozenset({"password", "second_password", "passphrase"})
+_SECRET_WORDS = ("pass", "secret", "token")
 
 
 @RegisterShell()
@@ -38,7 +38,7 @@ class DefaultSshShell(SshShell):
         user = words.pop("user", None)
         words.setdefault("username", user)
         super().__init__(**words)
-        self.kwargs = {name: value for name, value in kwargs.items() if name not in _SECRET_NAMES}
+        self.kwargs = {name: value for name, value in kwargs.items() if not is_secret_name(name)}
 
     def __str__(self) -> str:
         return redact(f"**{self.kwargs}")
@@ -71,6 +71,11 @@ class ShellStack:
         if not self._shells:
             self._shells = [_create(shelldict) for shelldict in self._shelldicts]
         return self._shells
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether an argument of a shell is, by its name, a password or the like; users' own shells have such too."""
+    return any(word in name.lower() for word in _SECRET_WORDS)
 
 
 def _create(shelldict: Mapping[str, Any]) -> Shell:

@@ -1,7 +1,7 @@
 """The first code of the remote program: leaves the shell's session and loads the rest.
 
 It is executed by the start line's interpreter, in a namespace of its own, before any other module is there. It forks;
-the child keeps the terminal and becomes the program, the parent turns into a tiny program that lives exactly as long
+the child keeps the terminal and becomes the program, the parent turns into something tiny that lives exactly as long
 and gives the shell its prompt back: with status 0 after an orderly end, with another when the program was killed.
 """
 # ruff: noqa: F401 - names in type comments look unused.
@@ -9,25 +9,13 @@ and gives the shell its prompt back: with status 0 after an orderly end, with an
 import os
 import sys
 
+from crl.link.remote.tiny import wait_as_something_tiny
+
 MYPY = False
 if MYPY:
     from typing import Any
 
 PACKAGES = ("_crl", "_crl.wire", "_crl.remote")
-
-# What the parent runs: waits for the program's last line; without one the program was killed. Then it says what is left
-# in the pipes of its output, each behind a mark, takes what was sent to the dead, which the shell would execute, and
-# ends with the status that shells give to a death by that signal.
-TINY = """read crl_end && exit 0
-s=0
-{ read -r l </proc/$1/stat && s=$((${l##* } & 127)); } 2>/dev/null
-printf '%s>1>' "$2"
-dd bs=65536 count=1 <&3 2>/dev/null
-printf '%s>2>' "$2"
-dd bs=65536 count=1 <&4 2>/dev/null
-[ -t 5 ] && stty min 0 time 1 <&5 && cat <&5 >/dev/null
-[ $s -gt 0 ] && exit $((128 + s))
-exit 1"""
 
 
 def start(modules, config):
@@ -48,7 +36,7 @@ def start(modules, config):
     if child:
         for _, write_end in [(life_read, life_write)] + pipes:
             os.close(write_end)
-        _wait_as_something_tiny(child, [life_read] + [read_end for read_end, _ in pipes], config["mark"])
+        wait_as_something_tiny(child, life_read, [read_end for read_end, _ in pipes], config["mark"])
     os.close(life_read)
     os.setsid()
     _close_on_exec(life_write)
@@ -60,40 +48,6 @@ def start(modules, config):
     sys.dont_write_bytecode = kept
     sys.modules["_crl"].__dict__["load"] = load
     module.main(config, path, life_write, pipes)
-
-
-def _wait_as_something_tiny(child, sources, mark):
-    # type: (int, list[int], str) -> None
-    """Wait for the program's end without keeping a second interpreter; never returns.
-
-    A line says that the program has ended in order; an end without one means that it was killed.
-    """
-    import fcntl
-
-    # Out of the way first, for one may stand where another has to be.
-    moved = [fcntl.fcntl(source, fcntl.F_DUPFD, 10) for source in sources + [0]]
-    for source in sources:
-        os.close(source)
-    for source, place in zip(moved, (0, 3, 4, 5)):  # noqa: B905 - Python 2 knows no strict
-        os.dup2(source, place)
-        os.close(source)
-    _keep_the_dead()
-    for shell in ("/bin/sh", "sh"):
-        try:
-            os.execvp(shell, ["sh", "-c", TINY, "sh", str(child), mark])
-        except OSError:
-            continue
-    os._exit(0 if os.read(0, 1) else 1)
-
-
-def _keep_the_dead():
-    # type: () -> None
-    """Keep most shells from reaping the program before they have looked how it ended; bash does so all the same."""
-    try:
-        from _signal import SIG_BLOCK, SIGCHLD, pthread_sigmask  # type: ignore[import-not-found]
-    except ImportError:
-        return
-    pthread_sigmask(SIG_BLOCK, [SIGCHLD])
 
 
 def _close_on_exec(descriptor):

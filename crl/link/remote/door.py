@@ -91,13 +91,12 @@ class Door(object):
             descriptors.append(world.private(self._receive(connection)))
             descriptors.append(world.private(self._receive(connection)))
             words = _read_line(connection).split()
-            token, epoch, has = words[:3]
-            armour = words[3] if len(words) > 3 else ""
+            token, epoch, has, mark = words[:4]
             connection.settimeout(None)
             if token == self._token:
                 descriptors.append(world.private(os.dup(connection.fileno())))
                 tty_in, tty_out, life = descriptors
-                new = terminal.Terminal(tty_in, tty_out, life, armour)
+                new = terminal.Terminal(tty_in, tty_out, life, mark, "".join(words[4:]))
                 if self.program.adopt(new, int(epoch), int(has)):
                     descriptors = []
         except (OSError, socket.error, ValueError, ProtocolError):

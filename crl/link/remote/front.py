@@ -10,6 +10,8 @@ import errno
 import os
 import sys
 
+from crl.link.remote.tiny import wait_as_something_tiny
+
 MYPY = False
 if MYPY:
     import socket
@@ -23,13 +25,15 @@ SO_PEERCRED = 17
 TIMEOUT = 5.0
 
 
-def attach(name, line):
-    # type: (str, str) -> None
+def attach(name, line, mark, armour):
+    # type: (str, str, str, str) -> None
     """Hand the terminal over and wait for the program's end; never returns.
 
     Args:
         name: Name of the program's abstract socket.
-        line: What the program shall know: the token, the epoch, what the controller has, and the armour if any.
+        line: What the program shall know: the token, the epoch, and what the controller has.
+        mark: What stands before what is said when the program is killed.
+        armour: What the terminal needs; see `armour.make`.
     """
     sys.path[:] = [entry for entry in sys.path if entry]
     try:
@@ -48,27 +52,12 @@ def attach(name, line):
             os._exit(FOREIGN)
         for descriptor in (0, 1):
             send(connection, descriptor)
-        connection.sendall(line.encode("ascii") + b"\n")
+        connection.sendall(("%s %s %s\n" % (line, mark, armour)).encode("ascii"))
     except (OSError, socket.error) as error:
         # Nobody listens there; anything else may be different at the next attempt.
         os._exit(GONE if error.errno in (errno.ECONNREFUSED, errno.ENOENT) else IMPOSSIBLE)
     connection.settimeout(None)
-    _wait_as_something_tiny(connection.fileno())
-
-
-def _wait_as_something_tiny(life):
-    # type: (int) -> None
-    """Wait for the program's end without keeping a second interpreter; never returns.
-
-    A line says that the program has ended in order or has another terminal; an end without one, that it was killed.
-    """
-    os.dup2(life, 0)
-    for shell in ("/bin/sh", "sh"):
-        try:
-            os.execvp(shell, ["sh", "-c", "read crl_end"])
-        except OSError:
-            continue
-    os._exit(0 if os.read(0, 1) else 1)
+    wait_as_something_tiny(0, os.dup(connection.fileno()), [], mark)
 
 
 def _sender():

@@ -1,39 +1,242 @@
 """Processes on the target: started, fed, watched, signalled and, with all their children, ended.
 
 Each owned process leads a session of its own and carries a nonce in its environment, by which children are found again
-that left its process group; killing is proved by looking. Detached processes are started and forgotten.
+that left it. Its streams are known before it starts, so that its input may follow the request at once; its end is told
+after its output. Detached processes are started and forgotten.
 """
-# ruff: noqa: F401, FBT003 - names in type comments look unused; locks of Python 2 take no keywords.
+# ruff: noqa: F401, FBT003, ARG002, ARG005 - names in type comments look unused.
 
 import errno
 import os
 import signal
 import subprocess
 import sys
-import time
 
-from crl.link.remote import streams, world
+from crl.link.remote import ending, streams, world
 from crl.link.wire import messages
 
 try:
-    from _thread import allocate_lock, start_new_thread
+    from _thread import start_new_thread
 except ImportError:
-    from thread import allocate_lock, start_new_thread  # type: ignore[import-not-found,no-redef]
+    from thread import start_new_thread  # type: ignore[import-not-found,no-redef]
 
 MYPY = False
 if MYPY:
-    from collections.abc import Iterable
+    from collections.abc import Callable
     from typing import Any
 
 PY2 = sys.version_info[0] == 2
-NONCE = "CRL_PROCESS_NONCE"
+HAS_UMASK = sys.version_info >= (3, 9)
 DRAIN_QUIET = 0.3
-KILL_STEP = 0.02
 KILL_PATIENCE = 5.0
 END_GRACE = 0.2
 END_PATIENCE = 3.0
+NOT_STARTED = 127
+OPEN = "open"
 
-now = getattr(time, "monotonic", time.time)
+
+def _nothing():
+    # type: () -> None
+    """The end of an input that needs no closing."""
+
+
+class Processes(object):
+    """The processes that the controller asked for."""
+
+    def __init__(self, program):
+        # type: (Any) -> None
+        self.program = program
+        self.pump = program.pump  # type: streams.Pump
+        self.running = {}  # type: dict[int, Running]
+        self.terminals = None  # type: Any
+        program.at_end.append(self.end_all)
+        for name in ("start", "signal", "resize", "kill"):
+            program.calls.services["process." + name] = getattr(self, name)
+
+    def start(self, number, command, options, nonce):
+        # type: (int, Any, dict[str, Any], str) -> int
+        """Start an owned process; its streams are `number` (input), `number` + 1 (output) and `number` + 2 (errors).
+
+        Options, all of them optional: ``env``, ``cwd``, ``umask``; ``stdin``, bytes for all of it or ``"open"``;
+        ``merge`` both outputs into one; ``pty``, rows and columns of a terminal; ``spool``, how many bytes of each
+        output are kept while the controller takes none; ``contain``.
+        """
+        running = Running(self, number, nonce, options)
+        with self.pump.lock:
+            for stream in running.streams:
+                self.pump.add(stream)
+        try:
+            ends = self._open(options)
+            try:
+                running.child = spawn(command_line(command), options, ends, environment(options.get("env"), nonce))
+            except BaseException:
+                ends.close_ours()
+                raise
+            finally:
+                ends.close_theirs()
+        except BaseException:
+            with self.pump.lock:
+                for stream in running.streams:
+                    self.pump.drop(stream)
+            running.tell(False, NOT_STARTED)
+            raise
+        with self.pump.lock:
+            self.running[number] = running
+            running.begin(ends)
+        return int(running.child.pid)
+
+    def _open(self, options):
+        # type: (dict[str, Any]) -> Ends
+        if options.get("pty"):
+            return self.terminals.Terminal(*options["pty"])  # type: ignore[no-any-return]
+        return Pipes(options)
+
+    def signal(self, number, signum):
+        # type: (int, int) -> bool
+        """Send a signal to the process group; False when it has ended."""
+        with self.pump.lock:
+            running = self.running.get(number)
+            return running is not None and running.send(signum)
+
+    def resize(self, number, rows, columns):
+        # type: (int, int, int) -> bool
+        """Give the process's terminal another size; False when it has ended."""
+        with self.pump.lock:
+            running = self.running.get(number)
+            if running is None or running.ends is None:
+                return False
+            running.ends.resize(rows, columns)
+        return True
+
+    def kill(self, number, grace, nonce):
+        # type: (int, float, str) -> list[int]
+        """End a process and all its children: TERM, then after `grace` seconds KILL; returns the ids still alive."""
+        running = self.running.get(number)
+        return _end([nonce], [] if running is None else [running], grace, KILL_PATIENCE)
+
+    def end_all(self):
+        # type: () -> None
+        """Leave nothing that was asked to be owned and still runs."""
+        left = [running for running in list(self.running.values()) if running.alive]
+        if left:
+            _end([running.nonce for running in left], left, END_GRACE, END_PATIENCE)
+
+
+def _end(nonces, running, grace, patience):
+    # type: (list[str], list[Running], float, float) -> list[int]
+    def leaders():
+        # type: () -> list[int]
+        return [one.child.pid for one in running if one.alive]
+
+    def signal_groups(signum):
+        # type: (int) -> None
+        for one in running:
+            with one.pump.lock:
+                one.send(signum)
+
+    return ending.end_family(ending.Family(nonces, leaders), signal_groups, grace, patience)
+
+
+class Ends(object):
+    """The descriptors of a process's input and outputs: its ends, and ours.
+
+    Args:
+        theirs: Its standard input, output and errors.
+        ours: Our ends of them, None where there is none.
+    """
+
+    terminal = None  # type: str | None
+
+    def __init__(self, theirs, ours=(None, None, None)):
+        # type: (tuple[int, int, int], tuple[int | None, int | None, int | None]) -> None
+        self.theirs = theirs
+        self.ours = list(ours)
+        for descriptor in ours:
+            if descriptor is not None:
+                world.private(world.nonblocking(descriptor))
+
+    def close_theirs(self):
+        # type: () -> None
+        """The process has them now."""
+        for descriptor in set(self.theirs):
+            os.close(descriptor)
+
+    def close_ours(self):
+        # type: () -> None
+        """There is no process."""
+        for index in (0, 1, 2):
+            self.close(index)
+
+    def end_input(self):
+        # type: () -> None
+        """Nothing more is written to the process."""
+        self.close(0)
+
+    def close(self, index):
+        # type: (int) -> None
+        """Close our end of its input (0) or of an output (1, 2)."""
+        descriptor, self.ours[index] = self.ours[index], None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def resize(self, rows, columns):
+        # type: (int, int) -> None
+        """Only a terminal has a size."""
+        raise OSError("the process has no terminal")
+
+
+class Pipes(Ends):
+    """Pipes, and /dev/null where there is no input."""
+
+    def __init__(self, options):
+        # type: (dict[str, Any]) -> None
+        if options.get("stdin"):
+            input_read, input_write = os.pipe()  # type: tuple[int, int | None]
+        else:
+            input_read, input_write = os.open(os.devnull, os.O_RDONLY), None
+        output_read, output_write = os.pipe()
+        errors_read, errors_write = (None, output_write) if options.get("merge") else os.pipe()
+        Ends.__init__(self, (input_read, output_write, errors_write), (input_write, output_read, errors_read))
+
+
+def spawn(argv, options, ends, environment):
+    # type: (list[Any], dict[str, Any], Ends, dict[Any, Any]) -> Any
+    """Start a program in a session of its own."""
+    cwd = options.get("cwd")
+    how = {}  # type: dict[str, Any]
+    first = _first_steps(options, ends)
+    if first:
+        how["preexec_fn"] = lambda: [step() for step in first]
+    if not PY2:
+        how["start_new_session"] = True
+    if HAS_UMASK:
+        how["umask"] = options.get("umask", -1)
+    return subprocess.Popen(
+        argv,
+        stdin=ends.theirs[0],
+        stdout=ends.theirs[1],
+        stderr=ends.theirs[2],
+        cwd=None if cwd is None else _native(cwd),
+        env=environment,
+        close_fds=not PY2,
+        **how
+    )
+
+
+def _first_steps(options, ends):
+    # type: (dict[str, Any], Ends) -> list[Callable[[], object]]
+    """What the new process does before its program; without any, no copy of this whole process has to be made."""
+    steps = []  # type: list[Callable[[], object]]
+    if PY2:
+        steps.append(_new_session)
+    if not HAS_UMASK and "umask" in options:
+        steps.append(lambda: os.umask(options["umask"]))
+    if ends.terminal is not None:
+        # The first terminal that the leader of a session opens becomes its own.
+        steps.append(lambda: os.close(os.open(str(ends.terminal), os.O_RDWR)))
+    if options.get("contain"):
+        steps.append(ending.container())
+    return steps
 
 
 def _new_session():
@@ -51,168 +254,148 @@ def _new_session():
                 continue
 
 
-# On Python 2 descriptors are inherited unless they are marked, which `_new_session` does.
-OWN_SESSION = (
-    {"preexec_fn": _new_session, "close_fds": False} if PY2 else {"start_new_session": True, "close_fds": True}
-)  # type: dict[str, Any]
-
-
-class Processes(object):
-    """The processes that the controller asked for."""
-
-    def __init__(self, program):
-        # type: (Any) -> None
-        self.program = program
-        self.running = {}  # type: dict[int, Running]
-        program.at_end.append(self.end_all)
-        program.calls.services["process.start"] = self.start
-        program.calls.services["process.signal"] = self.signal
-        program.calls.services["process.kill"] = self.kill
-        program.calls.services["process.detach"] = self.detach
-
-    def start(self, number, command, env, cwd, nonce):
-        # type: (int, Any, dict[str, str | None] | None, str | None, str) -> int
-        """Start an owned process; its streams are `number` (input), `number` + 1 (output) and `number` + 2 (errors)."""
-        child = subprocess.Popen(  # type: Any
-            _command(command),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            cwd=None if cwd is None else _native(cwd),
-            env=_environment(env, nonce),
-            **OWN_SESSION
-        )
-        started = Running(number, child, nonce)
-        self.running[number] = started
-        pump = self.program.pump
-        for offset, pipe in enumerate((child.stdin, child.stdout, child.stderr)):
-            descriptor = world.nonblocking(pipe.fileno())
-            source, sink = (None, descriptor) if offset == 0 else (descriptor, None)
-            pump.add(streams.Stream(number + offset, source, sink, pipe.close, started.stream_over, number))
-        start_new_thread(self._watch, (started,))
-        return int(child.pid)
-
-    def detach(self, command, env, cwd):
-        # type: (Any, dict[str, str | None] | None, str | None) -> int
-        """Start a process that nobody owns: it stays when the link ends."""
-        null_read, null_write = os.open(os.devnull, os.O_RDONLY), os.open(os.devnull, os.O_WRONLY)
-        try:
-            child = subprocess.Popen(
-                _command(command),
-                stdin=null_read,
-                stdout=null_write,
-                stderr=null_write,
-                cwd=None if cwd is None else _native(cwd),
-                env=_environment(env, None),
-                **OWN_SESSION
-            )
-        finally:
-            os.close(null_read)
-            os.close(null_write)
-        start_new_thread(child.wait, ())
-        return child.pid
-
-    def signal(self, number, signum):
-        # type: (int, int) -> bool
-        """Send a signal to the process group; False when it has ended."""
-        running = self.running.get(number)
-        if running is None or running.child.returncode is not None:
-            return False
-        return _signal_group(running.child.pid, signum)
-
-    def kill(self, number, grace, nonce):
-        # type: (int, float, str) -> list[int]
-        """End a process and all its children: TERM, then after `grace` seconds KILL; returns the ids still alive."""
-        running = self.running.get(number)
-        return end_processes([nonce], [] if running is None else [running], grace, KILL_PATIENCE)
-
-    def end_all(self):
-        # type: () -> None
-        """Leave nothing that was asked to be owned and still runs."""
-        left = [running for running in self.running.values() if running.child.returncode is None]
-        if left:
-            end_processes([running.nonce for running in left], left, END_GRACE, END_PATIENCE)
-
-    def _watch(self, running):
-        # type: (Running) -> None
-        """Wait for the end of one process, give its output time to arrive, and tell."""
-        status = running.child.wait()
-        complete = self._drain(running)
-        self.program.pump.cut(running.number)
-        self.running.pop(running.number, None)
-        body = messages.EXIT_BODY.pack(complete, status)
-        self.program.send(messages.pack(messages.EXIT, running.number, body), running.number)
-
-    def _drain(self, running):
-        # type: (Running) -> bool
-        """Wait until both outputs have ended; a child left behind may hold them open, then until they are quiet."""
-        pump = self.program.pump
-        before = running.progress(pump)
-        while not _acquire(running.over, DRAIN_QUIET):
-            state = running.progress(pump)
-            # Without credit the controller is behind: silence then says nothing.
-            if state == before and all(sent < limit for sent, limit in state):
-                for offset in (1, 2):
-                    pump.cut(running.number + offset)
-                # Cutting takes a moment, and what was read before has to be on its way before the end is told.
-                _acquire(running.over, KILL_PATIENCE)
-                return False
-            before = state
-        return True
-
-
 class Running(object):
-    """One owned process and how many of its outputs are open.
+    """One owned process.
+
+    Args:
+        processes: Those it is one of.
+        number: Its number.
+        nonce: What marks its environment.
+        options: As of `Processes.start`.
 
     Attributes:
-        over: A lock that opens when both outputs have ended.
+        child: The `subprocess.Popen`.
+        streams: Those that it has.
+        ends: Its descriptors.
     """
 
-    def __init__(self, number, child, nonce):
-        # type: (int, Any, str) -> None
+    def __init__(self, processes, number, nonce, options):
+        # type: (Processes, int, str, dict[str, Any]) -> None
+        self._processes = processes
+        self.pump = processes.pump
         self.number = number
-        self.child = child
         self.nonce = nonce
-        self.over = allocate_lock()
-        self.over.acquire()
-        self._outputs_open = 2
+        self.child = None  # type: Any
+        self.ends = None  # type: Ends | None
+        self._status = None  # type: int | None
+        self._told = False
+        stdin = options.get("stdin") or (OPEN if options.get("pty") else None)  # type: Any
+        spool = options.get("spool")
+        self._input = streams.Stream(number, self._end_input, lambda stream: None)
+        self.streams = [self._input] if stdin else []
+        if stdin and stdin != OPEN:
+            self._input.pending.append(stdin)
+            self._input.ending = True
+        self.outputs = []  # type: list[streams.Stream]
+        for offset in (1,) if options.get("merge") or options.get("pty") else (1, 2):
+            ring = streams.Ring(spool) if spool else None
+            self.outputs.append(streams.Stream(number + offset, _nothing, self._output_over, number, ring))
+        self.streams += self.outputs
 
-    def progress(self, pump):
-        # type: (streams.Pump) -> list[tuple[int, int]]
-        """How far each open output is, and how far it may go."""
-        found = [pump.streams.get(self.number + offset) for offset in (1, 2)]
-        return [(stream.sent, stream.limit) for stream in found if stream is not None]
+    @property
+    def alive(self):
+        # type: () -> bool
+        """Whether it has not been waited for, so that its number is its own."""
+        return self.child is not None and self._status is None
 
-    def stream_over(self, stream):
-        # type: (streams.Stream) -> None
-        """One of its streams has ended; called by the pump's thread."""
-        if stream.number == self.number:
+    def begin(self, ends):
+        # type: (Ends) -> None
+        """It runs: move its bytes and wait for its end. Under the pump's lock."""
+        self.ends = ends
+        for stream in self.streams:
+            descriptor = ends.ours[stream.number - self.number]
+            if stream.number == self.number:
+                self.pump.opened(stream, None, descriptor)
+            else:
+                self.pump.opened(stream, descriptor, None)
+        try:
+            descriptor = os.pidfd_open(self.child.pid)
+        except (AttributeError, OSError):
+            # An older Python or kernel.
+            start_new_thread(self._wait, ())
+        else:
+            self.pump.watch(descriptor, lambda _: self._ended(descriptor))
+
+    def send(self, signum):
+        # type: (int) -> bool
+        """Send a signal to its group; False when it has ended. Under the pump's lock."""
+        return self.alive and ending.send(os.killpg, self.child.pid, signum)
+
+    def _wait(self):
+        # type: () -> None
+        """Wait for its end in a thread of its own."""
+        if PY2:
+            self.child.wait()
+        else:
+            try:
+                # Without taking its number away: that happens under the lock.
+                os.waitid(os.P_PID, self.child.pid, os.WEXITED | os.WNOWAIT)
+            except OSError as error:
+                # User code has waited for it.
+                if error.errno != errno.ECHILD:
+                    raise
+        with self.pump.lock:
+            self._ended(None)
+        self._processes.program.flush()
+
+    def _ended(self, descriptor):
+        # type: (int | None) -> None
+        """It may have ended: give its output time to arrive, and tell. Under the pump's lock."""
+        status = self.child.poll()
+        if status is None:
             return
-        (self.child.stdout if stream.number == self.number + 1 else self.child.stderr).close()
-        self._outputs_open -= 1
-        if not self._outputs_open:
-            self.over.release()
+        if descriptor is not None:
+            self.pump.forget(descriptor)
+            os.close(descriptor)
+        self._status = status
+        self._processes.running.pop(self.number, None)
+        self.pump.cut(self._input, False)
+        if self.outputs:
+            self._look_later()
+        else:
+            self.tell(True, status)
 
+    def _end_input(self):
+        # type: () -> None
+        if self.ends is not None:
+            self.ends.end_input()
 
-def _acquire(lock, seconds):
-    # type: (Any, float) -> bool
-    """Wait for a lock, which on Python 2 knows no limit."""
-    if PY2:
-        return _acquire_patiently(lock, seconds)
-    return bool(lock.acquire(True, seconds))
+    def _output_over(self, stream):
+        # type: (streams.Stream) -> None
+        """An output has ended; called under the pump's lock."""
+        if self.ends is not None:
+            self.ends.close(stream.number - self.number)
+        self.outputs.remove(stream)
+        if not self.outputs and self._status is not None and not self._told:
+            self.tell(True, self._status)
 
+    def _look_later(self):
+        # type: () -> None
+        before = [(stream, stream.sent, stream.kept) for stream in self.outputs]
+        self.pump.later(DRAIN_QUIET, lambda: self._look(before))
 
-def _acquire_patiently(lock, seconds):
-    # type: (Any, float) -> bool
-    until = now() + seconds
-    step = 0.0005
-    while not lock.acquire(False):
-        if now() >= until:
-            return False
-        time.sleep(step)
-        step = min(0.02, step * 1.5)
-    return True
+    def _look(self, before):
+        # type: (list[tuple[streams.Stream, int, int]]) -> None
+        """End the outputs that a child left behind holds open, once they are quiet; called under the pump's lock."""
+        quiet = [
+            stream
+            for stream, sent, kept in before
+            # Without credit the controller is behind: silence then says nothing.
+            if stream.reading and (sent, kept) == (stream.sent, stream.kept) and (stream.ring or not stream.held_back)
+        ]
+        if quiet or not self._told:
+            self.tell(not quiet, self._status or 0)
+        for stream in quiet:
+            self.pump.finish(stream)
+        if self.outputs:
+            self._look_later()
+
+    def tell(self, complete, status):
+        # type: (bool, int) -> None
+        """Tell the controller that it has ended; a second time, that its output is not complete after all."""
+        self._told = True
+        body = messages.EXIT_BODY.pack(complete, status)
+        self._processes.program.post(messages.pack(messages.EXIT, self.number, body), self.number)
 
 
 def _native(text):
@@ -225,7 +408,7 @@ def _native(text):
     return str(text)
 
 
-def _command(command):
+def command_line(command):
     # type: (Any) -> list[Any]
     """An argument list as it is, a text as a line for the shell."""
     if isinstance(command, (str, type(u""))):
@@ -233,7 +416,7 @@ def _command(command):
     return [_native(part) for part in command]
 
 
-def _environment(env, nonce):
+def environment(env, nonce):
     # type: (dict[str, str | None] | None, str | None) -> dict[Any, Any]
     """The environment for a process: ours, with the changes; None removes a variable."""
     merged = dict(os.environ)  # type: dict[Any, Any]
@@ -242,89 +425,8 @@ def _environment(env, nonce):
         if value is not None:
             merged[_native(name)] = _native(value)
     if nonce is not None:
-        merged[NONCE] = nonce
+        merged[ending.NONCE] = nonce
     return merged
-
-
-def _signal(pid, signum):
-    # type: (int, int) -> bool
-    try:
-        os.kill(pid, signum)
-    except OSError as error:
-        if error.errno not in (errno.ESRCH, errno.EPERM):
-            raise
-        return False
-    return True
-
-
-def _signal_group(pid, signum):
-    # type: (int, int) -> bool
-    try:
-        os.killpg(pid, signum)
-    except OSError as error:
-        if error.errno not in (errno.ESRCH, errno.EPERM):
-            raise
-        return False
-    return True
-
-
-def end_processes(nonces, running, grace, patience):
-    # type: (list[str], list[Running], float, float) -> list[int]
-    """TERM, after `grace` seconds KILL, for processes and all their children; returns who lives after `patience`."""
-    alive = []  # type: list[int]
-    for signum, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, patience)):
-        for one in running:
-            if one.child.returncode is None:
-                _signal_group(one.child.pid, signum)
-        until = now() + seconds
-        told = set()  # type: set[int]
-        while True:
-            alive = survivors(nonces, running)
-            # Also those that were born while we looked.
-            for pid in alive:
-                if pid not in told:
-                    told.add(pid)
-                    _signal(pid, signum)
-            if not alive:
-                return []
-            if now() >= until:
-                break
-            time.sleep(KILL_STEP)
-    return alive
-
-
-def survivors(nonces, running):
-    # type: (list[str], list[Running]) -> list[int]
-    """The ids of living processes, zombies aside, that carry a nonce in their environment or stand in a session."""
-    wanted = [("%s=%s" % (NONCE, nonce)).encode("ascii") for nonce in nonces]
-    # The number of a session is safe from reuse only while its leader has not been waited for.
-    sessions = [one.child.pid for one in running if one.child.returncode is None]
-    entries = [entry for entry in os.listdir("/proc") if entry.isdigit()]
-    return [int(entry) for entry in entries if _carries(entry, wanted) or _stands_in(entry, sessions)]
-
-
-def _carries(entry, wanted):
-    # type: (str, Iterable[bytes]) -> bool
-    try:
-        with open("/proc/%s/environ" % entry, "rb") as environ:
-            variables = environ.read().split(b"\0")
-    except (IOError, OSError):
-        # It ended meanwhile, or belongs to somebody else.
-        return False
-    return any(variable in variables for variable in wanted)
-
-
-def _stands_in(entry, sessions):
-    # type: (str, list[int]) -> bool
-    """Whether a process of any user, with any environment, belongs to one of the sessions and is no zombie."""
-    if not sessions:
-        return False
-    try:
-        with open("/proc/%s/stat" % entry, "rb") as stat:
-            fields = stat.read().rpartition(b")")[2].split()
-    except (IOError, OSError):
-        return False
-    return fields[0] not in (b"Z", b"X") and int(fields[3]) in sessions
 
 
 def install(program):

@@ -14,6 +14,7 @@ import time
 
 from crl.link.remote import calls, terminal, world
 from crl.link.wire import messages, session, values
+from crl.link.wire.compat import deque
 from crl.link.wire.errors import NotTransferable, ProtocolError
 
 try:
@@ -23,12 +24,8 @@ except ImportError:
 
 MYPY = False
 if MYPY:
-    from collections import deque
     from collections.abc import Callable
     from typing import Any
-else:
-    # Its module, not `collections`, which is the largest import of the start.
-    from _collections import deque
 
 READ_SIZE = 65536
 TICK = 0.002
@@ -45,8 +42,8 @@ class Program(object):
 
     Args:
         first: The terminal that it was started on.
-        config: Settings of the controller: ``heartbeat`` and ``grace`` in seconds, ``epoch``, ``window`` and
-            ``armour`` of the first terminal; ``door`` and ``token`` for new terminals.
+        config: Settings of the controller: ``heartbeat`` and ``grace`` in seconds, ``epoch``, ``window``, ``mark``
+            and ``armour`` of the first terminal; ``door`` and ``token`` for new terminals.
     """
 
     def __init__(self, first, config):
@@ -54,7 +51,7 @@ class Program(object):
         self.terminal = first
         self.config = config
         self._detached_after = MISSED_HEARTBEATS * config["heartbeat"]
-        self._patience = self._detached_after + config["grace"]
+        self.patience = self._detached_after + config["grace"]
         self.session = session.Session(config["epoch"], config["window"], clock=world.now, pings_back=True)
         self.calls = calls.Calls(sys.modules["__main__"].__dict__)
         self.handlers = {
@@ -130,7 +127,7 @@ class Program(object):
         # type: () -> None
         """End when the controller has been silent for too long; seconds are counted, for clocks may jump."""
         silent = seen = 0
-        while silent <= self._patience:
+        while silent <= self.patience:
             time.sleep(1.0)
             here = self.terminal
             # Unread input means that we are the slow ones.
@@ -173,10 +170,10 @@ class Program(object):
         # Not by `flush`, which would leave the writing to a thread that does not live long enough.
         here = self.terminal
         here.lock_for_writing(True)
-        self._write_ready(here)
+        self._write_ready(here, may_block=True)
         with self._lock:
             self.session.part()
-        self._write_ready(here)
+        self._write_ready(here, may_block=True)
         here.say_end()
 
     # -- terminals -------------------------------------------------------------------------------------------------
@@ -246,6 +243,8 @@ class Program(object):
                     self.flush()
                     return
             self.flush()
+            if self._turn != turn:
+                return
             self._wait_and_read()
 
     def _wait_and_read(self):
@@ -466,7 +465,11 @@ class Program(object):
 
     def flush(self):
         # type: () -> None
-        """Write what may be written; where another thread is at it, it takes ours along."""
+        """Write what may be written; where another thread is at it, it takes ours along.
+
+        Nobody blocks in it: what the terminal may not take at once is left to a thread of the terminal's own, which may
+        hang for ever when the terminal is dead, and holds up nothing but itself.
+        """
         if os.getpid() != self.pid:
             os._exit(0)
         while True:
@@ -475,28 +478,77 @@ class Program(object):
             if not here.lock_for_writing():
                 return
             try:
-                while here.flush_again:
+                while here.flush_again and here.waiting is None:
                     here.flush_again = False
                     self._write_ready(here)
             finally:
-                here.unlock()
+                if here.waiting is None:
+                    here.unlock()
+            if here.waiting is not None:
+                # The lock goes along with the frames.
+                self._wake_writer(here)
+                return
             if not here.flush_again and here is self.terminal:
                 return
 
-    def _write_ready(self, here):
-        # type: (terminal.Terminal) -> None
+    def _take_outgoing(self, here):
+        # type: (terminal.Terminal) -> list[bytes]
+        with self._lock:
+            if here is not self.terminal:
+                return []
+            try:
+                return self._whole_session().outgoing()
+            except BaseException:
+                self.session.interrupted = True
+                raise
+
+    def _write_ready(self, here, may_block=False):
+        # type: (terminal.Terminal, bool) -> None
         while self.session.has_outgoing:
-            with self._lock:
-                if here is not self.terminal:
-                    return
-                try:
-                    ready = self._whole_session().outgoing()
-                except BaseException:
-                    self.session.interrupted = True
-                    raise
+            ready = self._take_outgoing(here)
+            if not may_block and ready and not here.takes(ready):
+                here.waiting = ready
+                return
             for frame in ready:
                 if not here.write(frame):
                     return
+            if not ready:
+                return
+
+    def _wake_writer(self, here):
+        # type: (terminal.Terminal) -> None
+        if not here.has_writer:
+            try:
+                start_new_thread(self._write_for, (here,))
+            except error:
+                # No thread can be had now: then this one may hang as well as that one.
+                self._write_waiting(here)
+                return
+            here.has_writer = True
+        here.wake_writer.release()
+
+    def _write_for(self, here):
+        # type: (terminal.Terminal) -> None
+        """Write what may block, for one terminal, as long as it is the one in use."""
+        while True:
+            here.wake_writer.acquire()
+            if here.waiting is None:
+                return
+            self._write_waiting(here)
+
+    def _write_waiting(self, here):
+        # type: (terminal.Terminal) -> None
+        """Write the frames that came with the lock, and all that follows them; then let the lock go."""
+        try:
+            for frame in here.waiting or ():
+                if not here.write(frame):
+                    break
+            self._write_ready(here, may_block=True)
+        finally:
+            here.waiting = None
+            here.unlock()
+        # For what came when we had just looked.
+        self.flush()
 
 
 def complain():
@@ -535,7 +587,8 @@ def main(config, path, life, pipes):
             del main_names[name]
         if hasattr(sys, "setswitchinterval"):
             sys.setswitchinterval(SWITCH_INTERVAL)
-        program = Program(terminal.Terminal(tty_in, tty_out, life, config["armour"]), config)
+        first = terminal.Terminal(tty_in, tty_out, life, config["mark"], config["armour"])
+        program = Program(first, config)
         sys.modules["_crl"].__dict__["program"] = program
         program.output = world.Output(program, sources)
         start_new_thread(program.output.run, ())

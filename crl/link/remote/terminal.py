@@ -7,6 +7,9 @@ descriptor is closed by the last one who uses it.
 
 import errno
 import os
+import select
+
+from crl.link.remote import tiny, world
 
 try:
     from _thread import allocate_lock
@@ -18,6 +21,13 @@ MYPY = False
 if MYPY:
     from typing import Any
 
+SWALLOW_PATIENCE_MS = 2000
+# Lanes with armour may be slow: the controller learns of our end when all is through that stands in their buffers.
+ARMOURED_PATIENCE_MS = 8000
+# What a pipe takes whole when it says that it takes anything; armour makes at most twice as much of it.
+SMALL = 4096
+ARMOURED_SMALL = SMALL // 2
+
 
 class Terminal(object):
     """Descriptors of a terminal, or of a pair of pipes.
@@ -25,7 +35,8 @@ class Terminal(object):
     Args:
         tty_in: Descriptor to read frames from.
         tty_out: Descriptor to write frames to, in blocking mode.
-        life: Descriptor that something tiny in the shell waits on; a line in it says that the end is an orderly one.
+        life: Descriptor that something tiny in the shell waits on; see `tiny`.
+        mark: What the controller sends behind its last byte.
         armour: What the lane needs; see `armour.make`.
 
     Raises:
@@ -33,16 +44,22 @@ class Terminal(object):
 
     Attributes:
         lost: Whether nothing comes from it any more.
+        waiting: Frames for the thread that may block, see `Program.flush`; None when there are none.
         flush_again: Set by whoever has something to write while another thread writes.
     """
 
-    def __init__(self, tty_in, tty_out, life, armour=""):
-        # type: (int, int, int, str) -> None
+    def __init__(self, tty_in, tty_out, life, mark, armour):
+        # type: (int, int, int, str, str) -> None
         self.tty_in = tty_in
         self.tty_out = tty_out
         self.life = life
+        self._mark = mark.encode("ascii")
         self.lost = False
         self.flush_again = False
+        self.waiting = None  # type: list[bytes] | None
+        self.has_writer = False
+        self.wake_writer = allocate_lock()
+        self.wake_writer.acquire()
         self._broken = False
         self._retired = False
         self._write_lock = allocate_lock()
@@ -66,8 +83,17 @@ class Terminal(object):
         # type: () -> None
         """Write no more; the last writer of a retired terminal closes it."""
         self._write_lock.release()
-        if self._retired:
-            self._close_output()
+        if self._retired and self._close_output() and self.has_writer:
+            self.wake_writer.release()
+
+    def takes(self, frames):
+        # type: (list[bytes]) -> bool
+        """Whether writing these would not block: they are small, and there is room."""
+        if sum(map(len, frames)) > (SMALL if self._armour is None else ARMOURED_SMALL):
+            return False
+        poller = select.poll()
+        poller.register(self.tty_out, select.POLLOUT)
+        return bool(world.wait(poller, 0))
 
     def write(self, frame):
         # type: (bytes) -> bool
@@ -78,6 +104,10 @@ class Terminal(object):
         """
         if self._armour is not None:
             frame = self._armour.encode(frame)
+        return self._write_raw(frame)
+
+    def _write_raw(self, frame):
+        # type: (bytes) -> bool
         while frame and not self._broken:
             try:
                 frame = frame[os.write(self.tty_out, frame) :]
@@ -91,9 +121,26 @@ class Terminal(object):
 
     def say_end(self):
         # type: () -> None
-        """Tell who waits in the shell that the program ends in order."""
+        """Tell who waits in the shell that the program ends in order, when nothing is left for the shell to read."""
+        self._swallow_rest()
         if self.life >= 0:
-            os.write(self.life, b"\n")
+            os.write(self.life, tiny.END)
+
+    def _swallow_rest(self):
+        # type: () -> None
+        """Read all that the controller had sent before it knew of our end; the shell would execute it."""
+        poller = select.poll()
+        poller.register(self.tty_in, select.POLLIN)
+        patience = SWALLOW_PATIENCE_MS if self._armour is None else ARMOURED_PATIENCE_MS
+        seen = b""
+        # The mark comes without armour, for a shell may be the one who waits for it.
+        while self._mark not in seen and world.wait(poller, patience):
+            data = os.read(self.tty_in, 65536)
+            if not data:
+                return
+            seen = seen[-len(self._mark) :] + data
+        # Only now may the controller type for the shell.
+        self._write_raw(self._mark + tiny.CLEAR)
 
     def lose(self):
         # type: () -> None
@@ -102,7 +149,7 @@ class Terminal(object):
         life, self.life = self.life, -1
         if life >= 0:
             try:
-                os.write(life, b"\n")
+                os.write(life, tiny.LOST)
             except OSError:
                 # It has gone with its terminal.
                 self._broken = True
@@ -113,16 +160,21 @@ class Terminal(object):
         """Another terminal has taken over; the input is closed by who reads it."""
         self.lose()
         self._retired = True
-        self._close_output()
+        if self._close_output() and self.has_writer:
+            # It has nothing to write, and now it ends.
+            self.wake_writer.release()
 
     def _close_output(self):
-        # type: () -> None
-        if self._write_lock.acquire(False):
-            self._broken = True
-            descriptor, self.tty_out = self.tty_out, -1
-            self._write_lock.release()
-            if descriptor >= 0:
-                os.close(descriptor)
+        # type: () -> bool
+        """Close the output unless somebody writes, who will; whether it was closed here."""
+        if not self._write_lock.acquire(False):
+            return False
+        self._broken = True
+        descriptor, self.tty_out = self.tty_out, -1
+        self._write_lock.release()
+        if descriptor >= 0:
+            os.close(descriptor)
+        return descriptor >= 0
 
     def close_input(self):
         # type: () -> None

@@ -5,9 +5,8 @@ cut short by an exception anywhere, and after `recover` every message still arri
 """
 # ruff: noqa: F401 - names in type comments look unused.
 
-from collections import deque
-
 from crl.link.wire import frames
+from crl.link.wire.compat import deque
 from crl.link.wire.errors import ProtocolError
 
 MAX_NAKS = 64

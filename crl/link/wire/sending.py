@@ -6,9 +6,8 @@ every message that was posted still goes out exactly once.
 """
 # ruff: noqa: F401 - names in type comments look unused.
 
-from collections import deque
-
 from crl.link.wire import frames
+from crl.link.wire.compat import deque
 from crl.link.wire.errors import NotTransferable, ProtocolError
 
 MYPY = False

@@ -13,15 +13,7 @@ from crl.link.wire.errors import ProtocolError
 
 MYPY = False
 if MYPY:
-    from collections import deque
     from collections.abc import Callable
-
-MYPY = False
-if MYPY:
-    from collections import deque
-else:
-    # Its module, not `collections`, which is the largest import of the start.
-    from _collections import deque
 
 NUMBER = struct.Struct(">Q")
 PING_BODY = struct.Struct(">QQ")
@@ -44,8 +36,6 @@ class Session(object):
         hello: The payload of the peer's HELLO, None before it.
         ended: Whether the peer has said BYE.
         delivered: Messages that have arrived, each behind its numbers, until their owner takes them.
-        leaving: Set by whoever has asked the peer to end: heartbeats are not answered any more, for what comes
-            behind its end is read by the shell.
         interrupted: Set by whoever was interrupted in a method: `recover` has to come before all else.
     """
 
@@ -67,7 +57,6 @@ class Session(object):
         self.pongs = 0
         self.hello = None  # type: bytes | None
         self.ended = False
-        self.leaving = False
         self.interrupted = False
         self.decoder = frames.Decoder()
         self.sender = sending.Sender(window, frame_limit, max_message, clock)
@@ -230,7 +219,7 @@ class Session(object):
             token, peer_next = PING_BODY.unpack(frame.payload)
             if frame.kind == frames.PONG:
                 self._take_pong(token)
-            elif not self.leaving:
+            else:
                 self._control[frames.PONG] = NUMBER.pack(token)
                 if self._pings_back:
                     self.ping(token)

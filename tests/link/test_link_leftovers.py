@@ -1,0 +1,79 @@
+"""What was meant for the remote program never reaches the shell behind it, which would execute it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from crl.errors import CrlError
+from crl.link import Link, LinkLost
+from tests.link.peers import Shell, eventually
+from tests.link.test_link_resume import Lasting
+
+MakeShell = Callable[..., Shell]
+
+
+def _evil(folder: Path) -> bytes:
+    """Lines that a shell would execute, whatever stands before them."""
+    return f"\n\n:; touch {folder}/evil #\n".encode() * 2000
+
+
+def _pour(link: Link, data: bytes) -> threading.Thread:
+    """Push through a process as fast as it goes, until the link ends."""
+
+    def work() -> None:
+        with suppress(CrlError, OSError):
+            process = link.start_process(["cat"])
+            process.stdout.collect()
+            while True:
+                process.write(data)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("kind", ["pipe", "pty"])
+@pytest.mark.parametrize("end", ["close", "kill"])
+def test_the_shell_executes_nothing_of_a_push(make_shell: MakeShell, tmp_path: Path, kind: str, end: str) -> None:
+    shell = make_shell(kind)
+    link = Link.start(shell.lane(), timeout=20)
+    thread = _pour(link, _evil(tmp_path))
+    seen = link.engine.session.sender
+    assert eventually(lambda: seen.next_seq > 40, 10)
+    if end == "kill":
+        os.kill(link.facts.pid, signal.SIGKILL)
+        assert eventually(lambda: not link.alive, 15)
+    assert link.close()
+    thread.join(10)
+    assert shell.ask("echo alive") == "alive"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_terminal_that_was_left_executes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old terminal still has bytes under way, in both directions, when the session goes on over another one."""
+    one = Lasting("pty")
+    keep = os.dup(one.shells[0].channel.fileno())
+    try:
+        engine = one.link.engine
+        thread = _pour(one.link, _evil(tmp_path))
+        assert eventually(lambda: engine.session.sender.next_seq > 40, 10)
+        monkeypatch.setattr("crl.link._engine.SUSPECT_AFTER", -1.0)
+        assert one.link._resumer.start(engine, LinkLost("the test wants another terminal"))
+        assert eventually(lambda: one.link.statistics.resumed >= 1, 15)
+        monkeypatch.undo()
+        # The old one stays open and full, so whoever writes into it hangs.
+        assert one.link.evaluate("6 * 7", timeout=10) == 42
+        assert len(one.link.run(["head", "-c", "3000000", "/dev/zero"], timeout=20).stdout) == 3_000_000
+        assert one.link.close()
+        thread.join(10)
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        os.close(keep)
+        one.close()

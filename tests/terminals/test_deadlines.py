@@ -1,0 +1,205 @@
+"""The table of limits: each kind of wait ends when it should, with a live, a frozen and a cut peer.
+
+*Frozen* is a remote program that is stopped, *cut* a connection that is gone and cannot be had again for the moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from crl.interactivesessions.autorunnerterminal import AutoRunnerTerminal
+from crl.interactivesessions.runnerexceptions import (
+    InvalidProxySession,
+    RemoteTimeout,
+    RunnerTerminalSessionBroken,
+)
+from crl.interactivesessions.shells.bashshell import BashShell
+from crl.interactivesessions.shells.shell import TimeoutError as ShellTimeout
+from tests.terminals.conftest import Make
+from tests.terminals.sshd import Sshd
+
+LIMIT = 0.6
+SLACK = 1.0
+
+
+class Peer:
+    """A terminal whose target can be taken away and given back.
+
+    Args:
+        state: ``live``, ``frozen`` or ``cut``.
+        terminal: The terminal, over ssh.
+        server: Its server.
+    """
+
+    def __init__(self, state: str, terminal: AutoRunnerTerminal, server: Sshd) -> None:
+        self.state = state
+        self.terminal = terminal
+        self._server = server
+        self._program = 0
+
+    def take_away(self) -> None:
+        """From now on nothing is answered, unless the peer is a live one."""
+        self._program = self.terminal.link.facts.pid
+        while not self.terminal.link.resumable:
+            self.terminal.run_python("1")
+        if self.state == "frozen":
+            os.kill(self._program, signal.SIGSTOP)
+        elif self.state == "cut":
+            self._server.__exit__()
+            session = self.terminal.get_session()
+            os.kill(session.terminal.channel.pid, signal.SIGKILL)
+            deadline = time.monotonic() + 5
+            while self.terminal.link.engine.down is None:
+                assert time.monotonic() < deadline
+                time.sleep(0.005)
+
+    def give_back(self) -> None:
+        """It answers again."""
+        if self.state == "frozen":
+            os.kill(self._program, signal.SIGCONT)
+        elif self.state == "cut":
+            self._server.listen()
+
+
+@pytest.fixture(params=["live", "frozen", "cut"])
+def peer(request: pytest.FixtureRequest, make: Make, tmp_path: Any) -> Iterator[Peer]:
+    with Sshd(tmp_path) as server:
+        terminal = make(server.shell())
+        terminal.initialize_if_needed()
+        terminal.import_libraries("time")
+        one = Peer(request.param, terminal, server)
+        yield one
+        terminal.close()
+
+
+@contextlib.contextmanager
+def takes(seconds: float) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    took = time.monotonic() - started
+    assert seconds - 0.05 <= took < seconds + SLACK
+
+
+SLOW = "time.sleep(2.5) or 'late'"
+
+
+def _checked(peer: Peer, use: Callable[[], Any], seconds: float) -> RemoteTimeout:
+    """Use it while the peer does not answer; the timeout, which names what is wrong with the link."""
+    with takes(seconds), pytest.raises(RemoteTimeout) as caught:
+        use()
+    if peer.state == "cut":
+        assert "down" in str(caught.value)
+    return caught.value
+
+
+def test_a_timeout_of_zero_or_more_is_kept_and_redeemed(peer: Peer) -> None:
+    peer.take_away()
+    late = _checked(peer, lambda: peer.terminal.run_python(SLOW, timeout=LIMIT), LIMIT)
+    peer.give_back()
+    assert peer.terminal.get_response(late, 20) == "late"
+
+
+def test_a_negative_timeout_does_not_wait_for_the_answer(peer: Peer) -> None:
+    peer.take_away()
+    with takes(0.0), pytest.raises(RemoteTimeout) as caught:
+        peer.terminal.run_python(SLOW, timeout=-1)
+    peer.give_back()
+    assert peer.terminal.get_response(caught.value, 20) == "late"
+
+
+def test_none_means_the_default(peer: Peer) -> None:
+    assert peer.terminal.default_timeout == 3600
+    peer.terminal.set_default_timeout(LIMIT)
+    peer.take_away()
+    late = _checked(peer, lambda: peer.terminal.run_python(SLOW), LIMIT)
+    peer.give_back()
+    assert peer.terminal.get_response(late, 20) == "late"
+
+
+def test_a_proxy_keeps_its_timeout(peer: Peer) -> None:
+    proxy = peer.terminal.get_recursive_proxy("time")
+    proxy.set_remote_proxy_timeout(LIMIT)
+    peer.take_away()
+    late = _checked(peer, lambda: proxy.sleep(2.5), LIMIT) if peer.state == "live" else None
+    if late is None:
+        late = _checked(peer, lambda: proxy.sleep, LIMIT)
+    peer.give_back()
+    proxy.set_remote_proxy_timeout(20)
+    proxy.get_remote_proxy_response(late, 20)
+    assert proxy.time() > 0
+
+
+def test_the_one_endless_wait_ends_with_ctrl_c(peer: Peer) -> None:
+    proxy = peer.terminal.get_recursive_proxy("time")
+    proxy.remote_proxy_use_asynchronous_response()
+    peer.take_away()
+    handle = proxy.sleep(3) if peer.state == "live" else _checked_start(peer, proxy)
+    timer = threading.Timer(LIMIT, signal.raise_signal, (signal.SIGINT,))
+    timer.start()
+    with takes(LIMIT), pytest.raises(KeyboardInterrupt):
+        proxy.get_remote_proxy_response(handle)
+    timer.join()
+    peer.give_back()
+    proxy.get_remote_proxy_response(handle, 20)
+
+
+def _checked_start(peer: Peer, proxy: Any) -> RemoteTimeout:
+    """A call under way that is not answered now."""
+    with pytest.raises(RemoteTimeout) as caught:
+        peer.terminal.run_python("time.sleep(0)", timeout=-1)
+    del proxy
+    return caught.value
+
+
+def test_the_one_endless_wait_ends_with_the_session(make: Make) -> None:
+    terminal = make()
+    terminal.initialize_if_needed()
+    proxy = terminal.get_recursive_proxy("__import__('time')")
+    proxy.remote_proxy_use_asynchronous_response()
+    handle = proxy.sleep(60)
+    threading.Timer(LIMIT, os.kill, (terminal.link.facts.pid, signal.SIGKILL)).start()
+    with takes(LIMIT), pytest.raises(InvalidProxySession):
+        proxy.get_remote_proxy_response(handle)
+
+
+def test_a_session_that_is_known_to_be_lost_is_told_as_such(make: Make) -> None:
+    terminal = make()
+    terminal.initialize_if_needed()
+    os.kill(terminal.link.facts.pid, signal.SIGKILL)
+    with takes(0.0), pytest.raises(RunnerTerminalSessionBroken):
+        terminal.run_python("1", timeout=30)
+
+
+@pytest.mark.parametrize("state", ["live", "frozen"])
+def test_a_shell_has_sixty_seconds(state: str) -> None:
+    from crl.interactivesessions import autorecoveringterminal
+
+    assert autorecoveringterminal.RUN_TIMEOUT == 60.0
+    session = autorecoveringterminal.AutoRecoveringTerminal()
+    session.initialize(BashShell(), max_tries=1)
+    try:
+        assert session.run("echo hello").strip() == "hello"
+        opened = session.get_session()
+        assert opened is not None
+        assert opened.terminal_expect_timeout == 60
+        opened.terminal.timeout = LIMIT
+        pid = opened.terminal.channel.pid
+        if state == "frozen":
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            with takes(LIMIT), pytest.raises(ShellTimeout):
+                session.run("echo asked; sleep 5")
+        finally:
+            # A command that takes too long ends its session, and the shell with it.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+    finally:
+        session.close()
