@@ -69,9 +69,8 @@ class Program(object):
         self._lock = allocate_lock()
         self._turn_lock = allocate_lock()
         self._turn = self._started = 0
-        self._busy = False
+        self._busy = self._has_deputy = False
         self._parked = True
-        self._has_deputy = False
         self._wake_deputy = allocate_lock()
         self._wake_deputy.acquire()
         self._wake_read, self._wake_write = (world.private(world.nonblocking(end)) for end in os.pipe())
