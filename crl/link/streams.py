@@ -64,8 +64,9 @@ class InputStream:
     def collect(self) -> None:
         """Keep all that comes, however much: the target never has to wait for a reader."""
         with self._lock:
-            self._collecting = True
-        self._grant(0)
+            already, self._collecting = self._collecting, True
+            waiting = 0 if already else sum(len(message) - messages.HEAD.size for _, message in self._pieces)
+        self._grant(waiting)
 
     def take(self, message: bytes) -> bool:
         """A message with bytes has arrived; called by the reading thread, which may be interrupted and call again.
