@@ -117,7 +117,7 @@ class Sender(object):
     def frame_size(self):
         # type: () -> int
         """The largest piece now: a slow way gets small ones, so that a call does not wait long for one of them."""
-        return min(self.frame_limit, max(LEAST_FRAME, self.window >> 2))
+        return min(self.frame_limit, max(LEAST_FRAME, self.window >> 1))
 
     # -- frames ----------------------------------------------------------------------------------------------------
 
