@@ -378,17 +378,19 @@ class Link(Services):
         except ProtocolError as error:
             self.engine.violated(str(error))
             return
-        if kind == messages.OUTPUT and number in (1, 2):
+        if kind in messages.ANSWERS and number <= self._last_number:
+            call = self._calls.get(number)
+            if call is not None:
+                call.answer((kind, body))
+                # Only now: were it taken out first, an interruption between the two would lose the answer.
+                self._calls.pop(number, None)
+        elif kind == messages.OUTPUT and number in (1, 2):
             self.output.take(number, body)
         elif kind == messages.WANT and self._modules is not None:
             if not self._modules.answer(number, body):
                 self.engine.violated("the target asks for more code than was offered to it")
         elif number > self._last_number:
             self.engine.violated(f"a message of kind {kind} with number {number}, which was never used")
-        elif kind in messages.ANSWERS:
-            call = self._calls.pop(number, None)
-            if call is not None:
-                call.answer((kind, body))
         elif not self._on_stream_message(kind, number, message, body):
             self.engine.violated(f"a message of kind {kind} and {len(body)} bytes that the protocol forbids")
 
