@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from crl.interactivesessions.shells.bashshell import BashShell, CommandResult
     from crl.interactivesessions.shells.keyauthenticatedsshshell import KeyAuthenticatedSshShell
     from crl.interactivesessions.shells.kubernetesshell import ContainerShell, KubernetesShell
+    from crl.interactivesessions.shells.msgpythonshell import MsgPythonShell
     from crl.interactivesessions.shells.namespaceshell import NamespaceShell
     from crl.interactivesessions.shells.pythonshell import PythonShell
     from crl.interactivesessions.shells.rawpythonshell import RawPythonShell
@@ -34,6 +35,7 @@ __all__ = [
     "DefaultSshShell",
     "KeyAuthenticatedSshShell",
     "KubernetesShell",
+    "MsgPythonShell",
     "NamespaceShell",
     "PythonShell",
     "RawPythonShell",
@@ -56,6 +58,7 @@ _HOMES: Final = {
     "DefaultSshShell": "shellstack",
     "KeyAuthenticatedSshShell": "keyauthenticatedsshshell",
     "KubernetesShell": "kubernetesshell",
+    "MsgPythonShell": "msgpythonshell",
     "NamespaceShell": "namespaceshell",
     "PythonShell": "pythonshell",
     "RawPythonShell": "rawpythonshell",
