@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from crl.deadlines import Deadline
+from crl.errors import CrlError
 from crl.interactivesessions import _process
 from crl.interactivesessions._recovery import is_definite
 from crl.interactivesessions.interactivesessionexceptions import InteractiveSessionError
@@ -228,7 +229,7 @@ class SelfRepairingSession:
                 terminal.close_session()
                 if not isinstance(session, RunnerSession):
                     session.remove_working_directory()
-        except (InteractiveSessionError, RunnerTerminalSessionBroken, LinkError) as error:
+        except CrlError as error:
             logger.info("%s: a session did not end in order: %s", self._node_name, error)
         finally:
             if session is not None:
