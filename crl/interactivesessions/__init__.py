@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any, Final
 
+import crl.neighbours  # noqa: F401 - tells by this very line that the files are ours
+
 if TYPE_CHECKING:
     from crl.interactivesessions import InteractiveSession as InteractiveSession
     from crl.interactivesessions.shells.autocompletableshell import AutoCompletableShell
