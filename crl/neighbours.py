@@ -6,7 +6,6 @@ whether `crl.interactivesessions` is the one that the rest of crl was made for; 
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import warnings
 from pathlib import Path
@@ -65,9 +64,11 @@ def _error(why: str) -> FilesOverwritten:
 
 def _other() -> str:
     """The other distribution with its version, for people."""
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
-        return f"{_PUBLISHED} {importlib.metadata.version(_PUBLISHED)}"
-    except importlib.metadata.PackageNotFoundError:
+        return f"{_PUBLISHED} {version(_PUBLISHED)}"
+    except PackageNotFoundError:
         return f"no {_PUBLISHED}"
 
 

@@ -88,7 +88,7 @@ class Environment:
         info.rmdir()
 
     def run(self, code: str) -> subprocess.CompletedProcess[str]:
-        command = [self.python, "-I", "-B", "-c", code]
+        command: list[str | Path] = [self.python, "-I", "-B", "-c", code]
         return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=self.folder, check=False)
 
 
