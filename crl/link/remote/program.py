@@ -508,8 +508,8 @@ class Program(object):
             except BaseException:
                 self.session.interrupted = True
                 raise
-        if not may_block:
-            here.waiting = here.write_some(ready) or None
+        if ready and not may_block and not here.takes(ready):
+            here.waiting = ready
             return
         for frame in ready:
             if not here.write(frame):

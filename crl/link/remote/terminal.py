@@ -85,27 +85,16 @@ class Terminal(object):
         if self._retired and self._close_output() and self.has_writer:
             self.wake_writer.release()
 
-    def write_some(self, frames):
-        # type: (list[bytes]) -> list[bytes]
-        """Write what does not block because it is small and there is room, small frames together; gives the others."""
-        most = SMALL if self._armour is None else ARMOURED_SMALL
-        while frames:
-            count = size = 0
-            for frame in frames:
-                size += len(frame)
-                if size > most:
-                    break
-                count += 1
-            if not count or not world.wait(self._room, 0):
-                break
-            if not self.write(b"".join(frames[:count])):
-                return []
-            frames = frames[count:]
-        return frames
+    def takes(self, frames):
+        # type: (list[bytes]) -> bool
+        """Whether writing these would not block: they are small, and there is room."""
+        if sum(map(len, frames)) > (SMALL if self._armour is None else ARMOURED_SMALL):
+            return False
+        return bool(world.wait(self._room, 0))
 
     def write(self, frame):
         # type: (bytes) -> bool
-        """Write one frame, or some, in one blocking write: the kernel keeps other writers out of the middle.
+        """Write one frame, in one blocking write: the kernel keeps other writers of the terminal out of the middle.
 
         Returns:
             False when the terminal takes nothing any more.
