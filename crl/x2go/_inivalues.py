@@ -16,7 +16,8 @@ __all__ = ["TRUTH", "decode_list", "decode_text", "encode_bool", "encode_list", 
 TRUTH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 _NAMED = {
-    "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", '"': '"', "\\": "\\", "?": "?", "'": "'",
+    "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v",
+    '"': '"', "\\": "\\", "?": "?", "'": "'",
 }  # fmt: skip
 _ESCAPED = {code: f"\\{name}" for name, code in _NAMED.items() if name not in "?'"}
 _ESCAPE = re.compile(r"\\(?:x(?P<hex>[0-9A-Fa-f]+)|(?P<octal>[0-7]+)|(?P<named>[abfnrtv\"\\?']))")
@@ -86,7 +87,7 @@ def decode_text(raw: str, *, plain: bool = False) -> str:
 
 
 def decode_list(raw: str, *, plain: bool = False) -> list[str]:
-    """What a value means as a list: parts between commas, also inside one pair of quotes, or a list in Python's spelling."""
+    """What a value means as a list: parts between commas, also inside one pair of quotes, or Python's spelling."""
     raw = raw.strip()
     if raw in ("", _INVALID):
         return []

@@ -255,6 +255,9 @@ def session_profile_defaults() -> dict[str, Any]:
         "directrdp": False, "directrdpsettings": "", "rdpclient": "rdesktop", "rdpport": 3389,
         "rdpoptions": "-u X2GO_USER -p X2GO_PASSWORD", "rdpserver": "", "print": False, "xdmcpserver": "localhost",
         "kdrive": False,
+        # Of x2goclient alone.
+        "directxdmcp": False, "directxdmcpsettings": "", "xdmcpclient": "Xnest", "krbdelegation": False,
+        "sshproxykrblogin": False, "usebrokeruserforproxy": False,
     }  # fmt: skip
 
 

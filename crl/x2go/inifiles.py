@@ -65,6 +65,7 @@ class X2GoIniFile:
         self.logger = logger_for(logger, loglevel, tag=type(self).__name__)
         self._ini_lock = threading.RLock()
         self._edits: list[Edit] = []
+        self._generation = 0
         self.load()
         self._fill_defaults()
 
@@ -84,6 +85,8 @@ class X2GoIniFile:
             self._read_files()
 
     def _read_files(self) -> None:
+        """Read all files and apply what waits to be written; `_generation` tells that apart from what was before."""
+        self._generation += 1
         self._signatures = [_signature(path) for path in self.config_files]
         self._documents = [IniDocument(self._text_of(path)) for path in self.config_files] or [IniDocument()]
         for edit in self._edits:
@@ -182,7 +185,7 @@ class X2GoIniFile:
                 self.logger(f"{error}", loglevel=loglevel_WARN)
                 self.load()
 
-    def _storeValue(self, section: str, key: str, value: Any) -> None:  # noqa: N802 - python-x2go's name
+    def _storeValue(self, section: str, key: str, value: Any) -> None:
         """Note that a key gets a value; bool, int, list and text as both X2Go clients read them."""
         name = section if section in self._documents[0].sections() else section.encode("ascii", "replace").decode()
         if section != name or not _NAME.fullmatch(section) or not _KEY_NAME.fullmatch(key) or not key.isascii():
