@@ -263,17 +263,9 @@ def session_profile_defaults() -> dict[str, Any]:
 
 def _x_display() -> Any:
     """A connection of python-xlib to the display of the environment, kept from then on; None without one."""
-    if not os.environ.get("DISPLAY"):
+    if importlib.import_module("crl.x2go._xwindows").root_depth() is None:
         return None
-    try:
-        xlib = importlib.import_module("Xlib.display")
-    except ImportError:
-        return None
-    errors = importlib.import_module("Xlib.error")
-    try:
-        connection = xlib.Display()
-    except (errors.DisplayError, OSError):
-        return None
+    connection = importlib.import_module("Xlib.display").Display()
     globals()["X_DISPLAY"] = connection
     return connection
 

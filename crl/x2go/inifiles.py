@@ -95,7 +95,7 @@ class X2GoIniFile:
     def _text_of(self, path: str) -> str:
         try:
             return _decoded(Path(path).read_bytes())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return ""
         except OSError as error:
             raise self._FAILURE(

@@ -114,7 +114,7 @@ class X2GoLogger:
             return self._logger
         return logging.getLogger(f"crl.x2go.{tag.strip('_')}" if tag else "crl.x2go")
 
-    def tagged(self, tag: str) -> Self:
+    def tagged(self, tag: str | None) -> Self:
         """A logger with another tag that shares this one's level and destination."""
         other = type(self).__new__(type(self))
         other.__dict__.update(self.__dict__)
@@ -122,7 +122,7 @@ class X2GoLogger:
         return other
 
     def __copy__(self) -> Self:
-        return self.tagged(self.tag) if self.tag is not None else self.tagged("")
+        return self.tagged(self.tag)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self.__copy__()

@@ -61,7 +61,7 @@ REMOVE_PATIENCE = 60.0
 REMOVE_STEP = 0.2
 PROGRESS_TIMEOUT = 3600.0
 _DEPTHS_ALIKE = ({24, 32}, {16, 17})
-_STAMP = re.compile(r"-(\d+)_[^-]*$")
+_STAMP = re.compile(r"-(\d+)_st[A-Z]")
 _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "<": lambda a, b: a < b,
     "<=": lambda a, b: a <= b,
@@ -167,7 +167,8 @@ def compare_versions(version_a: str, op: str, version_b: str) -> bool:
         X2GoParameterError: There is no such relation.
     """
     if op not in _COMPARISONS:
-        raise X2GoParameterError(f"versions cannot be compared by {op!r}", advice=f"use one of {' '.join(_COMPARISONS)}")
+        known = " ".join(_COMPARISONS)
+        raise X2GoParameterError(f"versions cannot be compared by {op!r}", advice=f"use one of {known}")
     return _COMPARISONS[op](_version_key(version_a), _version_key(version_b))
 
 

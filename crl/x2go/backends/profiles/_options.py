@@ -127,8 +127,8 @@ def session_params(options: Mapping[str, Any]) -> dict[str, Any]:
         mimebox_extensions=words(given["mimeboxextensions"]),
         mimebox_action=given["mimeboxaction"] if given["mimeboxaction"] in X2GO_MIMEBOX_ACTIONS else "OPEN",
         **_keyboard(given),
-        **_ssh_proxy(given),
     )
+    params.update(_ssh_proxy(given))
     if given["setdpi"]:
         params["dpi"] = given["dpi"]
     return params
