@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import socket
+from collections.abc import Container
 from typing import Any
 
 import paramiko
@@ -161,6 +162,7 @@ def check_ssh_host_key(
         with socket.create_connection((hostname, port), CONNECT_TIMEOUT) as sock:
             transport = paramiko.Transport(sock)
             try:
+                _prefer_known(transport, x2go_sshclient_instance.get_host_keys().lookup(name) or {})
                 transport.start_client(timeout=CONNECT_TIMEOUT)
                 key = transport.get_remote_server_key()
             finally:
@@ -174,6 +176,13 @@ def check_ssh_host_key(
         ) from error
     known = _is_known(x2go_sshclient_instance, name, key)
     return known, hostname, port, _colons(_md5(key)), key.get_name().upper()
+
+
+def _prefer_known(transport: paramiko.Transport, types: Container[str]) -> None:
+    """Ask a host first for keys of the types that are known of it."""
+    options = transport.get_security_options()
+    known = [kind for kind in options.key_types if ("ssh-rsa" if kind.startswith("rsa-") else kind) in types]
+    options.key_types = (*known, *(kind for kind in options.key_types if kind not in known))
 
 
 def _is_known(client: paramiko.SSHClient, name: str, key: paramiko.PKey) -> bool:
