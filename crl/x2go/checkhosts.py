@@ -8,7 +8,6 @@ touched.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import socket
 from collections.abc import Container
@@ -16,8 +15,7 @@ from typing import Any
 
 import paramiko
 
-from crl.channels.ssh.known_hosts import HostKey
-from crl.x2go.utils import touch_file
+from crl.channels.ssh.known_hosts import HostKey, remember
 from crl.x2go.x2go_exceptions import X2GoException, X2GoHostKeyException
 
 __all__ = ["X2GoAutoAddPolicy", "X2GoInteractiveAddPolicy", "X2GoMissingHostKeyPolicy", "check_ssh_host_key"]
@@ -98,7 +96,7 @@ class X2GoMissingHostKeyPolicy(paramiko.MissingHostKeyPolicy):
         self.client.get_host_keys().add(name, self.key.get_name(), self.key)
         path = getattr(self.client, "_host_keys_filename", None)
         if path is not None:
-            _append(path, f"{paramiko.HostKeys.hash_host(name)} {self.key.get_name()} {self.key.get_base64()}\n")
+            remember(path, f"{paramiko.HostKeys.hash_host(name)} {self.key.get_name()} {self.key.get_base64()}\n")
 
 
 class X2GoAutoAddPolicy(X2GoMissingHostKeyPolicy):
@@ -208,15 +206,3 @@ def _split(hostname: str) -> tuple[str, int]:
     if found is None:
         return hostname, 22
     return found["host"], int(found["port"] or 22)
-
-
-def _append(path: str | os.PathLike[str], line: str) -> None:
-    """Add a line to a known_hosts file, in one write; a last line without an end gets one."""
-    touch_file(path)
-    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
-    try:
-        size = os.fstat(descriptor).st_size
-        broken = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-        os.write(descriptor, ("\n" * broken + line).encode())
-    finally:
-        os.close(descriptor)

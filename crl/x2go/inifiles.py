@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,6 +27,7 @@ from crl.x2go.x2go_exceptions import X2GoClientException, X2GoException, X2GoPar
 __all__ = ["X2GoIniFile"]
 
 LOCK_PATIENCE = 10.0
+FRESH_NS = 100_000_000  # a file that was changed so recently may change again and show the same time
 _NAME = re.compile(r"[^\]\[\r\n]+")
 _KEY_NAME = re.compile(r"[^=:\s#;\[][^=:\r\n]*")
 Edit = Callable[[IniDocument], None]
@@ -88,6 +90,7 @@ class X2GoIniFile:
         """Read all files and apply what waits to be written; `_generation` tells that apart from what was before."""
         self._generation += 1
         self._signatures = [_signature(path) for path in self.config_files]
+        self._fresh = any(signature and signature[0] > time.time_ns() - FRESH_NS for signature in self._signatures)
         self._documents = [IniDocument(self._text_of(path)) for path in self.config_files] or [IniDocument()]
         for edit in self._edits:
             edit(self._documents[0])
@@ -107,7 +110,7 @@ class X2GoIniFile:
     def _refresh(self) -> bool:
         """Read the files again if one of them has changed; whether one has."""
         with self._ini_lock:
-            changed = self._signatures != [_signature(path) for path in self.config_files]
+            changed = self._fresh or self._signatures != [_signature(path) for path in self.config_files]
             if changed:
                 self._read_files()
             return changed

@@ -88,6 +88,17 @@ def test_what_others_write_is_seen_and_kept(path: Path) -> None:
     assert (other.get_value("a", "number"), other.get_value("a", "text")) == (8, "other")
 
 
+def test_a_change_within_one_tick_of_the_clock_is_seen(path: Path) -> None:
+    node = X2GoIniFile([path], DEFAULTS)
+    for number in range(1, 9):  # the same length in the same file, and the same time
+        facts = path.stat()
+        with path.open("r+") as stream:
+            stream.write(f"[a]\nyes=1\nnumber={number}")
+        os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+        assert node.get_value("a", "number") == number
+        path.touch()
+
+
 def test_load_forgets_what_was_not_written(path: Path) -> None:
     node = X2GoIniFile([path], DEFAULTS)
     node.update_value("a", "number", 8)
