@@ -28,34 +28,47 @@ _BYTES = re.compile(r"@(?:ByteArray|String)\((.*)\)", re.DOTALL)
 
 
 def encode_text(value: str) -> str:
-    """A text as Qt writes it: one word of ASCII without a line break, in quotes where it needs them."""
-    pieces: list[str] = []
-    after_hex = False
-    for unit in _utf16(value):
-        character = chr(unit)
-        printable = 0x20 <= unit < 0x7F
-        if character in _ESCAPED:
-            piece, after_hex = _ESCAPED[character], False
-        elif not printable or (after_hex and character in "0123456789abcdefABCDEF"):
-            piece, after_hex = f"\\x{unit:x}", True
-        else:
-            piece, after_hex = character, False
-        pieces.append(piece)
-    text = "".join(pieces)
-    text = f"@{text}" if text.startswith("@") else text
-    if any(mark in text for mark in ';,="\\') or text != text.strip():
-        return f'"{text}"'
-    return text
+    """A text as Qt writes it: printable ASCII, in quotes where it needs them."""
+    return _quoted(_escaped(value))
 
 
 def encode_list(values: Sequence[str]) -> str:
-    """A list of texts as Qt writes it; a comma within one is spelled as an escape, so that it cannot part it."""
+    """A list of texts as Qt writes it; within an only element a comma is an escape, so that it parts nothing."""
     if list(values) == [""]:
         return '""'
-    text = ", ".join(encode_text(value).replace(",", r"\x2c") for value in values)
+    if len(values) == 1:
+        text = _quoted(_escaped(values[0], but=","))
+    else:
+        text = ", ".join(encode_text(value) for value in values)
     if text.startswith("["):  # else it could be taken for a list as Python shows it
         first, _, rest = text.partition(",")
         text = f'"{first}",{rest}' if rest else f'"{first}"'
+    return text
+
+
+def _escaped(value: str, but: str = "") -> str:
+    """A text with escapes for what is not printable ASCII, and for the characters of `but`."""
+    pieces: list[str] = []
+    after_number = False
+    for unit in _utf16(value):
+        character = chr(unit)
+        digit = character in "0123456789abcdefABCDEF"
+        if character in _ESCAPED:
+            pieces.append(_ESCAPED[character])
+            after_number = False
+        elif not 0x20 <= unit < 0x7F or character in but or (after_number and digit):
+            pieces.append(f"\\x{unit:x}")
+            after_number = True
+        else:
+            pieces.append(character)
+            after_number = False
+    return "".join(pieces)
+
+
+def _quoted(text: str) -> str:
+    text = f"@{text}" if text.startswith("@") else text
+    if any(mark in text for mark in ";,=") or text != text.strip():
+        return f'"{text}"'
     return text
 
 

@@ -26,8 +26,9 @@ def test_a_text_comes_back(value: str, plain: bool) -> None:
     written = encode_text(value)
     assert written.isascii()
     assert written.isprintable()
-    document = IniDocument(f"[s]\nk = {written}\n" if plain and '"' in written else f"[s]\nk={written}\n")
-    entry = document.entry("s", "k")
+    document = IniDocument("[s]\nk = old\n" if plain else "[s]\n")
+    document.put("s", "k", written)
+    entry = IniDocument(document.text).entry("s", "k")
     assert entry is not None
     assert decode_text(entry.raw, plain=entry.plain) == value
 
@@ -54,6 +55,7 @@ def test_reading_takes_anything(raw: str, plain: bool) -> None:
         (r'"dc=beispiel,dc=b\xfcro"', "dc=beispiel,dc=büro"),
         ("/home/pat/.ssh/id ed25519", "/home/pat/.ssh/id ed25519"),
         (r"\xd83d\xde00", "😀"),
+        (r"a\n\x31", "a\n1"),
         ("@@home", "@home"),
         ("@Invalid()", ""),
         (r"@ByteArray(a\0b)", "a\0b"),
@@ -62,6 +64,22 @@ def test_reading_takes_anything(raw: str, plain: bool) -> None:
 )
 def test_what_qt_writes(written: str, value: str) -> None:
     assert decode_text(written) == value
+
+
+@pytest.mark.parametrize(
+    ("values", "written"),
+    [
+        (["a,b", "c"], '"a,b", c'),
+        (["a,b1"], r"a\x2c\x62\x31"),
+        ([], ""),
+        ([""], '""'),
+        (["", "x"], ", x"),
+        (["[1", "2]"], '"[1", 2]'),
+        (["€a"], r"\x20ac\x61"),
+    ],
+)
+def test_lists_as_qt_writes_or_reads_them(values: list[str], written: str) -> None:
+    assert encode_list(values) == written
 
 
 @pytest.mark.parametrize(
