@@ -61,10 +61,11 @@ def _create(lock: Path) -> int | None:
     except FileExistsError:
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with contextlib.suppress(BlockingIOError):  # somebody looks at this moment whether the file is stale
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         program = os.path.basename(os.readlink("/proc/self/exe"))
         os.write(descriptor, f"{os.getpid()}\n{program}\n{socket.gethostname()}\n".encode())
-    except OSError:
+    except BaseException:
         lock.unlink(missing_ok=True)
         os.close(descriptor)
         raise

@@ -109,6 +109,22 @@ class X2GoLogger:
 
     __call__ = message
 
+    def error(self, text: str, *args: object) -> None:
+        """Log an error, as a logger of `logging` does."""
+        self.message(text % args if args else text, loglevel_ERROR)
+
+    def warning(self, text: str, *args: object) -> None:
+        """Log a warning, as a logger of `logging` does."""
+        self.message(text % args if args else text, loglevel_WARN)
+
+    def info(self, text: str, *args: object) -> None:
+        """Log information, as a logger of `logging` does."""
+        self.message(text % args if args else text, loglevel_INFO)
+
+    def debug(self, text: str, *args: object) -> None:
+        """Log what helps to find faults, as a logger of `logging` does."""
+        self.message(text % args if args else text, loglevel_DEBUG)
+
     def _target(self, tag: str | None) -> logging.Logger:
         if self._logger is not None:
             return self._logger

@@ -56,6 +56,15 @@ def test_a_logger_of_logging_can_be_given(caplog: pytest.LogCaptureFixture) -> N
     assert [(record.name, record.getMessage()) for record in caplog.records] == [("mine", "here")]
 
 
+def test_it_can_stand_where_a_logger_of_logging_does(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "crl.x2go")
+    logger = X2GoLogger(loglevel=log.loglevel_ERROR | log.loglevel_WARN | log.loglevel_DEBUG)
+    for level in ("error", "warning", "info", "debug"):
+        getattr(logger, level)("%s of %d", level, 4)
+    logger.error("100%")
+    assert [record.getMessage() for record in caplog.records] == ["error of 4", "warning of 4", "debug of 4", "100%"]
+
+
 @pytest.mark.parametrize(
     ("name", "level"),
     [("none", 0), ("quiet", 0), ("error", 8), ("WARN", 24), ("notice", 56), ("default", 56), ("info", 120),

@@ -128,6 +128,17 @@ def test_adding_and_deleting(profiles: X2GoSessionProfiles, path: Path) -> None:
     assert path.read_bytes().strip() == (FILES / "sessions").read_bytes().strip()
 
 
+def test_texts_become_the_types_of_their_options(profiles: X2GoSessionProfiles, path: Path) -> None:
+    profiles.update_value(OFFICE, "sshport", "2222")
+    profiles.update_value(OFFICE, "sound", "no")
+    config = profiles.get_profile_config(OFFICE)
+    assert (config["sshport"], config["sound"]) == (2222, False)
+    assert profiles.write()
+    assert profiles.get_profile_config(OFFICE) == config
+    text = (FILES / "sessions").read_text()
+    assert path.read_text() == text.replace("sshport=22\n", "sshport=2222\n").replace("sound=true", "sound=false")
+
+
 def test_another_host_is_another_id(profiles: X2GoSessionProfiles) -> None:
     old = profiles.to_profile_id(OFFICE)
     profiles.update_value(OFFICE, "host", "beta.example,alpha.example")
@@ -181,7 +192,12 @@ def test_profiles_of_all_users_are_there_and_stay(path: Path, tmp_path: Path) ->
         (lambda p: p.get_profile_config(OFFICE, "nothing"), "no option 'nothing'"),
         (lambda p: p.add_profile(host="h"), "needs a name"),
         (lambda p: p.add_profile(name=OFFICE), "already"),
+        (lambda p: p.add_profile(name="half", user="pat", sshport="many"), "sshport has to be"),
+        (lambda p: p.add_profile(name="half", export={"/a;b": True}), "cannot be shared"),
         (lambda p: p.update_value(OFFICE, "name", ""), "cannot be called ''"),
+        (lambda p: p.update_value(OFFICE, "sshport", "many"), "sshport has to be a whole number, not 'many'"),
+        (lambda p: p.update_value(OFFICE, "sound", "loud"), "sound has to be a truth value"),
+        (lambda p: p.update_value(OFFICE, "sshport", None), "sshport has to be"),
         (lambda p: p.update_value(OFFICE, "export", {"/a;b": True}), "cannot be shared"),
         (lambda p: p.init_profile_cache("nobody"), "there is no"),
         (lambda p: base.X2GoSessionProfiles().add_profile(name="n"), "no session profile can be added"),
@@ -191,6 +207,8 @@ def test_what_is_refused(profiles: X2GoSessionProfiles, path: Path, call: object
     assert callable(call)
     with pytest.raises(X2GoProfileException, match=match):
         call(profiles)
+    assert profiles.profile_names == [OFFICE]
+    assert profiles.get_profile_config(OFFICE) == X2GoSessionProfiles(path).get_profile_config(OFFICE)
     assert profiles.write()
     assert path.read_bytes() == (FILES / "sessions").read_bytes()
 
@@ -198,6 +216,7 @@ def test_what_is_refused(profiles: X2GoSessionProfiles, path: Path, call: object
 def test_a_base_without_a_source_keeps_profiles_while_it_lives() -> None:
     profiles = base.X2GoSessionProfiles(session_profile_defaults={"name": "", "sshport": 22, "host": ["h"]})
     profile_id = profiles.add_profile(name="n", force_add=True)
+    assert profiles.write()
     assert profiles.profile_ids == [profile_id]
     assert profiles.get_server_hostname(profile_id) == "localhost"
     assert profiles.get_pkey_object(profile_id) is None

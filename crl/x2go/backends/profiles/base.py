@@ -13,7 +13,8 @@ import threading
 from collections.abc import Container, Mapping
 from typing import Any
 
-from crl.x2go.backends.profiles._options import exports_from_text, metatype, session_params, words
+from crl.x2go._inivalues import TRUTH
+from crl.x2go.backends.profiles._options import exports_from_text, exports_to_text, metatype, session_params, words
 from crl.x2go.defaults import session_profile_defaults as all_defaults
 from crl.x2go.log import X2GoLogger, logger_for, loglevel_DEFAULT
 from crl.x2go.x2go_exceptions import X2GoProfileException
@@ -130,10 +131,11 @@ class X2GoSessionProfiles:
                 taken.add(options["name"])
 
     def _current(self) -> dict[str, dict[str, Any]]:
+        """The profiles as their source has them now; the dict is the caller's own."""
         with self._profiles_lock:
             if self._is_changed():
                 self.populate_session_profiles()
-            return self.session_profiles
+            return dict(self.session_profiles)
 
     def init_profile_cache(self, profile_id_or_name: str) -> None:
         """Forget what was kept for a profile.
@@ -317,9 +319,7 @@ class X2GoSessionProfiles:
                 self.session_profiles[new_id] = self.session_profiles.pop(profile_id)
                 self._renew_profile_id(profile_id, new_id)
             self._hosts_changed.clear()
-            written = self._write()
-            self.populate_session_profiles()
-            return written
+            return self._write()
 
     def add_profile(self, profile_id: str | None = None, force_add: bool = False, **kwargs: Any) -> str:
         """Add a profile with X2Go's defaults and the options given, of which `name` is needed; `write` stores it.
@@ -346,6 +346,7 @@ class X2GoSessionProfiles:
             if profile_id is None:
                 profile_id = new_profile_id(self.session_profiles)
             options = {**self.default_profile_config(), **kwargs}
+            options = {option: self._typed(option, value) for option, value in options.items()}
             self.session_profiles[profile_id] = {"name": name}
             for option, value in options.items():
                 self._put(profile_id, option, value)
@@ -385,19 +386,42 @@ class X2GoSessionProfiles:
                 raise X2GoProfileException(
                     f"a session profile cannot be called {value!r}", advice="choose a name that no other profile has"
                 )
-            if option == "host" and words(value) != words(self.session_profiles[profile_id].get("host")):
+            value = self._typed(option, value)
+            if option == "host" and value != words(self.session_profiles[profile_id].get("host")):
                 self._hosts_changed.add(profile_id)
             self._put(profile_id, option, value)
             self._metatypes.pop(profile_id, None)
 
     def _put(self, profile_id: str, option: str, value: Any) -> None:
-        """Give an option a value here and at the source, as the type it has."""
-        if option == "export" and isinstance(value, str):
-            value = exports_from_text(value)
-        elif self.get_profile_option_type(option) is list:
-            value = words(value)
-        self.session_profiles[profile_id][option] = copy.deepcopy(value)
+        """Give an option a value at the source and here."""
         self._update_value(profile_id, option, value)
+        self.session_profiles[profile_id][option] = copy.deepcopy(value)
+
+    def _typed(self, option: str, value: Any) -> Any:
+        """A value as the type that the option has.
+
+        Raises:
+            X2GoProfileException: It cannot be that.
+        """
+        kind = self.get_profile_option_type(option)
+        if option == "export":
+            value = exports_from_text(value) if isinstance(value, str) else dict(value)
+            exports_to_text(value)  # which refuses what no file can hold
+        elif kind is list:
+            value = words(value)
+        elif kind in (bool, int):
+            value = _number(option, value, kind)
+        return value
+
+
+def _number(option: str, value: Any, kind: type[Any]) -> Any:
+    """A truth value or a number that may have been given as text."""
+    text = str(value).strip().lower()
+    try:
+        return TRUTH[text] if kind is bool else int(value)
+    except (KeyError, ValueError, TypeError) as error:
+        wanted = "a truth value" if kind is bool else "a whole number"
+        raise X2GoProfileException(f"the option {option} has to be {wanted}, not {value!r}") from error
 
 
 def new_profile_id(taken: Container[str]) -> str:
