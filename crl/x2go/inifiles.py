@@ -89,9 +89,11 @@ class X2GoIniFile:
     def _read_files(self) -> None:
         """Read all files and apply what waits to be written; `_generation` tells that apart from what was before."""
         self._generation += 1
-        self._signatures = [_signature(path) for path in self.config_files]
-        self._fresh = any(signature and signature[0] > time.time_ns() - FRESH_NS for signature in self._signatures)
+        signatures = [_signature(path) for path in self.config_files]
+        now = time.time_ns()
         self._documents = [IniDocument(self._text_of(path)) for path in self.config_files] or [IniDocument()]
+        self._signatures = signatures
+        self._fresh = any(one is not None and abs(now - one[0]) < FRESH_NS for one in signatures)
         for edit in self._edits:
             edit(self._documents[0])
 
@@ -194,9 +196,10 @@ class X2GoIniFile:
         if section != name or not _NAME.fullmatch(section) or not _KEY_NAME.fullmatch(key) or not key.isascii():
             raise X2GoParameterError(f"no configuration file can have a section {section!r} with a key {key!r}")
 
+        kept = copy.deepcopy(value)
+
         def put(document: IniDocument) -> None:
-            before = document.entry(section, key)
-            document.put(section, key, _encoded(value, before))
+            document.put(section, key, _encoded(kept, document.entry(section, key)))
 
         self._change(put)
 
