@@ -21,6 +21,7 @@ _NAMED = {
 }  # fmt: skip
 _ESCAPED = {code: f"\\{name}" for name, code in _NAMED.items() if name not in "?'"}
 _ESCAPE = re.compile(r"\\(?:x(?P<hex>[0-9A-Fa-f]+)|(?P<octal>[0-7]+)|(?P<named>[abfnrtv\"\\?']))")
+_LETTER = re.compile(r"\\x(?P<hex>[89a-f][0-9a-f]|[1-9a-f][0-9a-f]{2,3})(?![0-9a-f])")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _ELEMENT = re.compile(r'\s*("(?:[^"\\]|\\.)*"|[^,]*)\s*(,|$)', re.DOTALL)
 _INVALID = "@Invalid()"
@@ -84,7 +85,8 @@ def decode_text(raw: str, *, plain: bool = False) -> str:
 
     Args:
         raw: What stands behind the equals sign.
-        plain: The line is of python-x2go's kind, in which a backslash outside quotes is a backslash.
+        plain: The line is of python-x2go's kind, in which a backslash outside quotes is one, unless it begins a letter
+            beyond ASCII in Qt's spelling.
     """
     raw = raw.strip()
     if raw == _INVALID:
@@ -94,8 +96,8 @@ def decode_text(raw: str, *, plain: bool = False) -> str:
         return _unescaped(wrapped.group(1))
     if _QUOTED.fullmatch(raw):
         raw, plain = raw[1:-1], False
-    if plain:
-        return raw
+    if plain:  # python-x2go copies what Qt wrote: its letters beyond ASCII, which no path or user is likely to spell
+        return _unescaped(raw, _LETTER)
     return _unescaped(raw.removeprefix("@") if raw.startswith("@@") else raw)
 
 
@@ -141,11 +143,11 @@ def _utf16(value: str) -> list[int]:
     return [data[at] | data[at + 1] << 8 for at in range(0, len(data), 2)]
 
 
-def _unescaped(text: str) -> str:
+def _unescaped(text: str, escape: re.Pattern[str] = _ESCAPE) -> str:
     """A text without its escapes; a backslash that begins none stays. Pairs of surrogates become one character."""
     if "\\" not in text:
         return text
-    plain = _ESCAPE.sub(_meaning, text)
+    plain = escape.sub(_meaning, text)
     return plain.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 

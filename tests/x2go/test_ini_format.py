@@ -83,7 +83,15 @@ def test_lists_as_qt_writes_or_reads_them(values: list[str], written: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("written", "value"), [(r"DOM\nick", r"DOM\nick"), ("50%", "50%"), ('"a b"', "a b"), ("Büro; oben", "Büro; oben")]
+    ("written", "value"),
+    [
+        (r"DOM\nick", r"DOM\nick"),
+        (r"DOM\xaver \x41", r"DOM\xaver \x41"),
+        ("50%", "50%"),
+        ('"a b"', "a b"),
+        ("Büro; oben", "Büro; oben"),
+        (r"B\xfcro \x20ac \xd83d\xde00", "Büro € 😀"),  # copied from a file of x2goclient
+    ],
 )
 def test_what_python_x2go_writes(written: str, value: str) -> None:
     assert decode_text(written, plain=True) == value
