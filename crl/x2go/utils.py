@@ -1,4 +1,4 @@
-"""python-x2go's helper functions.
+"""python-x2go's small functions.
 
 Small things that applications and the parts of the client use: names, versions, files, ports, windows, keys. None of
 them evaluates text or waits without a limit.

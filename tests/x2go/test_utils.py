@@ -1,4 +1,4 @@
-"""python-x2go's helper functions do what their names say, for str and bytes, without evaluating anything."""
+"""python-x2go's small functions do what their names say, for str and bytes, without evaluating anything."""
 
 from __future__ import annotations
 
