@@ -12,10 +12,10 @@ import logging
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, NoReturn
 
-from crl.interactivesessions._arguments import RemoteName, to_expressions
+from crl.interactivesessions._arguments import RemoteName, Replacing, to_expressions
 from crl.interactivesessions._pending import Bin, PendingResponse
 from crl.interactivesessions._recovery import is_target_error
-from crl.interactivesessions.remoteproxies import name_of
+from crl.interactivesessions.remoteproxies import _RecursiveProxy, name_of
 from crl.interactivesessions.runnerexceptions import (
     InvalidProxySession,
     RemoteTimeout,
@@ -23,7 +23,7 @@ from crl.interactivesessions.runnerexceptions import (
     RunnerTerminalSessionClosed,
     RunnerTerminalUnableToDeserialize,
 )
-from crl.link import Call, CallTimeout, Link, LinkLost, ValueNotTransferable
+from crl.link import Call, CallTimeout, Expression, Link, LinkLost, ValueNotTransferable
 
 __all__ = ["Live", "Submit", "TerminalCalls"]
 
@@ -38,11 +38,19 @@ logger = logging.getLogger("crl.interactivesessions.runnerterminal")
 
 
 class Live(NamedTuple):
-    """A link, the random id of its session, and what of it is not used any more."""
+    """A link and what belongs to its session.
+
+    Attributes:
+        link: The link.
+        session_id: Its random id.
+        unused: What the target holds and nobody uses any more.
+        imported: Names of modules of this end that were imported there.
+    """
 
     link: Link
     session_id: str
     unused: Bin
+    imported: set[str]
 
 
 class TerminalCalls:
@@ -165,6 +173,7 @@ class TerminalCalls:
         timeout = RemoteTimeout(pending.response_id, host=self.host)
         timeout.link_state = self._state_of_link()
         timeout._pending = pending  # noqa: SLF001 - the handle is filled here and nowhere else
+        timeout._redeem = self.get_response  # noqa: SLF001
         return timeout
 
     def _state_of_link(self) -> str:
@@ -189,15 +198,35 @@ class TerminalCalls:
         Raises:
             InvalidProxySession: A proxy is of another session.
         """
-        names: list[RemoteName] = []
+        if not args and not kwargs:
+            return args, kwargs, []
         session_id = self.session_id
 
         def usable(proxy: Any) -> RemoteName:
             return name_of(proxy, session_id)
 
-        new_args = to_expressions(args, usable, names)
-        new_kwargs = {key: to_expressions(value, usable, names) for key, value in kwargs.items()}
-        return new_args, new_kwargs, names
+        how = Replacing(usable, self._has_module, self._pass_function)
+        new_args = to_expressions(args, how)
+        new_kwargs = {key: to_expressions(value, how) for key, value in kwargs.items()}
+        return new_args, new_kwargs, how.names
+
+    def _has_module(self, name: str) -> bool:
+        live = self._opened()
+        return name in live.imported or live.link.has_sent(name)
+
+    def _pass_function(self, function: Any) -> Expression:
+        """Let the target call a function of this end; what stands for it."""
+        live = self._opened()
+        callbacks = live.link.callbacks
+        callbacks.argument_of = lambda name: _RecursiveProxy.of_name(
+            self, RemoteName(name, live.unused), live.session_id
+        )
+        callbacks.result_of = lambda value: self.arguments((value,), {})[::2]
+        return callbacks.expression_of(function)
+
+    def known_there(self, module: str) -> None:
+        """A module of this end was imported on the target: its functions are called there."""
+        self._opened().imported.add(module)
 
     def get_response(self, remotetimeout: RemoteTimeout, timeout: float | None = None) -> Any:
         """Redeem a call that was not answered in time.

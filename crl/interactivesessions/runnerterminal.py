@@ -135,7 +135,7 @@ class RunnerTerminal(TerminalCalls):
             lane = self.get_session().lane()
             link = Link.start(lane, timeout=self.prompt_timeout, python=self.python)
             session_id = uuid.uuid4().hex
-            self._live = Live(link, session_id, Bin(session_id))
+            self._live = Live(link, session_id, Bin(session_id), set())
             self._prepare_target()
             self._setup()
 

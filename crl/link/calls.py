@@ -9,13 +9,14 @@ from __future__ import annotations
 import io
 import logging
 import pickle
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from crl.deadlines import Deadline
 from crl.errors import UsageError
 from crl.link._engine import SUSPECT_AFTER, Waiter
-from crl.link.errors import CallCancelled, CallTimeout, LinkError, ValueNotTransferable
+from crl.link.errors import ArgumentNotTransferable, CallCancelled, CallTimeout, LinkError, ValueNotTransferable
 from crl.link.exceptions import rebuild
 from crl.link.wire import messages, records, values
 from crl.link.wire.errors import NotTransferable, ProtocolError
@@ -23,7 +24,7 @@ from crl.link.wire.errors import NotTransferable, ProtocolError
 if TYPE_CHECKING:
     from crl.link.link import Link
 
-__all__ = ["BASIC_TYPES", "Call", "DoorCall", "Keep", "Kept", "encode_request"]
+__all__ = ["BASIC_TYPES", "Call", "DoorCall", "Keep", "Kept", "as_arguments", "encode_request"]
 
 logger = logging.getLogger(__name__)
 
@@ -68,13 +69,13 @@ def encode_request(operation: str, *parts: Any, keep: Keep | None) -> bytes:
     """The body of a CALL; arguments outside the codec go as pickle, for the target trusts the controller.
 
     Raises:
-        TypeError: An argument can neither be encoded nor pickled (as `pickle.PicklingError` and AttributeError).
+        ArgumentNotTransferable: An argument can neither be encoded nor pickled.
     """
     plain_keep = None if keep is None else _plain_keep(keep)
     try:
         return values.encode((operation, *parts, plain_keep))
     except NotTransferable:
-        return values.encode((operation, *(_picklable(part) for part in parts), plain_keep))
+        return values.encode((operation, *(as_arguments(part) for part in parts), plain_keep))
 
 
 def _plain_keep(keep: Keep) -> tuple[Any, ...]:
@@ -85,8 +86,12 @@ def _plain_keep(keep: Keep) -> tuple[Any, ...]:
     return (keep.handle, types)
 
 
-def _picklable(part: Any) -> Any:
-    """The same with everything outside the codec pickled, one level deep in args and kwargs."""
+def as_arguments(part: Any) -> Any:
+    """The same with everything outside the codec pickled, one level deep in args and kwargs.
+
+    Raises:
+        ArgumentNotTransferable: Some of it cannot be pickled either.
+    """
     if isinstance(part, tuple):
         return tuple(_as_pickle(item) for item in part)
     if isinstance(part, dict):
@@ -98,10 +103,22 @@ def _as_pickle(item: Any) -> Any:
     try:
         values.encode(item)
     except NotTransferable:
-        pickled = io.BytesIO()
-        _Pickler(pickled, protocol=2).dump(item)
-        return values.Pickled(pickled.getvalue())
+        return _pickled(item)
     return item
+
+
+def _pickled(item: Any) -> values.Pickled:
+    pickled = io.BytesIO()
+    try:
+        _Pickler(pickled, protocol=2).dump(item)
+    except Exception as error:
+        # Classes answer pickle with code of their own, which may raise anything.
+        raise ArgumentNotTransferable(
+            f"an argument of type {type(item).__name__} cannot cross ({type(error).__name__}: {error})",
+            doing="calling the target",
+            advice="give plain values or a proxy; make the object on the target, or wrap a function in Callback",
+        ) from error
+    return values.Pickled(pickled.getvalue())
 
 
 class _Pickler(pickle.Pickler):
@@ -124,10 +141,11 @@ class Call(Waiter):
         number: Its number on the link.
     """
 
-    __slots__ = ("_answer", "_link", "number")
+    __slots__ = ("_answer", "_link", "_on_done", "number")
 
     def __init__(self, link: Link, number: int) -> None:
         super().__init__()
+        self._on_done: Callable[[], object] | None = None
         self.number = number
         self._link = link
         self._answer: tuple[int, bytes] | LinkError | UsageError | None = None
@@ -137,6 +155,14 @@ class Call(Waiter):
         if self._answer is None:
             self._answer = answer
         self.finish()
+        if self._on_done is not None:
+            self._on_done()
+
+    def watch(self, on_done: Callable[[], object]) -> None:
+        """Have `on_done` called when the call is over, now or in the reading thread, where it must not wait; perhaps twice."""
+        self._on_done = on_done
+        if self.done:
+            on_done()
 
     def result(self, timeout: float | None = None) -> Any:
         """The call's value.

@@ -22,9 +22,10 @@ from crl.link._engine import HEARTBEAT, Engine
 from crl.link._output import OutputLog
 from crl.link._resume import Recipe, Resumer
 from crl.link._services import OUTPUT_PATIENCE, Services
+from crl.link.callbacks import Callbacks
 from crl.link.calls import Call, DoorCall, Keep, encode_request
 from crl.link.connections import Joined
-from crl.link.errors import LinkError, LinkLost, LinkStartError
+from crl.link.errors import ArgumentNotTransferable, LinkError, LinkLost, LinkStartError
 from crl.link.files import Files
 from crl.link.files_stream import FileStream
 from crl.link.lane import Lane
@@ -53,6 +54,8 @@ PIECES: Final = {
     "tunnel": ("remote.streams", "remote.tunnels"),
     "cancel": ("remote.cancel",),
     "imports": ("remote.imports",),
+    "callbacks": ("remote.callbacks",),
+    "awaiting": ("remote.awaiting",),
     "file": (
         "remote.streams",
         "wire.entries",
@@ -130,6 +133,7 @@ class Link(Services):
         self.output = OutputLog(lane.host)
         self.files = Files(self)
         self._modules: Modules | None = None
+        self._callbacks: Callbacks | None = None
         self._closing = self._given_back = False
         self._resumer = Resumer(lane, recipe, started.session.epoch)
         self._resumer.on_resumed = self._note_resume
@@ -202,7 +206,7 @@ class Link(Services):
 
     def submit_evaluate(self, source: str, *, keep: Keep | None = None) -> Call:
         """Have an expression evaluated, or statements executed, without waiting for the answer."""
-        return self._submit(messages.CALL, encode_request(messages.EVALUATE, source, keep=keep))
+        return self._submit(messages.CALL, self._encoded(messages.EVALUATE, source, keep=keep))
 
     def submit_invoke(
         self, function: str, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None, *, keep: Keep | None = None
@@ -215,7 +219,7 @@ class Link(Services):
             kwargs: Keyword arguments.
             keep: What happens to the result; None brings its value back.
         """
-        body = encode_request(messages.INVOKE, function, tuple(args), dict(kwargs) if kwargs else None, keep=keep)
+        body = self._encoded(messages.INVOKE, function, tuple(args), dict(kwargs) if kwargs else None, keep=keep)
         return self._submit(messages.CALL, body)
 
     def submit_step(self, expression: str, step: str, args: Sequence[Any] = (), *, keep: Keep | None = None) -> Call:
@@ -227,7 +231,14 @@ class Link(Services):
             args: Its further operands.
             keep: What happens to the result; None brings its value back.
         """
-        return self._submit(messages.CALL, encode_request(messages.STEP, expression, step, tuple(args), keep=keep))
+        return self._submit(messages.CALL, self._encoded(messages.STEP, expression, step, tuple(args), keep=keep))
+
+    def _encoded(self, operation: str, *parts: Any, keep: Keep | None) -> bytes:
+        try:
+            return encode_request(operation, *parts, keep=keep)
+        except ArgumentNotTransferable as error:
+            error.host = self.host
+            raise
 
     def evaluate(self, source: str, *, timeout: float | None = SERVICE_TIMEOUT) -> Any:
         """The value of an expression on the target; None for statements, which are executed."""
@@ -273,6 +284,18 @@ class Link(Services):
         with self._lock:
             self._modules = self._modules or Modules(self)
             return self._modules
+
+    def has_sent(self, module: str) -> bool:
+        """Whether the target has a module of that name from this end."""
+        return self._modules is not None and self._modules.has_sent(module)
+
+    @property
+    def callbacks(self) -> Callbacks:
+        """Functions of this end that are passed; its part of the program goes along with the first use."""
+        self.load("callbacks")
+        with self._lock:
+            self._callbacks = self._callbacks or Callbacks(self)
+            return self._callbacks
 
     # -- for the parts of the link ---------------------------------------------------------------------------------
 
@@ -383,6 +406,12 @@ class Link(Services):
         elif kind == messages.WANT and self._modules is not None:
             if not self._modules.answer(number, body):
                 self.engine.violated("the target asks for more code than was offered to it")
+        elif kind == messages.ASK and self._callbacks is not None:
+            if not self._callbacks.ask(number, body):
+                self.engine.violated("the target calls functions here faster than they can be looked at")
+        elif kind == messages.GONE and self._callbacks is not None:
+            if not self._callbacks.gone(body):
+                self.engine.violated("the target lets go of functions here that it does not name")
         elif number > self._last_number:
             self.engine.violated(f"a message of kind {kind} with number {number}, which was never used")
         elif kind in messages.ANSWERS:

@@ -218,7 +218,7 @@ class Calls(object):
         # type: (int, bytes) -> bytes
         """The answer to one call, whatever happens in it."""
         try:
-            request = values.decode(body, self._resolve)
+            request = values.decode(body, self.resolve)
             result, keep = self._operations[request[0]](*request[1:])
             if keep is None:
                 return messages.pack(messages.RESULT, number, values.encode(result, records.plain_of_any))
@@ -280,7 +280,7 @@ class Calls(object):
         self._compiled[source] = code
         return code
 
-    def _resolve(self, wrapped):
+    def resolve(self, wrapped):
         # type: (Any) -> Any
         """What stands for code among the arguments; the controller is trusted here."""
         if isinstance(wrapped, values.Expression):
@@ -304,7 +304,7 @@ class Calls(object):
         import io
         import pickle
 
-        resolve = self._resolve
+        resolve = self.resolve
 
         class Unpickler(pickle.Unpickler):
             """Takes what the controller left to the codec."""
