@@ -1,7 +1,7 @@
 """Proxies and functions among the arguments of a call: they travel as names of what they stand for.
 
-This module knows the link's `Expression`, what every proxy has in common, and which functions are called at this end; it
-promises to look into lists, tuples, sets and dicts of any size at little cost and to leave everything else as it is.
+This module knows the link's `Expression`, what every proxy has in common, and which functions are called at this end.
+It promises to look into lists, tuples, sets and dicts of any size at little cost and to leave everything else as it is.
 """
 
 from __future__ import annotations

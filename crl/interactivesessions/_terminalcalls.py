@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn, cast
 
 from crl.interactivesessions._arguments import RemoteName, Replacing, to_expressions
 from crl.interactivesessions._pending import Bin, PendingResponse
@@ -24,6 +24,9 @@ from crl.interactivesessions.runnerexceptions import (
     RunnerTerminalUnableToDeserialize,
 )
 from crl.link import Call, CallTimeout, Expression, Link, LinkLost, ValueNotTransferable
+
+if TYPE_CHECKING:
+    from crl.interactivesessions.runnerterminal import RunnerTerminal
 
 __all__ = ["Live", "Submit", "TerminalCalls"]
 
@@ -219,7 +222,7 @@ class TerminalCalls:
         live = self._opened()
         callbacks = live.link.callbacks
         callbacks.argument_of = lambda name: _RecursiveProxy.of_name(
-            self, RemoteName(name, live.unused), live.session_id
+            cast("RunnerTerminal", self), RemoteName(name, live.unused), live.session_id
         )
         callbacks.result_of = lambda value: self.arguments((value,), {})[::2]
         return callbacks.expression_of(function)

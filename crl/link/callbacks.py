@@ -1,8 +1,8 @@
 """Functions of this end that a target may call, because they were passed to it as arguments.
 
-Each call runs in a thread of its own, in the context (`contextvars`) in which the function was passed; never in one that
-reads, and never under a lock. The target names functions by numbers of a table here: it promises that one which names
-another is refused, that one which floods loses the link, and that what the target holds no more is forgotten.
+Each call runs in a thread of its own, in the context (`contextvars`) in which the function was passed; never in one
+that reads, and never under a lock. The target names functions by numbers of a table here: it promises that one which
+names another is refused, that one which floods loses the link, and that what the target holds no more is forgotten.
 """
 
 from __future__ import annotations
@@ -127,8 +127,13 @@ class Callbacks:
 
     # -- in the reading thread -------------------------------------------------------------------------------------
 
-    def ask(self, number: int, body: bytes) -> bool:
-        """The target calls a function; False when it has asked too much. Harmless when it is repeated."""
+    def take(self, kind: int, number: int, body: bytes) -> str | None:
+        """A message about functions; how it breaks the rules, None when it does not. Harmless when it is repeated."""
+        if kind == messages.ASK:
+            return None if self._ask(number, body) else "the target calls functions here faster than they can run"
+        return None if self._gone(body) else "the target lets go of functions here that it does not name"
+
+    def _ask(self, number: int, body: bytes) -> bool:
         if number in self._last:
             return True
         if len(self._running) >= messages.MOST_ASKED or sum(self._running.values()) + len(body) > MOST_BYTES:
@@ -138,8 +143,7 @@ class Callbacks:
         threading.Thread(target=self._serve, args=(number, body), name="crl-callback", daemon=True).start()
         return True
 
-    def gone(self, body: bytes) -> bool:
-        """The target holds functions no more; False when it does not say which."""
+    def _gone(self, body: bytes) -> bool:
         try:
             pairs = values.decode(body)
         except (ProtocolError, NotTransferable):
@@ -186,7 +190,8 @@ class Callbacks:
             kwargs = {name: got.get(name, arg) for name, arg in kwargs.items()}
             result = passed.context.copy().run(passed.function, *args, **kwargs)
             return self._told(result)
-        except BaseException as error:  # noqa: BLE001 - the user's function may raise anything: it is raised on the target
+        except BaseException as error:
+            # The user's function may raise anything: it is raised on the target.
             logger.debug("%s: a function that the target called has failed", self._link.host, exc_info=True)
             return values.encode(("error", _description(error)))
 

@@ -159,7 +159,10 @@ class Call(Waiter):
             self._on_done()
 
     def watch(self, on_done: Callable[[], object]) -> None:
-        """Have `on_done` called when the call is over, now or in the reading thread, where it must not wait; perhaps twice."""
+        """Have `on_done` called when the call is over: at once, or by the reading thread, which must not wait.
+
+        When both happen at one moment it is called twice.
+        """
         self._on_done = on_done
         if self.done:
             on_done()

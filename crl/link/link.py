@@ -406,12 +406,9 @@ class Link(Services):
         elif kind == messages.WANT and self._modules is not None:
             if not self._modules.answer(number, body):
                 self.engine.violated("the target asks for more code than was offered to it")
-        elif kind == messages.ASK and self._callbacks is not None:
-            if not self._callbacks.ask(number, body):
-                self.engine.violated("the target calls functions here faster than they can be looked at")
-        elif kind == messages.GONE and self._callbacks is not None:
-            if not self._callbacks.gone(body):
-                self.engine.violated("the target lets go of functions here that it does not name")
+        elif kind in messages.ABOUT_FUNCTIONS and self._callbacks is not None:
+            if (wrong := self._callbacks.take(kind, number, body)) is not None:
+                self.engine.violated(wrong)
         elif number > self._last_number:
             self.engine.violated(f"a message of kind {kind} with number {number}, which was never used")
         elif kind in messages.ANSWERS:

@@ -1,4 +1,4 @@
-"""Proxies and handles in asyncio: awaits run beside each other on one loop of the target, and a cancelled one is cancelled."""
+"""Proxies and handles in asyncio: awaits run beside each other on one loop of the target, and can be cancelled."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ def test_a_session_that_ends_ends_the_await(make: Make) -> None:
         task = asyncio.ensure_future(of(waiting))
         await asyncio.sleep(0.3)
         await asyncio.get_running_loop().run_in_executor(None, terminal.close)
-        with pytest.raises(Exception, match="(?i)clos|lost|session"):
+        with pytest.raises(Exception, match=r"(?i)clos|lost|session"):
             await task
 
     asyncio.run(main())

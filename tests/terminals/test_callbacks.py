@@ -1,4 +1,4 @@
-"""Functions of this end on the target: called only when they were passed, in threads of their own, and then forgotten."""
+"""Functions of this end on the target: called only when passed, in threads of their own, and forgotten after that."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_functions_of_every_kind_are_called_here(shared: AutoRunnerTerminal) -> 
     assert list(shared.get_recursive_proxy("map")(doubled, [1, 2])) == [2, 4]
     assert shared.run_python_call("call", {"f": 1}.get, "f") == 1
     assert shared.run_python_call("(lambda d: d['f'][0](3))", {"f": [doubled]}) == 6
-    assert shared.run_python_call("sorted", ["bb", "a"], key=lambda text: len(text)) == ["a", "bb"]
+    assert shared.run_python_call("sorted", ["bb", "a"], key=lambda text: -len(text)) == ["bb", "a"]
 
 
 def test_functions_that_the_target_has_are_called_there(shared: AutoRunnerTerminal) -> None:

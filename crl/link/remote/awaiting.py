@@ -1,7 +1,7 @@
 """Awaits what user code on the target has made, on one event loop that runs in a thread of its own.
 
-All awaits of a link share that loop, so that what belongs to it (connections, locks) lives from one to the next; what is
-bound to another loop that runs is awaited there. It promises that a cancelled await cancels the task.
+All awaits of a link share that loop, so that what belongs to it (connections, locks) lives from one to the next; what
+is bound to another loop that runs is awaited there. It promises that a cancelled await cancels the task.
 """
 # ruff: noqa: F401 - names in type comments look unused.
 

@@ -51,6 +51,7 @@ class Function(object):
 
     def __call__(self, *args, **kwargs):
         # type: (*Any, **Any) -> Any
+        """Call the function of the controller."""
         return self._owner.ask(self._number, args, kwargs)
 
     def __repr__(self):
@@ -145,7 +146,7 @@ class Callbacks(object):
         """Whether this thread reads, and is in no call that another one would take the reading over for."""
         if get_ident() in list(self._program.running.values()):
             return False
-        frame = sys._getframe()  # type: Any
+        frame = sys._getframe()  # type: Any  # noqa: SLF001 - the way to the frames that every Python has
         while frame is not None and frame.f_code.co_name != READING:
             frame = frame.f_back
         return frame is not None
@@ -206,14 +207,14 @@ class Callbacks(object):
     # -- errors ----------------------------------------------------------------------------------------------------
 
     def _error(self, module, name, base, args, text, trace):
-        # type: (str, str, str, tuple[Any, ...], str, str) -> BaseException
+        # type: (str, str, str, tuple[Any, ...], str, str) -> Any
         """What the function raised: of the same builtin class, or of one made here, by its name, below it."""
         cls = self._class(str(module), str(name), str(base))
         try:
             error = cls(*args)
         except Exception:  # noqa: BLE001 - a builtin that wants other arguments; the text counts
             error = RuntimeError("%s: %s" % (name, text))
-        error.controller_traceback = trace  # type: ignore[attr-defined]
+        error.controller_traceback = trace
         return error
 
     def _class(self, module, name, base):

@@ -34,6 +34,7 @@ GONE = 25  # 0; list of (number of a function that was passed, how often it came
 EXIT = 21  # number of the process; EXIT_BODY: whether all output came, and the status, negative for a signal
 
 ANSWERS = frozenset((RESULT, KEPT, ERROR, REFUSED, CANCELLED))
+ABOUT_FUNCTIONS = frozenset((ASK, GONE))
 
 # Both ways, for streams.
 DATA = 32  # bytes
