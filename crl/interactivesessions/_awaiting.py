@@ -30,18 +30,28 @@ async def in_thread(function: Callable[[], T]) -> T:
 
 async def begun(start: Callable[[], T], stop: Callable[[], object]) -> T:
     """What `start` returns, in a thread; when the task is cancelled meanwhile, what it has started is stopped."""
-    loop = asyncio.get_running_loop()
-    starting = loop.run_in_executor(None, start)
+    # Taken by who is first, the end of the start or the end of the waiting; the other one stops.
+    wanted = [True]
 
-    def end(started: asyncio.Future[T]) -> None:
-        if started.exception() is None:
-            loop.run_in_executor(None, stop)
+    def start_or_stop() -> T:
+        started = start()
+        if not _is_first(wanted):
+            stop()
+        return started
 
     try:
-        return await asyncio.shield(starting)
+        return await in_thread(start_or_stop)
     except asyncio.CancelledError:
-        starting.add_done_callback(end)
+        if not _is_first(wanted):
+            await asyncio.shield(in_thread(stop))
         raise
+
+
+def _is_first(taken: list[bool]) -> bool:
+    try:
+        return taken.pop()
+    except IndexError:
+        return False
 
 
 async def answered(call: Watched, timeout: float | None, stop: Callable[[], object]) -> bool:

@@ -19,11 +19,9 @@ __all__ = ["READABLE_DUNDERS", "OperatorTable", "never_remote"]
 # (copying, pickling, arrays, paths, displays), for which an answer from elsewhere would be wrong or dangerous.
 _READABLE = """
     all annotations author bases builtins cached call cause closure code context date defaults delattr delitem dict doc
-    enter exit file func getitem globals init iter kwdefaults len loader members mro name next notes objclass package
-    path qualname self setattr setitem slots spec subclasses suppress_context traceback version weakref add sub mul
-    contains eq lt gt le ge ne bool int float index abs neg hash str repr
+    file func globals init kwdefaults loader members mro name notes objclass package path qualname repr self setattr
+    slots spec subclasses suppress_context traceback version weakref
 """
-READABLE_DUNDERS = frozenset(f"__{name}__" for name in _READABLE.split())
 _NEVER = re.compile(r"_repr_\w*_$|_ipython_\w*$|__array\w*__$|__fspath__$|__reduce\w*__$")
 
 
@@ -129,6 +127,12 @@ class OperatorTable:
     def __hash__(self) -> int:
         name = self._crl.name
         return hash((self._crl.session_id, name and name.text))
+
+
+# With them whatever stands in the table, which `_RemoteProxy` has as attributes only.
+READABLE_DUNDERS = frozenset(f"__{name}__" for name in _READABLE.split()).union(
+    name for name in vars(OperatorTable) if name not in ("__mro_entries__", "__slots__")
+)
 
 
 def _described(error: BaseException | None) -> tuple[str | None, str]:

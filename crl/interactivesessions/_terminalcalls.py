@@ -33,7 +33,6 @@ __all__ = ["Live", "Submit", "TerminalCalls"]
 DEFAULT_TIMEOUT = 3600.0
 PROMPT_TIMEOUT = 30.0
 SILENCE_WORTH_TELLING = 5.0
-HANDLES = "_PROXY_CONTAINER["
 
 Submit = Callable[[Link], Call]
 
@@ -139,11 +138,7 @@ class TerminalCalls:
         live.unused.let_go()
         if len(live.unused) <= self.MAX_GARBAGE:
             return
-        names = live.unused.take_handles()
-        live.link.release([name for name in names if name.startswith(HANDLES)])
-        others = [name for name in names if not name.startswith(HANDLES)]
-        if others:
-            live.link.submit_evaluate("del " + ", ".join(others)).abandon()
+        live.link.release(live.unused.take_handles())
 
     def answer(self, pending: PendingResponse, timeout: float | None) -> Any:
         """Wait for the answer of a call, at most `timeout` seconds; None is for ever, negative is not at all.

@@ -1,4 +1,4 @@
-"""What a hostile target can do with functions that it was given: call those, as many at once as are allowed, or be lost.
+"""What a hostile target can do with functions that it was given: call those, so many at once, or be lost.
 
 The target here is the real remote program, whose user code sends what an honest one never would.
 """

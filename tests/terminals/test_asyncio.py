@@ -67,6 +67,12 @@ def proxy(shared: AutoRunnerTerminal, name: str) -> _RecursiveProxy:
     return shared.get_recursive_proxy(name)
 
 
+def connection(shared: AutoRunnerTerminal) -> _RecursiveProxy:
+    made = proxy(shared, "Connection")()
+    assert isinstance(made, _RecursiveProxy)
+    return made
+
+
 async def of(awaitable: Any) -> Any:
     return await awaitable
 
@@ -103,12 +109,12 @@ def test_results_and_errors(shared: AutoRunnerTerminal) -> None:
 
 def test_async_with_and_async_for(shared: AutoRunnerTerminal) -> None:
     async def main() -> list[Any]:
-        async with proxy(shared, "Connection")() as connection:
-            assert await connection.same_loop() is True
+        async with connection(shared) as entered:
+            assert await entered.same_loop() is True
         with pytest.raises(ConnectionResetError):
-            async with proxy(shared, "Connection")():
+            async with connection(shared):
                 raise ConnectionResetError("lost")
-        async with proxy(shared, "Connection")():
+        async with connection(shared):
             raise KeyError("swallowed")
         return [number async for number in proxy(shared, "Arriving")()]
 

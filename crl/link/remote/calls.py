@@ -235,7 +235,20 @@ class Calls(object):
         # type: (Iterable[str]) -> None
         """Forget objects that no proxy stands for any more."""
         for handle in handles:
-            self.kept.pop(handle[len(HANDLE_START) : -2], None)
+            if handle.startswith(HANDLE_START):
+                self.kept.pop(handle[len(HANDLE_START) : -2], None)
+            else:
+                self._delete(handle)
+
+    def _delete(self, name):
+        # type: (str) -> None
+        """Forget an object by a name of the user's own; nobody waits to hear that there is none."""
+        try:
+            self.evaluate("del " + name)
+        except Exception:  # noqa: BLE001 - what the user's expression may raise; shown where prints are
+            import traceback
+
+            traceback.print_exc()
 
     # -- operations ------------------------------------------------------------------------------------------------
 
