@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn, cast
 
+from crl.errors import WrongArgument
 from crl.interactivesessions._arguments import RemoteName, Replacing, to_expressions
 from crl.interactivesessions._pending import Bin, PendingResponse
 from crl.interactivesessions._recovery import is_target_error
@@ -23,7 +24,7 @@ from crl.interactivesessions.runnerexceptions import (
     RunnerTerminalSessionClosed,
     RunnerTerminalUnableToDeserialize,
 )
-from crl.link import Call, CallTimeout, Expression, Link, LinkLost, ValueNotTransferable
+from crl.link import ArgumentNotTransferable, Call, CallTimeout, Expression, Link, LinkLost, ValueNotTransferable
 
 if TYPE_CHECKING:
     from crl.interactivesessions.runnerterminal import RunnerTerminal
@@ -33,6 +34,15 @@ __all__ = ["Live", "Submit", "TerminalCalls"]
 DEFAULT_TIMEOUT = 3600.0
 PROMPT_TIMEOUT = 30.0
 SILENCE_WORTH_TELLING = 5.0
+
+INSTEAD_OF_VALUES = (
+    "leave it there and use a proxy (get_proxy_object_from_call, get_recursive_proxy), ask for a part of it, or for all"
+    " of it in pieces (stream_python)"
+)
+REOPENED = (
+    "whether calls under way were done is not known; initialize_if_needed, or the next use of a proxy of an"
+    " AutoRunnerTerminal, opens the session anew"
+)
 
 Submit = Callable[[Link], Call]
 
@@ -108,7 +118,11 @@ class TerminalCalls:
 
     def seconds_of(self, timeout: float | None) -> float:
         """What a timeout argument means: None is the default, a negative one is kept."""
-        return self.default_timeout if timeout is None else timeout
+        if timeout is None:
+            return self.default_timeout
+        if not isinstance(timeout, int | float):
+            raise WrongArgument(f"the timeout {timeout!r} is no number", host=self.host, advice="give seconds, or None")
+        return timeout
 
     def start(self, submit: Submit, *, needs: object = None, session_id: str | None = None) -> PendingResponse:
         """Send one call.
@@ -159,7 +173,7 @@ class TerminalCalls:
             self.raise_broken(error)
         except ValueNotTransferable as error:
             raise RunnerTerminalUnableToDeserialize(
-                error.message, host=self.host, advice="ask for a proxy instead, or for a part of it"
+                error.message, host=self.host, doing="fetching a result", advice=INSTEAD_OF_VALUES
             ) from error
         except Exception as error:
             if is_target_error(error):
@@ -180,9 +194,10 @@ class TerminalCalls:
 
     def raise_broken(self, error: BaseException) -> NoReturn:
         """Tell the owner of the session, and the caller, that the session is lost."""
+        advice = getattr(error, "advice", None) or REOPENED
         with self.error_handling():
-            raise RunnerTerminalSessionBroken(error, host=self.host) from error
-        raise RunnerTerminalSessionBroken(error, host=self.host) from error
+            raise RunnerTerminalSessionBroken(error, host=self.host, advice=advice) from error
+        raise RunnerTerminalSessionBroken(error, host=self.host, advice=advice) from error
 
     def request(self, submit: Submit, timeout: float | None, *, needs: object = None) -> Any:
         """Send one call and wait for its answer; see `start` and `answer`."""
@@ -195,6 +210,7 @@ class TerminalCalls:
 
         Raises:
             InvalidProxySession: A proxy is of another session.
+            crl.link.ArgumentNotTransferable: They are nested too deep.
         """
         if not args and not kwargs:
             return args, kwargs, []
@@ -204,8 +220,13 @@ class TerminalCalls:
             return name_of(proxy, session_id)
 
         how = Replacing(usable, self._has_module, self._pass_function)
-        new_args = to_expressions(args, how)
-        new_kwargs = {key: to_expressions(value, how) for key, value in kwargs.items()}
+        try:
+            new_args = to_expressions(args, how)
+            new_kwargs = {key: to_expressions(value, how) for key, value in kwargs.items()}
+        except RecursionError as error:
+            raise ArgumentNotTransferable(
+                "the arguments are nested too deep", host=self.host, doing="calling the target", advice="flatten them"
+            ) from error
         return new_args, new_kwargs, how.names
 
     def _has_module(self, name: str) -> bool:

@@ -367,7 +367,12 @@ def name_of(proxy: Any, session_id: str | None) -> RemoteName:
         return proxy.remote_name()
     state = state_of(proxy)
     if state.session_id not in (None, session_id):
-        raise InvalidProxySession("a proxy among the arguments is of another session", host=state.terminal.host)
+        raise InvalidProxySession(
+            f"a proxy among the arguments is of another session ({state.name and state.name.text})",
+            host=state.terminal.host,
+            doing="calling the target",
+            advice="make it anew in the session it is used in, or give its as_local_value()",
+        )
     return state.usable_name()
 
 

@@ -29,6 +29,7 @@ __all__ = ["BASIC_TYPES", "Call", "DoorCall", "Keep", "Kept", "as_arguments", "e
 logger = logging.getLogger(__name__)
 
 CANCEL_PATIENCE: Final = 2.0
+IN_PIECES: Final = "give less at a time, or write it to a file there with link.files or target.files"
 BASIC_TYPES: Final = records.BASIC_TYPES
 
 
@@ -75,7 +76,15 @@ def encode_request(operation: str, *parts: Any, keep: Keep | None) -> bytes:
     try:
         return values.encode((operation, *parts, plain_keep))
     except NotTransferable:
-        return values.encode((operation, *(as_arguments(part) for part in parts), plain_keep))
+        parts = tuple(as_arguments(part) for part in parts)
+    try:
+        return values.encode((operation, *parts, plain_keep))
+    except NotTransferable as error:
+        raise ArgumentNotTransferable(
+            f"the arguments cannot cross: {error}",
+            doing="calling the target",
+            advice=IN_PIECES,
+        ) from None
 
 
 def _plain_keep(keep: Keep) -> tuple[Any, ...]:
@@ -108,6 +117,11 @@ def _as_pickle(item: Any) -> Any:
 
 
 def _pickled(item: Any) -> values.Pickled:
+    if isinstance(item, str | bytes | bytearray):
+        # Only its size stands against it, and that of a pickle would too.
+        raise ArgumentNotTransferable(
+            f"an argument of {len(item)} bytes or characters is too large", doing="calling the target", advice=IN_PIECES
+        )
     pickled = io.BytesIO()
     try:
         _Pickler(pickled, protocol=2).dump(item)

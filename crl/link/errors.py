@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 
-from crl.errors import RemoteWorldError, UsageError
+from crl.errors import RemoteWorldError, WrongArgument
 
 __all__ = [
     "ArgumentNotTransferable",
@@ -74,7 +74,7 @@ class ValueNotTransferable(LinkError):
     """The call was done, and its value cannot cross: its type is not in the codec, or it is too deep or cyclic."""
 
 
-class ArgumentNotTransferable(UsageError, TypeError):
+class ArgumentNotTransferable(WrongArgument):
     """An argument can cross neither as a value nor as a pickle; nothing was sent."""
 
 

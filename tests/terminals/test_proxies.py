@@ -289,7 +289,8 @@ def test_classes_of_the_target_know_their_instances(shared: AutoRunnerTerminal) 
     assert isinstance(number, cls)
     assert not isinstance(one(shared, "[1]"), cls)
     assert issubclass(cls, cls)
-    assert not issubclass(shared.get_recursive_proxy("Manager"), cls)
+    manager: Any = shared.get_recursive_proxy("Manager")
+    assert not issubclass(manager, cls)
     with pytest.raises(TypeError, match="subclasses"):
         exec("class Sub(cls): pass", {"cls": cls})
 
