@@ -10,6 +10,7 @@ import types
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from crl.deadlines import Deadline
 from crl.interactivesessions._pending import Bin
 from crl.link import Callback, Expression
 from crl.link.sources import is_own_module
@@ -59,20 +60,23 @@ class Replacing:
     Args:
         name_of: Gives the name behind a proxy, or raises when it cannot be used now.
         has_module: Whether the target has a module of that name from this end.
-        pass_function: Lets the target call a function here, and gives what stands for it.
+        pass_function: Lets the target call a function here, until the deadline, and gives what stands for it.
+        deadline: Until when; None is what `pass_function` likes.
 
     Attributes:
         names: The names that were met.
     """
 
-    __slots__ = ("has_module", "name_of", "names", "pass_function")
+    __slots__ = ("deadline", "has_module", "name_of", "names", "pass_function")
 
     def __init__(
         self,
         name_of: Callable[[Any], RemoteName],
         has_module: Callable[[str], bool],
-        pass_function: Callable[[Any], Expression],
+        pass_function: Callable[[Any, Deadline | None], Expression],
+        deadline: Deadline | None,
     ) -> None:
+        self.deadline = deadline
         self.name_of = name_of
         self.has_module = has_module
         self.pass_function = pass_function
@@ -101,7 +105,7 @@ def _replace(value: Any, how: Replacing, outer: tuple[int, ...]) -> Any:
     if kind not in _LOOKED_AT:
         return value
     if kind in _FUNCTIONS:
-        return how.pass_function(value) if _is_called_here(value, how.has_module) else value
+        return how.pass_function(value, how.deadline) if _is_called_here(value, how.has_module) else value
     if not value or id(value) in outer:
         return value
     path = (*outer, id(value))

@@ -200,7 +200,7 @@ class ProxyState:
     def step(self, operator: str, args: tuple[Any, ...] = (), finish: Finish = as_it_is, *, later: bool = False) -> Any:
         """One operation on the object whose value comes over."""
         deadline, name = self.begin()
-        args, _, names = self.terminal.arguments(args, {})
+        args, _, names = self.terminal.arguments(args, {}, deadline)
         return self.ask(
             deadline, lambda link: link.submit_step(name.text, operator, args), finish, needs=(name, names), later=later
         )
@@ -208,13 +208,13 @@ class ProxyState:
     def value_of_call(self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], *, later: bool) -> Any:
         """Call a function on the target, ``{}`` in whose expression is the object; the value comes over."""
         deadline, name = self.begin()
-        submit, needs = self.terminal.invocation(function.replace("{}", name.text), args, kwargs)
+        submit, needs = self.terminal.invocation(function.replace("{}", name.text), args, kwargs, deadline)
         return self.ask(deadline, submit, self.terminal.value_of, needs=(name, needs), later=later)
 
     def kept_step(self, operator: str, args: tuple[Any, ...], make: type[Any], *, later: bool = True) -> Any:
         """One operation on the object; what comes of it is a proxy, or a value of a handled type."""
         deadline, name = self.begin()
-        args, _, names = self.terminal.arguments(args, {})
+        args, _, names = self.terminal.arguments(args, {}, deadline)
         keep, finish, new = self.keeper(make)
         submit = lambda link: link.submit_step(name.text, operator, args, keep=keep)  # noqa: E731
         return self.ask(deadline, submit, finish, needs=(name, names, new), later=later)
@@ -224,7 +224,7 @@ class ProxyState:
     ) -> Any:
         """As `value_of_call`, with a result as in `kept_step`."""
         deadline, name = self.begin()
-        args, kwargs, names = self.terminal.arguments(args, kwargs)
+        args, kwargs, names = self.terminal.arguments(args, kwargs, deadline)
         keep, finish, new = self.keeper(make)
         text = function.replace("{}", name.text)
         submit = lambda link: link.submit_invoke(text, args, kwargs, keep=keep)  # noqa: E731
@@ -245,8 +245,8 @@ class ProxyState:
 
         def start() -> tuple[PendingResponse, Finish, Deadline]:
             deadline, name = self.begin()
-            terminal.link.load("awaiting")
-            plain, _, names = terminal.arguments(given, {})
+            terminal.load("awaiting", deadline)
+            plain, _, names = terminal.arguments(given, {}, deadline)
             keep, finish, new = self.keeper(make)
             submit = lambda link: link.submit_invoke(function, plain, {}, keep=keep)  # noqa: E731
             return terminal.start(submit, needs=(name, names, new), session_id=self.session_id), finish, deadline

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn, cast
 
+from crl.deadlines import Deadline
 from crl.errors import WrongArgument
 from crl.interactivesessions._arguments import RemoteName, Replacing, to_expressions
 from crl.interactivesessions._pending import Bin, PendingResponse
@@ -185,7 +186,7 @@ class TerminalCalls:
         timeout = RemoteTimeout(pending.response_id, host=self.host)
         timeout.link_state = self._state_of_link()
         timeout._pending = pending  # noqa: SLF001 - the handle is filled here and nowhere else
-        timeout._redeem = self.get_response  # noqa: SLF001
+        timeout._owner = self  # noqa: SLF001
         return timeout
 
     def _state_of_link(self) -> str:
@@ -204,11 +205,17 @@ class TerminalCalls:
         return self.answer(self.start(submit, needs=needs), self.seconds_of(timeout))
 
     def arguments(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], deadline: Deadline | None = None
     ) -> tuple[tuple[Any, ...], dict[str, Any], list[RemoteName]]:
-        """Arguments with proxies replaced by what they stand for, and the names that the call needs.
+        """Arguments with proxies and functions replaced by what stands for them, and the names that the call needs.
+
+        Args:
+            args: The arguments.
+            kwargs: Those with names.
+            deadline: Until when the first function that is passed in a session may take; None is `prompt_timeout`.
 
         Raises:
+            RemoteTimeout: It takes longer; nothing was sent.
             InvalidProxySession: A proxy is of another session.
             crl.link.ArgumentNotTransferable: They are nested too deep.
         """
@@ -219,7 +226,7 @@ class TerminalCalls:
         def usable(proxy: Any) -> RemoteName:
             return name_of(proxy, session_id)
 
-        how = Replacing(usable, self._has_module, self._pass_function)
+        how = Replacing(usable, self._has_module, self._pass_function, deadline)
         try:
             new_args = to_expressions(args, how)
             new_kwargs = {key: to_expressions(value, how) for key, value in kwargs.items()}
@@ -233,8 +240,25 @@ class TerminalCalls:
         live = self._opened()
         return name in live.imported or live.link.has_sent(name)
 
-    def _pass_function(self, function: Any) -> Expression:
+    def load(self, service: str, deadline: Deadline) -> None:
+        """Have a part of the remote program there.
+
+        Raises:
+            RemoteTimeout: It takes longer; nothing else was sent.
+            RunnerTerminalSessionBroken: The session is lost.
+        """
+        try:
+            self.link.load(service, deadline.remaining())
+        except CallTimeout as error:
+            late = RemoteTimeout("(never sent)", host=self.host)
+            late.link_state = error.message
+            raise late from error
+        except LinkLost as error:
+            self.raise_broken(error)
+
+    def _pass_function(self, function: Any, deadline: Deadline | None) -> Expression:
         """Let the target call a function of this end; what stands for it."""
+        self.load("callbacks", deadline or Deadline.after(self.prompt_timeout))
         live = self._opened()
         callbacks = live.link.callbacks
         callbacks.argument_of = lambda name: _RecursiveProxy.of_name(
@@ -279,6 +303,17 @@ class TerminalCalls:
         value = remotetimeout.response_wrap(answer)
         remotetimeout._redeemed = (value,)  # noqa: SLF001
         return value
+
+    def cancel_response(self, pending: PendingResponse, patience: float) -> bool:
+        """Stop a call on the target; whether it has ended within that many seconds.
+
+        Raises:
+            RunnerTerminalSessionBroken: The session is lost.
+        """
+        try:
+            return pending.cancel(patience)
+        except LinkLost as error:
+            self.raise_broken(error)
 
     def new_name(self) -> RemoteName:
         """A fresh name for an object that this end will own."""

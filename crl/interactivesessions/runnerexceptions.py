@@ -16,6 +16,7 @@ from crl.interactivesessions._awaiting import answered, in_thread
 
 if TYPE_CHECKING:
     from crl.interactivesessions._pending import PendingResponse
+    from crl.interactivesessions._terminalcalls import TerminalCalls
 
 __all__ = [
     "InvalidProxySession",
@@ -33,7 +34,7 @@ __all__ = [
 
 CANCEL_PATIENCE = 2.0
 # What another process has no use for.
-FORGOTTEN = dict.fromkeys(("_pending", "_redeemed", "_redeem"))
+FORGOTTEN = dict.fromkeys(("_pending", "_redeemed", "_owner"))
 
 
 class RunnerException(RemoteWorldError):
@@ -109,7 +110,7 @@ class RemoteTimeout(RunnerException):
         self.link_state = ""
         self._pending: PendingResponse | None = None
         self._redeemed: tuple[Any] | None = None
-        self._redeem: Callable[[RemoteTimeout, float | None], Any] | None = None
+        self._owner: TerminalCalls | None = None
 
     def done(self) -> bool:
         """Whether the answer is here."""
@@ -119,9 +120,9 @@ class RemoteTimeout(RunnerException):
         """The answer, as of `_RemoteProxy.get_remote_proxy_response`, with its errors."""
         if self._redeemed is not None:
             return self._redeemed[0]
-        if self._redeem is None:
+        if self._owner is None:
             raise InvalidProxySession(f"response {self.response_id} was never sent, or is another process's")
-        return self._redeem(self, timeout)
+        return self._owner.get_response(self, timeout)
 
     def cancel(self, patience: float = CANCEL_PATIENCE) -> bool:
         """Stop the call on the target.
@@ -132,8 +133,13 @@ class RemoteTimeout(RunnerException):
         Returns:
             Whether it has ended: `result` then raises `crl.link.CallCancelled`, or gives what it had become before.
             False when it goes on, for it is blocked in C or catches every exception.
+
+        Raises:
+            RunnerTerminalSessionBroken: The session is lost.
         """
-        return self._pending is None or self._pending.cancel(patience)
+        if self._pending is None or self._owner is None:
+            return True
+        return self._owner.cancel_response(self._pending, patience)
 
     def __await__(self) -> Generator[Any, None, Any]:
         return redeemed_later(self).__await__()

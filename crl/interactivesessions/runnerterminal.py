@@ -210,9 +210,11 @@ class RunnerTerminal(TerminalCalls):
         """Set the seconds for calls without a timeout."""
         self.default_timeout = timeout
 
-    def invocation(self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Submit, object]:
+    def invocation(
+        self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], deadline: Deadline | None = None
+    ) -> tuple[Submit, object]:
         """A call of a function on the target whose value comes back, and what it needs there."""
-        args, kwargs, names = self.arguments(args, kwargs)
+        args, kwargs, names = self.arguments(args, kwargs, deadline)
         if self.TARGET_CONTEXTMANAGER is not None:
             function = _optin.in_context(self.TARGET_CONTEXTMANAGER, function)
         if self._moves_pickles:
@@ -336,8 +338,13 @@ class RunnerTerminal(TerminalCalls):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """As `run_python_call`, with a timeout as in `run_python`."""
-        submit, needs = self.invocation(function_name, tuple(args), kwargs or {})
+        submit, needs = self.invocation(function_name, tuple(args), kwargs or {}, self._until(timeout))
         return self._value_by(submit, timeout, needs)
+
+    def _until(self, timeout: float | None) -> Deadline | None:
+        """Until when a call may be prepared; None is the usual time."""
+        seconds = self.seconds_of(timeout)
+        return None if timeout is None or seconds < 0 else Deadline.after(seconds)
 
     def assign_and_run_python(self, handle: str, cmd: str, timeout: float | None = None) -> HandledResponse:
         """Assign the value of an expression to `handle` on the target; bring it over too when its type is handled.
@@ -452,7 +459,7 @@ class RunnerTerminal(TerminalCalls):
         kwargs: dict[str, Any],
         types: tuple[str, ...],
     ) -> Any:
-        args, kwargs, names = self.arguments(args, kwargs)
+        args, kwargs, names = self.arguments(args, kwargs, self._until(timeout))
         name, session_id = self.new_name(), self.session_id
         keep = Keep(handle=name.text, types=types)
 

@@ -392,13 +392,13 @@ class Link(Services):
             raise
         return call
 
-    def load(self, service: str) -> None:
+    def load(self, service: str, timeout: float | None = SERVICE_TIMEOUT) -> None:
         """Send the pieces of the program that a service needs, once; each needs those before it."""
         for name in PIECES[service]:
             if name not in self._loaded:
                 with self._load_lock:
                     if name not in self._loaded:
-                        self._submit(messages.LOAD, values.encode(piece(name))).result(SERVICE_TIMEOUT)
+                        self._submit(messages.LOAD, values.encode(piece(name))).result(timeout)
                         self._loaded.add(name)
 
     # -- what the target says; in the reading thread ---------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import gc
 import os
+import signal
 import threading
 import time
 import weakref
@@ -254,6 +255,24 @@ def test_what_can_be_no_argument_says_what_to_do(shared: AutoRunnerTerminal) -> 
     assert caught.value.host == shared.host
     assert isinstance(caught.value, TypeError)
     assert shared.run_python("1") == 1
+
+
+def test_the_first_one_waits_no_longer_than_its_call(make: Make) -> None:
+    terminal = make()
+    terminal.initialize_if_needed()
+    os.kill(terminal.link.facts.pid, signal.SIGSTOP)
+    started = time.monotonic()
+    try:
+        with pytest.raises(RemoteTimeout, match="never sent"):
+            terminal.run_python_call_with_timeout(0.3, "(lambda f: f(1))", (doubled,))
+        plain = terminal.get_recursive_proxy("str")
+        plain.set_remote_proxy_timeout(0.3)
+        with pytest.raises(RemoteTimeout, match="never sent"):
+            plain(doubled)
+    finally:
+        os.kill(terminal.link.facts.pid, signal.SIGCONT)
+    assert time.monotonic() - started < 15
+    assert terminal.run_python_call("(lambda f: f(1))", doubled) == 2
 
 
 def test_the_session_closes_while_one_runs(make: Make) -> None:
