@@ -45,6 +45,9 @@ REOPENED = (
     " AutoRunnerTerminal, opens the session anew"
 )
 
+# Types that hold no proxy and no function: most arguments are of these.
+PLAIN = frozenset((str, int, float, bool, bytes, type(None)))
+
 Submit = Callable[[Link], Call]
 
 logger = logging.getLogger("crl.interactivesessions.runnerterminal")
@@ -219,7 +222,7 @@ class TerminalCalls:
             InvalidProxySession: A proxy is of another session.
             crl.link.ArgumentNotTransferable: They are nested too deep.
         """
-        if not args and not kwargs:
+        if PLAIN.issuperset(map(type, args)) and PLAIN.issuperset(map(type, kwargs.values())):
             return args, kwargs, []
         session_id = self.session_id
 
