@@ -1,8 +1,8 @@
 """The errors of terminals and proxies, and the helpers that carry a late answer to where it is wanted.
 
-This module knows only the error tree; nothing here talks to a target. It promises that the published names keep their
-place (`RunnerException` is the common base), that each error can be pickled, and that an error which wraps another one
-says what the other one says.
+This module knows the error tree and how asyncio waits for a call; nothing here talks to a target. It promises that the
+published names keep their place (`RunnerException` is the common base), that each error can be pickled, and that an
+error which wraps another one says what the other one says.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ __all__ = [
     "RunnerTerminalSessionClosed",
     "RunnerTerminalUnableToDeserialize",
     "SessionInitializationFailed",
+    "WrappingError",
     "asyncresponsehandler",
     "remotetimeouthandler",
     "responsehandler",
@@ -41,7 +42,7 @@ class RunnerException(RemoteWorldError):
     """Base of the errors of terminals and proxies."""
 
 
-class _WrappingError(RunnerException):
+class WrappingError(RunnerException):
     """An error whose first argument is the error behind it; host, advice and transcript are taken from there."""
 
     def __init__(self, original: object = "", *args: object, **context: Any) -> None:
@@ -66,7 +67,7 @@ class RunnerTerminalSessionClosed(RunnerException):
     """Python was to be run on a terminal that is closed, or that was never initialized."""
 
 
-class RunnerTerminalSessionBroken(_WrappingError):
+class RunnerTerminalSessionBroken(WrappingError):
     """The session behind a terminal is lost; the error that told so is the first argument."""
 
 
@@ -78,7 +79,7 @@ class InvalidProxySession(RunnerException):
     """A proxy belongs to a session that is no more, or was never filled."""
 
 
-class SessionInitializationFailed(_WrappingError):
+class SessionInitializationFailed(WrappingError):
     """The shells of a terminal could not be brought up; the error of the last try is the first argument."""
 
 
