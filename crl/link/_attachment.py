@@ -43,6 +43,7 @@ class Attachment:
         wake: A descriptor that ends the wait for input.
         on_readable: Called in the I/O thread when there is input.
         on_writable: Called in the I/O thread when there is room again.
+        beside: Whether the channel stands beside a terminal to which the link goes back.
 
     Attributes:
         unsent: Frames that are not written yet.
@@ -58,8 +59,11 @@ class Attachment:
         wake: int,
         on_readable: Callable[[int], None],
         on_writable: Callable[[int], None],
+        *,
+        beside: bool = False,
     ) -> None:
         self.channel = channel
+        self.beside = beside
         self.unsent: deque[memoryview] = deque()
         self.noise = 0
         self.parted = False
@@ -138,6 +142,12 @@ class Attachment:
             return b"", b""
         # Without the first mark, more was said than is kept, and the beginning is lost.
         return before.rpartition(self.mark + b">1>")[2], errors
+
+    def unfinished(self) -> bytes:
+        """The rest of a frame that was written in part: it has to be whole before anything else can be understood."""
+        first = self.unsent[0] if self.unsent else memoryview(b"")
+        whole = first.obj
+        return bytes(first) if isinstance(whole, bytes) and len(first) < len(whole) else b""
 
     def close(self) -> None:
         """Serve it no more."""

@@ -23,7 +23,7 @@ from crl.link._attachment import Attachment, cause_of
 from crl.link._driver import driver
 from crl.link._waiting import Waiter
 from crl.link.errors import LinkError, LinkLost, ProtocolViolation
-from crl.link.wire import messages
+from crl.link.wire import frames, messages, sending
 from crl.link.wire.errors import NotTransferable, ProtocolError
 from crl.link.wire.session import Session
 
@@ -39,6 +39,12 @@ POLL_SLICE_MS: Final = 500
 VERDICT_PATIENCE: Final = 5.0
 TRANSCRIPT_SIZE: Final = 2000
 LOOKS_BEFORE_FREEING: Final = 4
+# What is read or written at once in this size or more is bulk.
+LARGE_PIECE: Final = 2048
+
+
+def _nothing() -> None:
+    """What is done about bulk when nobody has asked to be told."""
 
 
 class Engine:
@@ -95,6 +101,8 @@ class Engine:
         self._heard = session.heard
         self._over = Waiter()
         self.closing = False
+        self._bulk_left = 0
+        self._on_bulk: Callable[[], None] = _nothing
         # Counts what callers do, so that the I/O thread can tell whether somebody is about to read for himself.
         self._activity = self._activity_seen = 0
         self._pings = 0
@@ -104,8 +112,20 @@ class Engine:
         self._attachment.incoming.arm(select.EPOLLIN)
         self._heart = driver.call_later(FIRST_HEARTBEAT, self._heartbeat)
 
-    def _attach_to(self, channel: Channel, end_mark: bytes) -> Attachment:
-        return Attachment(channel, end_mark, self._wake, self._on_readable, self._on_writable)
+    def _attach_to(self, channel: Channel, end_mark: bytes, *, beside: bool = False) -> Attachment:
+        return Attachment(channel, end_mark, self._wake, self._on_readable, self._on_writable, beside=beside)
+
+    def watch_bulk(self, size: int, on_bulk: Callable[[], None]) -> None:
+        """Call `on_bulk` once when so many bytes more have gone over the terminal in large pieces; it must be quick."""
+        self._on_bulk = on_bulk
+        self._bulk_left = size
+
+    def _note_bulk(self, size: int) -> None:
+        left = self._bulk_left
+        if left > 0:
+            self._bulk_left = left - size
+            if left <= size:
+                self._on_bulk()
 
     # -- sending ---------------------------------------------------------------------------------------------------
 
@@ -193,6 +213,8 @@ class Engine:
             except ChannelClosed:
                 self._ends(attachment, self._ended("the terminal was closed under the link"))
                 return
+            if count >= LARGE_PIECE:
+                self._note_bulk(count)
             if count == len(unsent[0]):
                 unsent.popleft()
             else:
@@ -366,6 +388,8 @@ class Engine:
                 session.interrupted = True
                 raise
             self._reads += 1
+        if len(data) >= LARGE_PIECE:
+            self._note_bulk(len(data))
         if not data:
             self._ends(attachment, self._ended("the connection to the target has ended"))
         return bool(data)
@@ -392,8 +416,9 @@ class Engine:
             return
         status, after = end
         reason = self._ended(f"the remote program was ended by force ({cause_of(status)})")
-        if last_words is None:
-            # Not the program, but what waits for it in the shell was killed: the program may live.
+        if last_words is None or attachment.beside:
+            # Not the program, but what waits for it in the shell was killed: the program may live. Where it waits in two,
+            # the one in the terminal knows more.
             self._ends(attachment, reason, after)
             return
         for number, words in enumerate(last_words, 1):
@@ -489,7 +514,23 @@ class Engine:
         self.after = after
         self.give_up(reason)
 
-    def attach(self, channel: Channel, end_mark: bytes, epoch: int, data: bytes) -> bool:
+    def leave(self) -> None:
+        """The terminal in use is of no use any more: what happened is said elsewhere."""
+        attachment = self._attachment
+        if attachment is not None:
+            self._ends(attachment, self._ended("the remote program has ended"))
+
+    def attach(
+        self,
+        channel: Channel,
+        end_mark: bytes,
+        epoch: int,
+        data: bytes,
+        *,
+        beside: bool = False,
+        first: bytes = b"",
+        leave: Callable[[Attachment], None] = Attachment.close,
+    ) -> bool:
         """Go on over a new terminal.
 
         Args:
@@ -497,17 +538,22 @@ class Engine:
             end_mark: As in the constructor.
             epoch: The number of the attachment, which the target has taken on.
             data: What was read from it, from the target's greeting on.
+            beside: As of `Attachment`.
+            first: What is written before anything else.
+            leave: Called with the attachment that was in use, which is served no more after it.
 
         Returns:
             False when the link is lost or being closed.
         """
-        new = self._attach_to(channel, end_mark)
+        new = self._attach_to(channel, end_mark, beside=beside)
+        if first:
+            new.unsent.append(memoryview(first))
         try:
             with self._lock:
                 if self.lost is not None or self.closing:
                     new.close()
                     return False
-                self.session.resume(epoch)
+                self._resume(epoch, wide=beside)
                 self.session.take(data)
                 old, self._attachment = self._attachment, new
                 self.down = None
@@ -516,12 +562,35 @@ class Engine:
             self.violated(str(error))
             return False
         if old is not None:
-            old.close()
+            with self._writing:
+                leave(old)
         self.last_heard = time.monotonic()
         self._wake_all()
         new.incoming.arm(select.EPOLLIN)
         self.flush()
+        self._look_for_end(new)
         return True
+
+    def _resume(self, epoch: int, *, wide: bool) -> None:
+        self.session.resume(epoch)
+        self.session.sender.frame_limit = sending.WIDE_FRAME if wide else sending.FRAME_LIMIT
+
+    def greet_again(self, epoch: int) -> None:
+        """Go on over the terminal in use, wherever the target is by now, which it shall answer as `epoch`."""
+        with self._writing:
+            attachment = self._attachment
+            if attachment is None:
+                return
+            with self._lock:
+                rest = attachment.unfinished()
+                attachment.unsent.clear()
+                attachment.unsent.append(memoryview(rest + self.greeting(epoch)))
+                self._resume(epoch, wide=attachment.beside)
+        self.flush()
+
+    def greeting(self, epoch: int) -> bytes:
+        """What the target goes on at, when it comes on a terminal that it holds."""
+        return frames.encode(frames.HELLO, 0, epoch, 0, 0, self.session.expected, b"")
 
     def _wake_all(self) -> None:
         """Everybody looks again."""

@@ -6,6 +6,7 @@ only when all of that is proved.
 """
 # ruff: noqa: F401, FBT003 - names in type comments look unused; locks of Python 2 take no keywords.
 
+import errno
 import os
 import select
 import socket
@@ -14,6 +15,7 @@ import sys
 import time
 
 from crl.link.remote import terminal, world
+from crl.link.wire import frames
 from crl.link.wire.errors import ProtocolError
 
 try:
@@ -30,6 +32,7 @@ PATIENCE = 3.0
 LINE_LIMIT = 200
 CANDIDATES = 8
 REST = 0.5
+READ_SIZE = 65536
 
 
 class Door(object):
@@ -90,12 +93,13 @@ class Door(object):
             connection.settimeout(PATIENCE)
             descriptors.append(world.private(self._receive(connection)))
             descriptors.append(world.private(self._receive(connection)))
-            token, epoch, has, mark = _read_line(connection).split()
+            token, epoch, has, beside, mark = _read_line(connection).split()
             connection.settimeout(None)
             if token == self._token:
                 descriptors.append(world.private(os.dup(connection.fileno())))
                 tty_in, tty_out, life = descriptors
-                if self.program.adopt(terminal.Terminal(tty_in, tty_out, life, mark), int(epoch), int(has)):
+                new = terminal.Terminal(tty_in, tty_out, life, mark)
+                if self.program.adopt(new, int(epoch), int(has), beside == "1"):
                     descriptors = []
         except (OSError, socket.error, ValueError, ProtocolError):
             # Not one of ours, or it has ended meanwhile: who sent it sees that it is closed.
@@ -106,6 +110,41 @@ class Door(object):
             connection.close()
             with self._lock:
                 self._room += 1
+
+    def watch(self, parked):
+        # type: (terminal.Terminal) -> None
+        """Look after a terminal that was left for a lane beside it, until it is in use again or ends."""
+        start_new_thread(self._watch, (parked,))
+
+    def _watch(self, parked):
+        # type: (terminal.Terminal) -> None
+        decoder = frames.Decoder()
+        while True:
+            data = _read(parked.tty_in)
+            if not data:
+                self.program.forget_parked(parked)
+                return
+            for frame in decoder.feed(data):
+                # Nothing but the controller's greeting is meant for us: the rest was under way when it changed lanes.
+                if frame.kind == frames.HELLO and self._take_again(parked, frame):
+                    return
+
+    def _take_again(self, parked, greeting):
+        # type: (terminal.Terminal, frames.Frame) -> bool
+        try:
+            return bool(self.program.adopt(parked, greeting.epoch, greeting.ack))
+        except ProtocolError:
+            return False
+
+
+def _read(descriptor):
+    # type: (int) -> bytes
+    while True:
+        try:
+            return os.read(descriptor, READ_SIZE)
+        except OSError as failure:
+            if failure.errno != errno.EINTR:
+                return b""
 
 
 def _read_line(connection):

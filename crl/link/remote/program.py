@@ -13,7 +13,7 @@ import sys
 import time
 
 from crl.link.remote import calls, terminal, world
-from crl.link.wire import messages, session, values
+from crl.link.wire import messages, sending, session, values
 from crl.link.wire.compat import deque
 from crl.link.wire.errors import NotTransferable, ProtocolError
 
@@ -49,6 +49,7 @@ class Program(object):
     def __init__(self, first, config):
         # type: (terminal.Terminal, dict[str, Any]) -> None
         self.terminal = first
+        self.parked = None  # type: terminal.Terminal | None
         self.config = config
         self._detached_after = MISSED_HEARTBEATS * config["heartbeat"]
         self.patience = self._detached_after + config["grace"]
@@ -119,6 +120,8 @@ class Program(object):
         # type: () -> None
         """A forked child is not the program."""
         self.terminal.close_in_child()
+        if self.parked is not None:
+            self.parked.close_in_child()
         if self.door is not None:
             self.door.close_in_child()
             self.door = None
@@ -178,14 +181,15 @@ class Program(object):
 
     # -- terminals -------------------------------------------------------------------------------------------------
 
-    def adopt(self, new, epoch, peer_has):
-        # type: (terminal.Terminal, int, int) -> bool
+    def adopt(self, new, epoch, peer_has, beside=False):
+        # type: (terminal.Terminal, int, int, bool) -> bool
         """Go on over a new terminal, which has proved that it is the controller's.
 
         Args:
             new: The terminal.
             epoch: Its number.
             peer_has: The controller has all our frames below this one.
+            beside: Whether it is a pair of pipes beside the one in use, which is kept for the way back.
 
         Returns:
             False when a newer one is there.
@@ -199,8 +203,11 @@ class Program(object):
             self.session.resume(epoch, peer_has)
             self.session.greet(values.encode(self._facts()))
             old, self.terminal = self.terminal, new
+            useless = self._set_aside(old, new, beside)
+            self.session.sender.frame_limit = sending.WIDE_FRAME if beside else sending.FRAME_LIMIT
         self._reads += 1
-        old.retire()
+        for one in useless:
+            one.retire()
         try:
             os.write(self._wake_write, b"w")
         except OSError as failure:
@@ -209,13 +216,35 @@ class Program(object):
         self.flush()
         return True
 
+    def _set_aside(self, old, new, beside):
+        # type: (terminal.Terminal, terminal.Terminal, bool) -> list[terminal.Terminal]
+        """Keep the terminal that is left for a lane beside it; those that are of no use any more."""
+        left = [one for one in (self.parked, old) if one is not None and one is not new]
+        sound = [one for one in left if beside and not one.lost]
+        self.parked = sound[0] if sound else None
+        for one in (old, new):
+            one.parked = one is self.parked
+        return [one for one in left if not one.parked]
+
+    def forget_parked(self, one):
+        # type: (terminal.Terminal) -> None
+        """A terminal that was kept for the way back has ended."""
+        with self._lock:
+            if one is self.parked:
+                self.parked = None
+        one.retire()
+        one.close_input()
+
     def _lose(self, here):
         # type: (terminal.Terminal) -> None
         """A terminal has ended: wait for another one, where there is a door and time for it."""
         if here is self.terminal and (self.door is None or not self.config["grace"]):
             self.end(orderly=False)
-        here.lose()
-        here.close_input()
+        if here is self.parked:
+            self.forget_parked(here)
+        else:
+            here.lose()
+            here.close_input()
         # The poller has to leave it out.
         self._read_from = None
 
@@ -270,7 +299,11 @@ class Program(object):
         """Read from another terminal from now on, or from none when it is lost."""
         before, self._read_from = self._read_from, here
         if before is not None and before is not here:
-            before.close_input()
+            # Only now, for two readers of one terminal would wait for each other's bytes.
+            if before.parked and self.door is not None:
+                self.door.watch(before)
+            else:
+                before.close_input()
         self._poller = select.poll()
         self._poller.register(self._wake_read, select.POLLIN)
         if not here.lost:
@@ -293,14 +326,21 @@ class Program(object):
                 return
             try:
                 self._whole_session().take(data)
-                return
+                turn, self.session.turn = self.session.turn, None
             except ProtocolError:
                 # Nothing that damage can explain: who speaks there is not our controller.
                 self.door = None
+                turn = None
             except BaseException:
                 self.session.interrupted = True
                 raise
-        self.end(orderly=False)
+            else:
+                if turn is None:
+                    return
+        if turn is None:
+            self.end(orderly=False)
+        else:
+            self.adopt(here, *turn)
 
     def _whole_session(self):
         # type: () -> session.Session

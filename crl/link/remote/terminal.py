@@ -33,6 +33,7 @@ class Terminal(object):
 
     Attributes:
         lost: Whether nothing comes from it any more.
+        parked: Whether it was left for a lane beside it, and is kept for the way back.
         waiting: Frames for the thread that may block, see `Program.flush`; None when there are none.
         flush_again: Set by whoever has something to write while another thread writes.
     """
@@ -44,6 +45,7 @@ class Terminal(object):
         self.life = life
         self._mark = mark.encode("ascii")
         self.lost = False
+        self.parked = False
         self.flush_again = False
         self.waiting = None  # type: list[bytes] | None
         self.has_writer = False

@@ -15,6 +15,8 @@ if MYPY:
     from collections.abc import Callable
 
 FRAME_LIMIT = 32 * 1024
+# On a pair of pipes, where no terminal cuts them into pieces.
+WIDE_FRAME = 128 * 1024
 LEAST_FRAME = 512
 WINDOW = 256 * 1024
 LEAST_WINDOW = 128 * 1024

@@ -36,6 +36,7 @@ class Session(object):
         hello: The payload of the peer's HELLO, None before it.
         ended: Whether the peer has said BYE.
         delivered: Messages that have arrived, each behind its numbers, until their owner takes them.
+        turn: Epoch and acknowledgement of a greeting that asks to go on as a newer attachment; None before one.
         interrupted: Set by whoever was interrupted in a method: `recover` has to come before all else.
     """
 
@@ -57,6 +58,7 @@ class Session(object):
         self.pongs = 0
         self.hello = None  # type: bytes | None
         self.ended = False
+        self.turn = None  # type: tuple[int, int] | None
         self.interrupted = False
         self.decoder = frames.Decoder()
         self.sender = sending.Sender(window, frame_limit, max_message, clock)
@@ -191,6 +193,8 @@ class Session(object):
             for frame in found:
                 if frame.epoch == self.epoch:
                     self._take(frame)
+                elif frame.kind == frames.HELLO and frame.epoch > self.epoch:
+                    self.turn = (frame.epoch, frame.ack)
             if self.ended or not self.decoder.held:
                 return
             # The BYE was one of an older attachment.
