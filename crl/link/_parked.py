@@ -35,14 +35,14 @@ class Parked:
         lane: The terminal's lane.
         mark: Its end mark.
         unfinished: What has to be written before anything else can be understood there.
-        ended: Whether the terminal is gone.
     """
 
     def __init__(self, lane: Lane, left: Attachment, on_last_words: Callable[[], None]) -> None:
         self.lane = lane
         self.mark = left.mark
         self.unfinished = left.unfinished()
-        self.ended = False
+        self._find_end = left.find_end
+        self._ended = False
         self._tail = b""
         self._lock = threading.Lock()
         self._left = False
@@ -57,7 +57,7 @@ class Parked:
                 return
             self._registration.arm(select.EPOLLIN)
         told = self._on_last_words
-        if told is not None and tiny.dead(self.mark) in self._tail:
+        if told is not None and self._is_dead():
             self._on_last_words = None
             told()
 
@@ -68,9 +68,18 @@ class Parked:
             return True
         except (ChannelClosed, OSError):
             data = b""
-        self.ended = not data
+        self._ended = not data
         self._tail = (self._tail + data)[-KEPT:]
         return bool(data)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the terminal is gone, or who waited there for the program, and nobody else, was killed."""
+        left_to_the_shell = not self._is_dead() and self._find_end(self._tail) is not None
+        return self._ended or self.lane.channel.closed or left_to_the_shell
+
+    def _is_dead(self) -> bool:
+        return tiny.dead(self.mark) in self._tail
 
     def leave(self) -> bytes:
         """Read it no more; the last that came."""

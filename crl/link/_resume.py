@@ -13,9 +13,11 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from crl.channels.base import ChannelClosed
 from crl.deadlines import Deadline
 from crl.errors import CrlError
 from crl.link._attachment import Attachment
@@ -275,7 +277,8 @@ class Resumer:
         self._beside = self._parked = None
         tail, first = parked.leave(), parked.unfinished + engine.greeting(self._epoch)
         was_down = engine.down is not None
-        engine.attach(parked.lane.channel, parked.mark, self._epoch, tail, first=first)
+        with suppress(ChannelClosed):  # just now; then fresh terminals are what is left
+            engine.attach(parked.lane.channel, parked.mark, self._epoch, tail, first=first)
         beside.discard()
         if was_down and self.on_resumed is not None:
             self.on_resumed(time.monotonic() - silent_since)

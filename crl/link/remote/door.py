@@ -15,7 +15,7 @@ import sys
 import time
 
 from crl.link.remote import terminal, world
-from crl.link.wire import frames
+from crl.link.wire import frames, sending
 from crl.link.wire.errors import ProtocolError
 
 try:
@@ -50,6 +50,7 @@ class Door(object):
         self._token = token
         self._receive = _receiver()
         self._room = CANDIDATES
+        self._parked = None  # type: terminal.Terminal | None
         self._lock = allocate_lock()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         world.private(self._socket.fileno())
@@ -61,6 +62,8 @@ class Door(object):
         # type: () -> None
         """A forked child is not the program: what connects here must not reach it."""
         self._socket.close()
+        if self._parked is not None:
+            self._parked.close_in_child()
 
     def _run(self):
         # type: () -> None
@@ -99,7 +102,7 @@ class Door(object):
                 descriptors.append(world.private(os.dup(connection.fileno())))
                 tty_in, tty_out, life = descriptors
                 new = terminal.Terminal(tty_in, tty_out, life, mark)
-                if self.program.adopt(new, int(epoch), int(has), beside == "1"):
+                if self.adopt(new, int(epoch), int(has), beside == "1"):
                     descriptors = []
         except (OSError, socket.error, ValueError, ProtocolError):
             # Not one of ours, or it has ended meanwhile: who sent it sees that it is closed.
@@ -110,6 +113,55 @@ class Door(object):
             connection.close()
             with self._lock:
                 self._room += 1
+
+    # -- terminals -------------------------------------------------------------------------------------------------
+
+    def adopt(self, new, epoch, peer_has, beside=False):
+        # type: (terminal.Terminal, int, int, bool) -> bool
+        """Go on over a new terminal, which has proved that it is the controller's.
+
+        Args:
+            new: The terminal.
+            epoch: Its number.
+            peer_has: The controller has all our frames below this one.
+            beside: Whether it is a pair of pipes beside the one in use, which is kept for the way back.
+
+        Returns:
+            False when a newer one is there.
+
+        Raises:
+            ProtocolError: The controller cannot have that.
+        """
+        program = self.program
+        with self._lock:
+            if epoch <= program.session.epoch:
+                return False
+            # Before, for who reads closes what is neither in use nor kept.
+            useless = self._set_aside(program.terminal, new, beside)
+            program.go_over_to(new, epoch, peer_has, sending.WIDE_FRAME if beside else sending.FRAME_LIMIT)
+        for one in useless:
+            one.retire()
+        program.turn_around()
+        return True
+
+    def _set_aside(self, old, new, beside):
+        # type: (terminal.Terminal, terminal.Terminal, bool) -> list[terminal.Terminal]
+        """Keep the terminal that is left for a lane beside it; those that are of no use any more."""
+        left = [one for one in (self._parked, old) if one is not None and one is not new]
+        sound = [one for one in left if beside and not one.lost]
+        self._parked = sound[0] if sound else None
+        for one in (old, new):
+            one.parked = one is self._parked
+        return [one for one in left if not one.parked]
+
+    def _forget(self, one):
+        # type: (terminal.Terminal) -> None
+        """A terminal that was kept for the way back has ended."""
+        with self._lock:
+            if one is self._parked:
+                self._parked = None
+        one.retire()
+        one.close_input()
 
     def watch(self, parked):
         # type: (terminal.Terminal) -> None
@@ -122,7 +174,7 @@ class Door(object):
         while True:
             data = _read(parked.tty_in)
             if not data:
-                self.program.forget_parked(parked)
+                self._forget(parked)
                 return
             for frame in decoder.feed(data):
                 # Nothing but the controller's greeting is meant for us: the rest was under way when it changed lanes.
@@ -132,7 +184,7 @@ class Door(object):
     def _take_again(self, parked, greeting):
         # type: (terminal.Terminal, frames.Frame) -> bool
         try:
-            return bool(self.program.adopt(parked, greeting.epoch, greeting.ack))
+            return self.adopt(parked, greeting.epoch, greeting.ack)
         except ProtocolError:
             return False
 

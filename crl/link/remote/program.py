@@ -13,7 +13,7 @@ import sys
 import time
 
 from crl.link.remote import calls, terminal, world
-from crl.link.wire import messages, sending, session, values
+from crl.link.wire import messages, session, values
 from crl.link.wire.compat import deque
 from crl.link.wire.errors import NotTransferable, ProtocolError
 
@@ -49,7 +49,6 @@ class Program(object):
     def __init__(self, first, config):
         # type: (terminal.Terminal, dict[str, Any]) -> None
         self.terminal = first
-        self.parked = None  # type: terminal.Terminal | None
         self.config = config
         self._detached_after = MISSED_HEARTBEATS * config["heartbeat"]
         self.patience = self._detached_after + config["grace"]
@@ -120,8 +119,6 @@ class Program(object):
         # type: () -> None
         """A forked child is not the program."""
         self.terminal.close_in_child()
-        if self.parked is not None:
-            self.parked.close_in_child()
         if self.door is not None:
             self.door.close_in_child()
             self.door = None
@@ -181,70 +178,33 @@ class Program(object):
 
     # -- terminals -------------------------------------------------------------------------------------------------
 
-    def adopt(self, new, epoch, peer_has, beside=False):
-        # type: (terminal.Terminal, int, int, bool) -> bool
-        """Go on over a new terminal, which has proved that it is the controller's.
-
-        Args:
-            new: The terminal.
-            epoch: Its number.
-            peer_has: The controller has all our frames below this one.
-            beside: Whether it is a pair of pipes beside the one in use, which is kept for the way back.
-
-        Returns:
-            False when a newer one is there.
-
-        Raises:
-            ProtocolError: The controller cannot have that.
-        """
+    def go_over_to(self, new, epoch, peer_has, frame_limit):
+        # type: (terminal.Terminal, int, int, int) -> None
+        """Go on over a terminal; see `door.Door.adopt`."""
         with self._lock:
-            if epoch <= self.session.epoch:
-                return False
             self.session.resume(epoch, peer_has)
+            self.session.sender.frame_limit = frame_limit
             self.session.greet(values.encode(self._facts()))
-            old, self.terminal = self.terminal, new
-            useless = self._set_aside(old, new, beside)
-            self.session.sender.frame_limit = sending.WIDE_FRAME if beside else sending.FRAME_LIMIT
+            self.terminal = new
         self._reads += 1
-        for one in useless:
-            one.retire()
+
+    def turn_around(self):
+        # type: () -> None
+        """Have the thread that reads look which terminal it is now."""
         try:
             os.write(self._wake_write, b"w")
         except OSError as failure:
             if failure.errno != errno.EAGAIN:
                 raise
         self.flush()
-        return True
-
-    def _set_aside(self, old, new, beside):
-        # type: (terminal.Terminal, terminal.Terminal, bool) -> list[terminal.Terminal]
-        """Keep the terminal that is left for a lane beside it; those that are of no use any more."""
-        left = [one for one in (self.parked, old) if one is not None and one is not new]
-        sound = [one for one in left if beside and not one.lost]
-        self.parked = sound[0] if sound else None
-        for one in (old, new):
-            one.parked = one is self.parked
-        return [one for one in left if not one.parked]
-
-    def forget_parked(self, one):
-        # type: (terminal.Terminal) -> None
-        """A terminal that was kept for the way back has ended."""
-        with self._lock:
-            if one is self.parked:
-                self.parked = None
-        one.retire()
-        one.close_input()
 
     def _lose(self, here):
         # type: (terminal.Terminal) -> None
         """A terminal has ended: wait for another one, where there is a door and time for it."""
         if here is self.terminal and (self.door is None or not self.config["grace"]):
             self.end(orderly=False)
-        if here is self.parked:
-            self.forget_parked(here)
-        else:
-            here.lose()
-            here.close_input()
+        here.lose()
+        here.close_input()
         # The poller has to leave it out.
         self._read_from = None
 
@@ -339,8 +299,8 @@ class Program(object):
                     return
         if turn is None:
             self.end(orderly=False)
-        else:
-            self.adopt(here, *turn)
+        elif self.door is not None:
+            self.door.adopt(here, *turn)
 
     def _whole_session(self):
         # type: () -> session.Session
