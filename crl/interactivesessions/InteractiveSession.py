@@ -274,7 +274,8 @@ class InteractiveSession:
         Raises:
             UsageError: This kind of shell cannot carry a link.
         """
-        return replace(self.current_shell().lane(), reopen=self._reopen, beside=self._way_beside())
+        lane = self.current_shell().lane()
+        return lane if self.shells[0].exclusive else replace(lane, reopen=self._reopen, beside=self._way_beside())
 
     def _way_beside(self) -> Callable[[Deadline], Lane] | None:
         """How a channel without a terminal is had where the only shell runs: behind a second one is somebody else."""

@@ -101,20 +101,20 @@ class Resumer:
 
     def start(self, engine: Engine, reason: LinkLost) -> bool:
         """Open another terminal in the background, once at a time; False when that is over."""
-        return self._start_thread(self._run, engine, reason)
+        self._start_thread(self._run, engine, reason)
+        return not self._stopped.is_set()
 
-    def change(self, engine: Engine) -> None:
-        """Go over to a lane beside the terminal, in the background, unless something else is being done."""
-        self._start_thread(self._run_change, engine)
+    def change(self, engine: Engine) -> bool:
+        """Go over to a lane beside the terminal, in the background; False when something else is being done."""
+        return self._start_thread(self._run_change, engine)
 
     def _start_thread(self, target: Callable[..., None], *args: object) -> bool:
         with self._lock:
-            if self._stopped.is_set():
+            if self._stopped.is_set() or self._thread is not None:
                 return False
-            if self._thread is None:
-                name = f"crl-resume-{self.lane.host}"
-                self._thread = threading.Thread(target=target, args=args, name=name, daemon=True)
-                self._thread.start()
+            name = f"crl-resume-{self.lane.host}"
+            self._thread = threading.Thread(target=target, args=args, name=name, daemon=True)
+            self._thread.start()
         return True
 
     def stop(self, deadline: Deadline) -> None:
@@ -207,7 +207,7 @@ class Resumer:
         if self._stopped.is_set() or not engine.in_doubt():
             return False
         attached = self._offer(engine, fresh, deadline)
-        return engine.attach(fresh.channel, attached.end_mark, self._epoch, attached.data)
+        return engine.attach(attached.channel, attached.end_mark, self._epoch, attached.data)
 
     def _offer(self, engine: Engine, fresh: Lane, deadline: Deadline, *, beside: bool = False) -> Attached:
         self._next_epoch()
@@ -252,7 +252,7 @@ class Resumer:
             if not self._stopped.is_set():
                 self._beside = fresh
                 taken = engine.attach(
-                    fresh.channel,
+                    attached.channel,
                     attached.end_mark,
                     self._epoch,
                     attached.data,

@@ -22,6 +22,7 @@ from crl.link._engine import HEARTBEAT, Engine
 from crl.link._output import OutputLog
 from crl.link._resume import Recipe, Resumer
 from crl.link._services import OUTPUT_PATIENCE, Services
+from crl.link._unsure import start_unsure
 from crl.link.calls import Call, DoorCall, Keep, encode_request
 from crl.link.connections import Joined
 from crl.link.errors import LinkError, LinkLost, LinkStartError
@@ -142,7 +143,13 @@ class Link(Services):
         self._resumer.on_changed = self._note_change
         self._bulk = BULK if lane_change else 0
         self.engine = Engine(
-            lane.channel, started.session, lane.host, started.end_mark, self._on_message, self._on_lost, self._on_doubt
+            started.channel,
+            started.session,
+            lane.host,
+            started.end_mark,
+            self._on_message,
+            self._on_lost,
+            self._on_doubt,
         )
         for message in started.messages:
             self._on_message(message)
@@ -174,6 +181,8 @@ class Link(Services):
             PythonTooOld: It is older than 2.7 or 3.6.
             LinkStartError: It did not start.
         """
+        if lane.kind.unsure:
+            return start_unsure(lambda on, seconds: cls.start(on, seconds, python, grace=grace), lane, timeout)
         recipe = Recipe.new(GRACE if grace is None else grace)
         config: dict[str, object] = {"heartbeat": HEARTBEAT, **recipe.plain()}
         started = start_program(lane, config, python, Deadline.after(timeout))
@@ -208,7 +217,7 @@ class Link(Services):
         """Why bulk does not, or did not, move the link to a channel without a terminal; None while it may."""
         if not self._bulk:
             return "it is switched off"
-        if self._resumer.lane.beside is None:
+        if self._resumer.lane.beside is None or self._resumer.lane.kind.armour:
             return "there is no other channel of its connection"
         return self.why_not_resumable or self._resumer.why_not_beside
 
@@ -223,8 +232,8 @@ class Link(Services):
 
     def _change_lane(self) -> None:
         """In a thread that reads or writes."""
-        if not self._closing and not self.beside:
-            self._resumer.change(self.engine)
+        if not self._closing and not self.beside and not self._resumer.change(self.engine):
+            self._watch_bulk()
 
     def _note_change(self) -> None:
         self.statistics.lane_changes += 1

@@ -60,9 +60,17 @@ class Changing:
     def move(self) -> None:
         """Bulk, and with it the change."""
         before = self.link.statistics.lane_changes
-        self.link.engine.watch_bulk(1, self.link._change_lane)  # noqa: SLF001 - at once, whatever the amount is
-        assert self.link.invoke("len", bytes(100_000), timeout=20) == 100_000
-        assert eventually(lambda: self.link.statistics.lane_changes > before, 20), self.link.why_no_lane_change
+
+        def has_moved() -> bool:
+            self.little_is_bulk()
+            return self.link.statistics.lane_changes > before
+
+        assert eventually(has_moved, 20), self.link.why_no_lane_change
+
+    def little_is_bulk(self) -> None:
+        """Have the link take the next kilobytes for bulk, and send them."""
+        self.link.engine.watch_bulk(1, self.link._change_lane)  # noqa: SLF001 - whatever the amount is otherwise
+        assert self.link.invoke("len", bytes(10_000), timeout=20) == 10_000
 
     def kill_beside(self) -> None:
         """End the channel beside, with all that runs there."""
@@ -199,8 +207,7 @@ def test_a_program_that_went_over_unheard_is_called_back(
     link = one.link
     link.evaluate("counted = []")
     calls = []
-    link.engine.watch_bulk(1, link._change_lane)  # noqa: SLF001 - at once
-    assert link.invoke("len", bytes(100_000)) == 100_000
+    one.little_is_bulk()
     while link.why_no_lane_change is None:
         calls.append(link.submit_evaluate(f"counted.append({len(calls)})"))
         time.sleep(0.01)
@@ -266,8 +273,7 @@ def test_a_link_that_is_closed_while_it_changes(changing: Callable[..., Changing
     chance = random.Random(5)
     for _ in range(8):
         one = changing()
-        one.link.engine.watch_bulk(1, one.link._change_lane)  # noqa: SLF001 - at once
-        assert one.link.invoke("len", bytes(100_000)) == 100_000
+        one.little_is_bulk()
         time.sleep(chance.uniform(0.0, 0.12))
         assert _prompt_is_exact(one)
 

@@ -96,12 +96,13 @@ class Door(object):
             connection.settimeout(PATIENCE)
             descriptors.append(world.private(self._receive(connection)))
             descriptors.append(world.private(self._receive(connection)))
-            token, epoch, has, beside, mark = _read_line(connection).split()
+            words = _read_line(connection).split()
+            token, epoch, has, beside, mark = words[:5]
             connection.settimeout(None)
             if token == self._token:
                 descriptors.append(world.private(os.dup(connection.fileno())))
                 tty_in, tty_out, life = descriptors
-                new = terminal.Terminal(tty_in, tty_out, life, mark)
+                new = terminal.Terminal(tty_in, tty_out, life, mark, "".join(words[5:]))
                 if self.adopt(new, int(epoch), int(has), beside == "1"):
                     descriptors = []
         except (OSError, socket.error, ValueError, ProtocolError):
