@@ -203,7 +203,8 @@ class Program(object):
         """A terminal has ended: wait for another one, where there is a door and time for it."""
         if here is self.terminal and (self.door is None or not self.config["grace"]):
             self.end(orderly=False)
-        here.lose()
+        # Its output as well: where that is a pipe of its own, the controller learns by it.
+        here.retire()
         here.close_input()
         # The poller has to leave it out.
         self._read_from = None

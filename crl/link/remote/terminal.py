@@ -91,6 +91,8 @@ class Terminal(object):
     def takes(self, frames):
         # type: (list[bytes]) -> bool
         """Whether writing these would not block: they are small, and there is room."""
+        if self._broken:
+            return True
         if sum(map(len, frames)) > (SMALL if self._armour is None else ARMOURED_SMALL):
             return False
         poller = select.poll()
@@ -159,7 +161,7 @@ class Terminal(object):
 
     def retire(self):
         # type: () -> None
-        """Another terminal has taken over; the input is closed by who reads it."""
+        """It is of no use any more; the input is closed by who reads it."""
         self.lose()
         self._retired = True
         if self._close_output() and self.has_writer:
