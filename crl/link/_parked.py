@@ -48,7 +48,8 @@ class Parked:
         self._left = False
         self._on_last_words: Callable[[], None] | None = on_last_words
         left.close()
-        self._registration = driver.add(lane.channel.fileno(), self._on_readable, select.EPOLLIN)
+        self._registration = driver.add(lane.channel.fileno(), self._on_readable, 0)
+        self._registration.arm(select.EPOLLIN)
 
     def _on_readable(self, _events: int) -> None:
         with self._lock:
