@@ -106,6 +106,6 @@ def _failure(why: str, host: str, seen: bytes) -> ChannelStartError:
         why,
         host=host,
         doing="opening a channel beside the terminal",
-        advice="look at MaxSessions and ForceCommand in the host's sshd_config; the terminal carries everything meanwhile",
+        advice="look at MaxSessions and ForceCommand in the host's sshd_config; the terminal carries everything",
         transcript=seen.decode("utf-8", "replace"),
     )

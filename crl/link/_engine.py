@@ -19,11 +19,12 @@ from typing import Final
 
 from crl.channels.base import Channel, ChannelClosed
 from crl.deadlines import Deadline
-from crl.link._attachment import Attachment, cause_of
+from crl.link._attachment import Attachment
+from crl.link._bulk import LARGE_PIECE, BulkWatch
 from crl.link._driver import driver
+from crl.link._terminals import Terminals
 from crl.link._waiting import Waiter
 from crl.link.errors import LinkError, LinkLost, ProtocolViolation
-from crl.link.wire import frames, messages, sending
 from crl.link.wire.errors import NotTransferable, ProtocolError
 from crl.link.wire.session import Session
 
@@ -37,17 +38,10 @@ SILENCE_LIMIT: Final = 30.0
 POLL_SLICE: Final = 0.5
 POLL_SLICE_MS: Final = 500
 VERDICT_PATIENCE: Final = 5.0
-TRANSCRIPT_SIZE: Final = 2000
 LOOKS_BEFORE_FREEING: Final = 4
-# What is read or written at once in this size or more is bulk.
-LARGE_PIECE: Final = 2048
 
 
-def _nothing() -> None:
-    """What is done about bulk when nobody has asked to be told."""
-
-
-class Engine:
+class Engine(Terminals):
     """Frames of one session over one terminal at a time.
 
     Args:
@@ -65,6 +59,7 @@ class Engine:
         lost: Why the link can be used no more; None while it can.
         after: The bytes behind the end of the remote program, which are the shell's; None when it has not ended.
         busy_streams: How many connections want input to be read even when nobody waits.
+        bulk: Tells when much has gone over the terminal.
         last_heard: When the target gave the last sign of life, on the monotonic clock.
         down: Why there is no terminal now; None while there is one.
         closing: Set when the end of the remote program is what is wanted.
@@ -101,8 +96,7 @@ class Engine:
         self._heard = session.heard
         self._over = Waiter()
         self.closing = False
-        self._bulk_left = 0
-        self._on_bulk: Callable[[], None] = _nothing
+        self.bulk = BulkWatch()
         # Counts what callers do, so that the I/O thread can tell whether somebody is about to read for himself.
         self._activity = self._activity_seen = 0
         self._pings = 0
@@ -111,21 +105,6 @@ class Engine:
         self._attachment: Attachment | None = self._attach_to(channel, end_mark)
         self._attachment.incoming.arm(select.EPOLLIN)
         self._heart = driver.call_later(FIRST_HEARTBEAT, self._heartbeat)
-
-    def _attach_to(self, channel: Channel, end_mark: bytes, *, beside: bool = False) -> Attachment:
-        return Attachment(channel, end_mark, self._wake, self._on_readable, self._on_writable, beside=beside)
-
-    def watch_bulk(self, size: int, on_bulk: Callable[[], None]) -> None:
-        """Call `on_bulk` once when so many bytes more have gone over the terminal in large pieces; it must be quick."""
-        self._on_bulk = on_bulk
-        self._bulk_left = size
-
-    def _note_bulk(self, size: int) -> None:
-        left = self._bulk_left
-        if left > 0:
-            self._bulk_left = left - size
-            if left <= size:
-                self._on_bulk()
 
     # -- sending ---------------------------------------------------------------------------------------------------
 
@@ -213,10 +192,10 @@ class Engine:
             except ChannelClosed:
                 self._ends(attachment, self._ended("the terminal was closed under the link"))
                 return
-            if count >= LARGE_PIECE:
-                self._note_bulk(count)
             if count == len(unsent[0]):
                 unsent.popleft()
+                if count >= LARGE_PIECE:
+                    self.bulk.note(count)
             else:
                 unsent[0] = unsent[0][count:]
                 attachment.outgoing.arm(select.EPOLLOUT)
@@ -389,47 +368,10 @@ class Engine:
                 raise
             self._reads += 1
         if len(data) >= LARGE_PIECE:
-            self._note_bulk(len(data))
+            self.bulk.note(len(data))
         if not data:
             self._ends(attachment, self._ended("the connection to the target has ended"))
         return bool(data)
-
-    def _look_for_end(self, attachment: Attachment) -> None:
-        """Has the remote program said goodbye, or the shell that it was killed?"""
-        decoder = self.session.decoder
-        if self.session.ended:
-            with self._writing:
-                attachment.part()
-            self.after = attachment.find_clear(decoder.rest())
-            if self.after is not None:
-                what = "the link was closed" if self.closing else "the remote program has ended by itself"
-                self.give_up(LinkLost(what, host=self.host, doing="using a link"))
-                return
-        # A frame that was cut short swallows what follows, so that its unfinished part is looked at too.
-        seen = decoder.noise + decoder.rest()
-        last_words = attachment.find_last_words(seen)
-        if last_words is not None:
-            with self._writing:
-                attachment.part()
-        end = attachment.find_end(seen)
-        if end is None:
-            return
-        status, after = end
-        reason = self._ended(f"the remote program was ended by force ({cause_of(status)})")
-        if last_words is None or attachment.beside:
-            # Not the program, but what waits for it in the shell was killed: the program may live. Where it waits in two,
-            # the one in the terminal knows more.
-            self._ends(attachment, reason, after)
-            return
-        for number, words in enumerate(last_words, 1):
-            if words:
-                self._on_message(messages.pack(messages.OUTPUT, number, words))
-        self.after = after
-        self.give_up(reason)
-
-    def _ended(self, message: str) -> LinkLost:
-        noise = self.session.decoder.noise[-TRANSCRIPT_SIZE:].decode("utf-8", "replace")
-        return LinkLost(message, host=self.host, doing="talking to the target", transcript=noise)
 
     def violated(self, message: str) -> ProtocolViolation:
         """The target breaks the protocol: give the link up; returns the reason."""
@@ -492,113 +434,6 @@ class Engine:
 
     def _on_writable(self, _events: int) -> None:
         self.flush()
-
-    # -- terminals -------------------------------------------------------------------------------------------------
-
-    def _ends(self, attachment: Attachment, reason: LinkLost, after: bytes | None = None) -> None:
-        """A terminal has ended: the link waits for another one, or is lost.
-
-        Args:
-            attachment: The terminal.
-            reason: Why.
-            after: What the shell has said since, when it has its terminal back.
-        """
-        with self._lock:
-            if attachment is not self._attachment:
-                return
-            if not self.closing and self._on_doubt(reason):
-                self._attachment, self.down = None, reason
-        if self._attachment is None:
-            attachment.close()
-            return
-        self.after = after
-        self.give_up(reason)
-
-    def leave(self) -> None:
-        """The terminal in use is of no use any more: what happened is said elsewhere."""
-        attachment = self._attachment
-        if attachment is not None:
-            self._ends(attachment, self._ended("the remote program has ended"))
-
-    def attach(
-        self,
-        channel: Channel,
-        end_mark: bytes,
-        epoch: int,
-        data: bytes,
-        *,
-        beside: bool = False,
-        first: bytes = b"",
-        leave: Callable[[Attachment], None] = Attachment.close,
-    ) -> bool:
-        """Go on over a new terminal.
-
-        Args:
-            channel: Its bytes; borrowed.
-            end_mark: As in the constructor.
-            epoch: The number of the attachment, which the target has taken on.
-            data: What was read from it, from the target's greeting on.
-            beside: As of `Attachment`.
-            first: What is written before anything else.
-            leave: Called with the attachment that was in use, which is served no more after it.
-
-        Returns:
-            False when the link is lost or being closed.
-        """
-        new = self._attach_to(channel, end_mark, beside=beside)
-        if first:
-            new.unsent.append(memoryview(first))
-        try:
-            with self._lock:
-                if self.lost is not None or self.closing:
-                    new.close()
-                    return False
-                self._resume(epoch, wide=beside)
-                self.session.take(data)
-                old, self._attachment = self._attachment, new
-                self.down = None
-        except ProtocolError as error:
-            new.close()
-            self.violated(str(error))
-            return False
-        if old is not None:
-            with self._writing:
-                leave(old)
-        self.last_heard = time.monotonic()
-        self._wake_all()
-        new.incoming.arm(select.EPOLLIN)
-        self.flush()
-        self._look_for_end(new)
-        return True
-
-    def _resume(self, epoch: int, *, wide: bool) -> None:
-        self.session.resume(epoch)
-        self.session.sender.frame_limit = sending.WIDE_FRAME if wide else sending.FRAME_LIMIT
-
-    def greet_again(self, epoch: int) -> None:
-        """Go on over the terminal in use, wherever the target is by now, which it shall answer as `epoch`."""
-        with self._writing:
-            attachment = self._attachment
-            if attachment is None:
-                return
-            with self._lock:
-                rest = attachment.unfinished()
-                attachment.unsent.clear()
-                attachment.unsent.append(memoryview(rest + self.greeting(epoch)))
-                self._resume(epoch, wide=attachment.beside)
-        self.flush()
-
-    def greeting(self, epoch: int) -> bytes:
-        """What the target goes on at, when it comes on a terminal that it holds."""
-        return frames.encode(frames.HELLO, 0, epoch, 0, 0, self.session.expected, b"")
-
-    def _wake_all(self) -> None:
-        """Everybody looks again."""
-        with self._lock, suppress(BlockingIOError):  # it has been rung often enough
-            if self._wake >= 0:
-                os.eventfd_write(self._wake, 1)
-        for follower in list(self._followers):
-            follower.ring()
 
     # -- life ------------------------------------------------------------------------------------------------------
 

@@ -1,9 +1,9 @@
 """Resume: a link whose terminal has ended, or is silent, goes on over another one; and lane change, for bulk.
 
 A thread of its own opens fresh terminals by the recipe of the lane, as long as the remote program waits for one, and
-hands the first that works to the engine. In the same way it opens a lane beside a terminal that works, and leads back to
-that terminal. It knows no session and no call; it promises that nothing of a failed attempt stays, and that what cannot
-come back is said at once.
+hands the first that works to the engine. In the same way it opens a lane beside a terminal that works, and leads back
+to that terminal. It knows no session and no call; it promises that nothing of a failed attempt stays, and that what
+cannot come back is said at once.
 """
 
 from __future__ import annotations

@@ -228,7 +228,7 @@ class Link(Services):
 
     def _watch_bulk(self) -> None:
         if self.why_no_lane_change is None:
-            self.engine.watch_bulk(self._bulk, self._change_lane)
+            self.engine.bulk.start(self._bulk, self._change_lane)
 
     def _change_lane(self) -> None:
         """In a thread that reads or writes."""

@@ -17,7 +17,7 @@ from crl.channels.process import ProcessChannel
 from crl.deadlines import Deadline
 from crl.errors import CrlError, RemoteWorldError
 from crl.interactivesessions._beside import lane_beside
-from crl.link import Lane, Link, LinkLost
+from crl.link import Call, Lane, Link, LinkLost
 from tests.link.peers import INTERPRETERS, Shell, alive, eventually
 from tests.link.storm import Storm
 
@@ -69,7 +69,7 @@ class Changing:
 
     def little_is_bulk(self) -> None:
         """Have the link take the next kilobytes for bulk, and send them."""
-        self.link.engine.watch_bulk(1, self.link._change_lane)  # noqa: SLF001 - whatever the amount is otherwise
+        self.link.engine.bulk.start(1, self.link._change_lane)
         assert self.link.invoke("len", bytes(10_000), timeout=20) == 10_000
 
     def kill_beside(self) -> None:
@@ -152,7 +152,8 @@ def test_the_prompt_comes_back_from_both_lanes(changing: Callable[..., Changing]
     one = changing(kind)
     one.move()
     child = one.link.evaluate("__import__('subprocess').Popen(['sleep', '300']).pid")
-    forked = one.link.evaluate("(lambda os: os.fork() or (os.dup2(os.open('/dev/null', 2), 1), __import__('time').sleep(5)))(__import__('os'))")
+    one.link.evaluate("import os, time")
+    forked = one.link.evaluate("os.fork() or time.sleep(30)")
     try:
         assert _prompt_is_exact(one)
         assert alive(child)
@@ -183,12 +184,12 @@ def test_without_a_channel_beside_the_link_stays(changing: Callable[..., Changin
     assert _prompt_is_exact(one)
 
 
-@pytest.mark.parametrize("command", ["exit 3", "echo something else; exec sleep 300", "kill -9 $$", "exec cat >/dev/null"])
+@pytest.mark.parametrize("command", ["exit 3", "echo others; exec sleep 300", "kill -9 $$", "exec cat >/dev/null"])
 def test_a_host_that_runs_another_command_keeps_the_link(
     changing: Callable[..., Changing], command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("crl.link._resume.CHANGE_SECONDS", 1.0)
-    one = changing(run=lambda _command, deadline: one.run(command, deadline))
+    one: Changing = changing(run=lambda _command, deadline: one.run(command, deadline))
     assert len(one.link.run(["cat"], stdin=bytes(MUCH)).stdout) == MUCH
     assert eventually(lambda: one.link.why_no_lane_change is not None)
     assert not one.link.beside
@@ -203,10 +204,10 @@ def test_a_program_that_went_over_unheard_is_called_back(
     monkeypatch.setattr("crl.link._resume.CHANGE_SECONDS", 2.0)
     # What comes after the interpreter's announcement is lost on the way.
     lossy = "sh -c '{}' | {{ dd bs=1 count=52 2>/dev/null; sleep 300; }}"
-    one = changing(run=lambda command, deadline: one.run(lossy.format(command.split("'", 2)[1]), deadline))
+    one: Changing = changing(run=lambda command, deadline: one.run(lossy.format(command.split("'", 2)[1]), deadline))
     link = one.link
     link.evaluate("counted = []")
-    calls = []
+    calls: list[Call] = []
     one.little_is_bulk()
     while link.why_no_lane_change is None:
         calls.append(link.submit_evaluate(f"counted.append({len(calls)})"))
@@ -224,7 +225,8 @@ def test_a_program_killed_on_the_other_lane_is_told_with_its_last_words(changing
     one.move()
     said: list[bytes] = []
     one.link.on_output(lambda event: said.append(event.data))
-    call = one.link.submit_evaluate("(__import__('os').write(2, b'last words'), __import__('os').kill(__import__('os').getpid(), 9))")
+    one.link.evaluate("import os")
+    call = one.link.submit_evaluate("(os.write(2, b'last words'), os.kill(os.getpid(), 9))")
     with pytest.raises(LinkLost) as caught:
         call.result(10)
     assert "SIGKILL" in str(caught.value)

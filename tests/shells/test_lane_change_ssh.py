@@ -1,4 +1,4 @@
-"""A link over one SSH hop goes over to a channel without a terminal and back, with both backends; nothing of it stays."""
+"""A link over one SSH hop goes over to a channel without a terminal and back with both backends, and leaves nothing."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def shell_on(server: Sshd, backend: str, **options: object) -> SshShell:
 class Connected:
     """A session and its link."""
 
-    def __init__(self, *shells: SshShell | BashShell, **options: bool) -> None:
+    def __init__(self, *shells: SshShell | BashShell, lane_change: bool = True) -> None:
         self.session = InteractiveSession()
         self.session.spawn(shells[0])
         for shell in shells[1:]:
             self.session.push(shell)
-        self.link = Link.start(self.session.lane(), timeout=30, **options)
+        self.link = Link.start(self.session.lane(), timeout=30, lane_change=lane_change)
         assert eventually(lambda: self.link.resumable, 15), self.link.why_not_resumable
 
     def move(self) -> None:
@@ -74,8 +74,8 @@ class Connected:
 
 
 @contextmanager
-def connected(*shells: SshShell | BashShell, **options: bool) -> Iterator[Connected]:
-    one = Connected(*shells, **options)
+def connected(*shells: SshShell | BashShell, lane_change: bool = True) -> Iterator[Connected]:
+    one = Connected(*shells, lane_change=lane_change)
     try:
         yield one
     finally:
@@ -141,7 +141,7 @@ def test_the_host_may_end_the_other_channel_at_any_moment(sshd: Sshd, backend: s
                 resumed = number + 1
                 assert eventually(lambda resumed=resumed: one.link.statistics.resumed == resumed, 15)  # type: ignore[misc]
                 assert not one.link.beside
-                one.link.engine.watch_bulk(1, one.link._change_lane)  # noqa: SLF001 - whatever the amount is otherwise
+                one.link.engine.bulk.start(1, one.link._change_lane)
             storm.end()
         except BaseException:
             storm.abort()
@@ -170,7 +170,7 @@ def test_a_lost_connection_is_resumed_and_left_again(sshd: Sshd, backend: str) -
             one.session.terminal.close()
         assert one.link.evaluate("__import__('os').getpid()", timeout=20) == pid
         assert eventually(lambda: not one.link.beside)
-        one.link.engine.watch_bulk(1, one.link._change_lane)  # noqa: SLF001 - whatever the amount is otherwise
+        one.link.engine.bulk.start(1, one.link._change_lane)
         one.move()
         assert one.prompt_is_exact()
     assert eventually(lambda: not waiting_beside())

@@ -1,8 +1,8 @@
 """Further sessions on the connection of an ssh that runs already, by OpenSSH's own multiplexing.
 
-The ssh of a terminal listens on a socket in a fresh folder of mode 0700. As soon as it does, we keep a descriptor of the
-socket and remove socket and folder: nobody else finds it, a kill leaves nothing behind, and we can still connect. It
-promises that no second login is ever tried: where the host opens no further session, there is none.
+The ssh of a terminal listens on a socket in a fresh folder of mode 0700. As soon as it does, we keep a descriptor of
+the socket and remove socket and folder: nobody else finds it, a kill leaves nothing behind, and we can still connect.
+It promises that no second login is ever tried: where the host opens no further session, there is none.
 """
 
 from __future__ import annotations

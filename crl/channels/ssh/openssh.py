@@ -48,7 +48,7 @@ def ssh_argv(
             argument list holds it in two halves, so that no echo or listing of it can be mistaken for it.
         password: Whether a password will be given in the dialogue: then only methods that ask for one are tried (after
             the identity, where one is named), each once.
-        control: Where to listen for further sessions on the same connection; see `control.ControlSocket`. None does not.
+        control: Where to listen for further sessions on the connection, see `control.ControlSocket`; None does not.
 
     Raises:
         UsageError: The nonce or a path cannot be used.
