@@ -192,12 +192,14 @@ class Engine(Terminals):
             except ChannelClosed:
                 self._ends(attachment, self._ended("the terminal was closed under the link"))
                 return
-            if count == len(unsent[0]):
+            whole = count == len(unsent[0])
+            if whole:
                 unsent.popleft()
-                if count >= LARGE_PIECE:
-                    self.bulk.note(count)
             else:
                 unsent[0] = unsent[0][count:]
+            if count >= LARGE_PIECE:
+                self.bulk.note(count)
+            if not whole:
                 attachment.outgoing.arm(select.EPOLLOUT)
                 # The target may have to write before it reads on.
                 attachment.incoming.arm(select.EPOLLIN)
