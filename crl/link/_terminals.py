@@ -127,9 +127,9 @@ class Terminals(ABC):
         self.give_up(reason)
 
     def leave(self) -> None:
-        """The terminal in use is of no use any more: what happened is said elsewhere."""
+        """The channel beside the terminal is of no use any more: what happened is said in the terminal."""
         attachment = self._attachment
-        if attachment is not None:
+        if attachment is not None and attachment.beside:
             self._ends(attachment, self._ended("the remote program has ended"))
 
     def attach(
