@@ -65,7 +65,7 @@ class Attachment:
     ) -> None:
         self.channel = channel
         self.beside = beside
-        self.unsent: deque[memoryview] = deque()
+        self.unsent: deque[bytes | memoryview] = deque()
         self.noise = 0
         self.parted = False
         self.mark = end_mark
@@ -152,9 +152,9 @@ class Attachment:
 
     def unfinished(self) -> bytes:
         """The rest of a frame that was written in part: it has to be whole before anything else can be understood."""
-        first = self.unsent[0] if self.unsent else memoryview(b"")
-        whole = first.obj
-        return bytes(first) if isinstance(whole, bytes) and len(first) < len(whole) else b""
+        first = self.unsent[0] if self.unsent else b""
+        # A whole one is still the bytes that the session gave.
+        return bytes(first) if isinstance(first, memoryview) else b""
 
     def close(self) -> None:
         """Serve it no more."""

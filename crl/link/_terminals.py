@@ -63,12 +63,8 @@ class Terminals(ABC):
     def _on_readable(self, events: int) -> None:
         """There is input."""
 
-    @abstractmethod
-    def _on_writable(self, events: int) -> None:
-        """There is room."""
-
     def _attach_to(self, channel: Channel, end_mark: bytes, *, beside: bool = False) -> Attachment:
-        return Attachment(channel, end_mark, self._wake, self._on_readable, self._on_writable, beside=beside)
+        return Attachment(channel, end_mark, self._wake, self._on_readable, lambda _: self.flush(), beside=beside)
 
     def _look_for_end(self, attachment: Attachment) -> None:
         """Has the remote program said goodbye, or the shell that it was killed?"""
@@ -159,7 +155,7 @@ class Terminals(ABC):
         """
         new = self._attach_to(channel, end_mark, beside=beside)
         if first:
-            new.unsent.append(memoryview(first))
+            new.unsent.append(first)
         try:
             with self._lock:
                 if self.lost is not None or self.closing:
@@ -185,7 +181,7 @@ class Terminals(ABC):
 
     def _resume(self, epoch: int, *, wide: bool) -> None:
         self.session.resume(epoch)
-        self.session.sender.frame_limit = sending.WIDE_FRAME if wide else sending.FRAME_LIMIT
+        self.session.sender.limit_frames(sending.WIDE_FRAME if wide else sending.FRAME_LIMIT)
 
     def greet_again(self, epoch: int) -> None:
         """Go on over the terminal in use, wherever the target is by now, which it shall answer as `epoch`."""
@@ -196,7 +192,7 @@ class Terminals(ABC):
             with self._lock:
                 rest = attachment.unfinished()
                 attachment.unsent.clear()
-                attachment.unsent.append(memoryview(rest + self.greeting(epoch)))
+                attachment.unsent.append(rest + self.greeting(epoch))
                 self._resume(epoch, wide=attachment.beside)
         self.flush()
 

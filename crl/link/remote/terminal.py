@@ -47,6 +47,7 @@ class Terminal(object):
         parked: Whether it was left for a lane beside it, and is kept for the way back.
         waiting: Frames for the thread that may block, see `Program.flush`; None when there are none.
         flush_again: Set by whoever has something to write while another thread writes.
+        lock_for_writing: Makes the caller the one who writes; called with whether to wait, says whether it did.
     """
 
     def __init__(self, tty_in, tty_out, life, mark, armour):
@@ -65,6 +66,9 @@ class Terminal(object):
         self._broken = False
         self._retired = False
         self._write_lock = allocate_lock()
+        self.lock_for_writing = self._write_lock.acquire
+        self._room = select.poll()
+        self._room.register(tty_out, select.POLLOUT)
         self._armour = _armour(armour)
 
     # -- reading ---------------------------------------------------------------------------------------------------
@@ -75,11 +79,6 @@ class Terminal(object):
         return data if self._armour is None else self._armour.decode(data)
 
     # -- writing ---------------------------------------------------------------------------------------------------
-
-    def lock_for_writing(self, wait=False):
-        # type: (bool) -> bool
-        """Become the one who writes."""
-        return self._write_lock.acquire(wait)
 
     def unlock(self):
         # type: () -> None
@@ -95,9 +94,7 @@ class Terminal(object):
             return True
         if sum(map(len, frames)) > (SMALL if self._armour is None else ARMOURED_SMALL):
             return False
-        poller = select.poll()
-        poller.register(self.tty_out, select.POLLOUT)
-        return bool(world.wait(poller, 0))
+        return bool(world.wait(self._room, 0))
 
     def write(self, frame):
         # type: (bytes) -> bool
