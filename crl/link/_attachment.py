@@ -53,6 +53,7 @@ class Attachment:
         wake: A descriptor that ends the wait for input.
         on_readable: Called in the I/O thread when there is input.
         on_writable: Called in the I/O thread when there is room again.
+        beside: Whether the channel stands beside a terminal to which the link goes back.
 
     Attributes:
         unsent: Frames that are not written yet.
@@ -68,8 +69,11 @@ class Attachment:
         wake: int,
         on_readable: Callable[[int], None],
         on_writable: Callable[[int], None],
+        *,
+        beside: bool = False,
     ) -> None:
         self.channel = channel
+        self.beside = beside
         self.unsent: deque[bytes | memoryview] = deque()
         self.noise = 0
         self.parted = False
@@ -154,6 +158,12 @@ class Attachment:
             return b"", b""
         # Without the first mark, more was said than is kept, and the beginning is lost.
         return before.rpartition(self.mark + b">1>")[2], errors
+
+    def unfinished(self) -> bytes:
+        """The rest of a frame that was written in part: it has to be whole before anything else can be understood."""
+        first = self.unsent[0] if self.unsent else b""
+        # A whole one is still the bytes that the session gave.
+        return bytes(first) if isinstance(first, memoryview) else b""
 
     def close(self) -> None:
         """Serve it no more."""

@@ -45,6 +45,8 @@ START_TIMEOUT: Final = 30.0
 CLOSE_TIMEOUT: Final = 5.0
 SERVICE_TIMEOUT: Final = 60.0
 GRACE: Final = 60.0
+# What makes the link change lanes: a smaller amount is through before the other lane is there.
+BULK: Final = 4 * 1024 * 1024
 # Soon after the start, when the first call has its answer.
 DOOR_DELAY: Final = 0.03
 DOOR_PATIENCE: Final = 0.3
@@ -98,11 +100,13 @@ class Statistics:
         requests: Round trips asked for so far.
         resumed: How many times the link went on over another terminal.
         longest_pause: The longest time from the last sign of life on one terminal to the first on another, in seconds.
+        lane_changes: How many times bulk made the link go over to a channel without a terminal.
     """
 
     requests: int = 0
     resumed: int = 0
     longest_pause: float = 0.0
+    lane_changes: int = 0
 
 
 class Link(Services):
@@ -116,7 +120,9 @@ class Link(Services):
         why_not_resumable: Why the link would be lost with its terminal; None when it would be resumed.
     """
 
-    def __init__(self, lane: Lane, started: Started, facts: LinkFacts, recipe: Recipe) -> None:
+    def __init__(
+        self, lane: Lane, started: Started, facts: LinkFacts, recipe: Recipe, *, lane_change: bool = True
+    ) -> None:
         self.host = lane.host
         self.facts = facts
         self.statistics = Statistics()
@@ -140,6 +146,8 @@ class Link(Services):
         self._closing = self._given_back = False
         self._resumer = Resumer(lane, recipe, started.session.epoch)
         self._resumer.on_resumed = self._note_resume
+        self._resumer.on_changed = self._note_change
+        self._bulk = BULK if lane_change else 0
         self.engine = Engine(
             started.channel,
             started.session,
@@ -157,7 +165,13 @@ class Link(Services):
 
     @classmethod
     def start(
-        cls, lane: Lane, timeout: float = START_TIMEOUT, python: str | None = None, *, grace: float | None = None
+        cls,
+        lane: Lane,
+        timeout: float = START_TIMEOUT,
+        python: str | None = None,
+        *,
+        grace: float | None = None,
+        lane_change: bool = True,
     ) -> Link:
         """Start the remote program on a lane.
 
@@ -167,6 +181,7 @@ class Link(Services):
             python: Interpreter to use on the target; None tries ``python3``, ``python`` and others.
             grace: Seconds that the link, and all it owns on the target, outlives its terminal; 0 means that both end
                 together. None means 60.
+            lane_change: Whether bulk makes the link go over to a channel without a terminal, where the lane has one.
 
         Raises:
             PythonNotFound: There is none.
@@ -179,7 +194,7 @@ class Link(Services):
         config: dict[str, object] = {"heartbeat": HEARTBEAT, **recipe.plain()}
         started = start_program(lane, config, python, Deadline.after(timeout))
         facts = _facts(started.hello, lane.host)
-        return cls(lane, started, facts, recipe.found_with(python, facts.executable))
+        return cls(lane, started, facts, recipe.found_with(python, facts.executable), lane_change=lane_change)
 
     # -- resume ----------------------------------------------------------------------------------------------------
 
@@ -203,6 +218,38 @@ class Link(Services):
         """The answer of the target; called by the reading thread."""
         self.why_not_resumable = refusal
         self._door_asked = False
+        if refusal is None:
+            self._watch_bulk()
+
+    # -- lane change -----------------------------------------------------------------------------------------------
+
+    @property
+    def why_no_lane_change(self) -> str | None:
+        """Why bulk does not, or did not, move the link to a channel without a terminal; None while it may."""
+        if not self._bulk:
+            return "it is switched off"
+        if self._resumer.lane.beside is None or self._resumer.lane.kind.armour:
+            return "there is no other channel of its connection"
+        return self.why_not_resumable or self._resumer.why_not_beside
+
+    @property
+    def beside(self) -> bool:
+        """Whether the link is on a channel beside its terminal now."""
+        return self._resumer.away
+
+    def _watch_bulk(self) -> None:
+        if self.why_no_lane_change is None:
+            self.engine.bulk.start(self._bulk, self._change_lane)
+
+    def _change_lane(self) -> None:
+        """In a thread that reads or writes."""
+        if not self._closing and not self.beside and not self._resumer.change(self.engine):
+            self._watch_bulk()
+
+    def _note_change(self) -> None:
+        self.statistics.lane_changes += 1
+        # Where lanes beside do not last, bulk stays on the terminal more and more.
+        self._bulk *= 4
 
     def _on_doubt(self, reason: LinkLost) -> bool:
         """The terminal has ended or is silent; whether another one is being opened."""
@@ -217,6 +264,7 @@ class Link(Services):
     def _note_resume(self, pause: float) -> None:
         self.statistics.resumed += 1
         self.statistics.longest_pause = max(self.statistics.longest_pause, pause)
+        self._watch_bulk()
 
     # -- calls -----------------------------------------------------------------------------------------------------
 
@@ -487,6 +535,7 @@ class Link(Services):
         return True
 
     def _on_lost(self, reason: LinkError) -> None:
+        self._resumer.look_away()
         with self._lock:
             calls, self._calls = self._calls, {}
             running, self._processes = self._processes, {}
@@ -524,6 +573,8 @@ class Link(Services):
         if first:
             # A terminal that the program has taken already has to become ours first.
             self._resumer.stop(deadline)
+            # The shell gets its terminal back on the terminal.
+            self._resumer.go_home(self.engine)
             self.engine.closing = True
         if first and self.engine.lost is None:
             for tunnel in list(self._tunnels):
@@ -531,8 +582,10 @@ class Link(Services):
             with suppress(LinkError):  # lost meanwhile: then there is nobody to tell
                 self.send(messages.pack(messages.CLOSE, 0))
         self.engine.close(deadline)
+        at_home = not self._resumer.away
+        self._resumer.let_go()
         self.output.close(OUTPUT_PATIENCE)
-        return self._give_back()
+        return at_home and self._give_back()
 
     def _give_back(self) -> bool:
         """Hand the terminal back to the shell, once, where the remote program left it."""

@@ -5,6 +5,7 @@ Invariant: after a reboot the same target object serves again, and everything of
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest

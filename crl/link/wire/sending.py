@@ -15,6 +15,8 @@ if MYPY:
     from collections.abc import Callable
 
 FRAME_LIMIT = 32 * 1024
+# On a pair of pipes, where no terminal cuts them into pieces.
+WIDE_FRAME = 64 * 1024
 LEAST_FRAME = 512
 WINDOW = 256 * 1024
 LEAST_WINDOW = 64 * 1024
@@ -125,6 +127,12 @@ class Sender(object):
         """How many bytes of messages wait for room in the window."""
         bulk = sum(len(e.message) - e.offset for queue in self._bulk.values() for e in queue)
         return bulk + sum(len(message) for _, message in self._small)
+
+    def limit_frames(self, size):
+        # type: (int) -> None
+        """From now on the largest piece of a message in one frame has so many bytes."""
+        self._frame_limit = size
+        self._set_window(self.window)
 
     def _set_window(self, window):
         # type: (int) -> None
