@@ -89,6 +89,7 @@ class InteractiveSession:
         self.terminal_expect_timeout: float = 60
         self._changing = threading.Lock()
         self._closed = False
+        self._aborted = False
 
     def __enter__(self) -> InteractiveSession:
         return self
@@ -114,6 +115,7 @@ class InteractiveSession:
         self.terminal = self._spawn_terminal(shell)
         started = False
         try:
+            self._check_aborted()
             self._open_dumps(self.terminal)
             self.terminal.timeout = self.terminal_expect_timeout
             shell.set_terminal(self.terminal)
@@ -290,7 +292,7 @@ class InteractiveSession:
         """The same shells once more, in a terminal of their own."""
         with self._changing:
             shells = [copy.copy(shell) for shell in self.shells]
-            if self._closed or not shells:
+            if self._closed or self._aborted or not shells:
                 raise UsageError("the session is closed", doing="opening its terminal again")
         twin = InteractiveSession(self.dump_received, self.dump_outgoing)
         try:
@@ -317,6 +319,17 @@ class InteractiveSession:
             twin.terminal, twin.shells = None, []
         if old is not None:
             old.close(force=True)
+
+    def abort(self) -> None:
+        """Have a `spawn` or `push` that is under way in another thread, or comes later, fail as soon as it can."""
+        self._aborted = True
+        hang_up = getattr(self.terminal, "hang_up", None)
+        if hang_up is not None:
+            hang_up()
+
+    def _check_aborted(self) -> None:
+        if self._aborted:
+            raise InteractiveSessionError("the session was closed while it was being opened", doing="opening a session")
 
     def discard(self) -> None:
         """End the terminal at once, without leaving the shells politely; again is harmless."""

@@ -73,6 +73,7 @@ class AutoRecoveringTerminal:
         self._finalize: Callable[[], object] = _nothing
         self._verify: Callable[[], object] = _nothing
         self._session: InteractiveSession | None = None
+        self._opening: InteractiveSession | None = None
         self._flight: Flight | None = None
         self._cancelled = threading.Event()
         # Guards the fields; never held while anything is waited for.
@@ -273,8 +274,11 @@ class AutoRecoveringTerminal:
 
     def _open_once(self) -> None:
         with contextlib.ExitStack() as undo:
-            session = InteractiveSession()
+            session = self._opening = InteractiveSession()
             undo.callback(self._close_session, session)
+            # From here on `close` aborts it.
+            if self._cancelled.is_set():
+                raise _SessionGone("the terminal was closed", host=self.name, doing="opening a session")
             session.spawn(self._shells[0])
             for shell in self._shells[1:]:
                 session.push(shell)
@@ -282,6 +286,7 @@ class AutoRecoveringTerminal:
             self._session = session
             undo.callback(self._close_current)
             self._prepare()
+            self._opening = None
             undo.pop_all()
 
     # Closing
@@ -307,9 +312,12 @@ class AutoRecoveringTerminal:
     def close(self) -> None:
         """Call `finalize` and close the connections; errors are logged only.
 
-        A recovery under way ends after the try it is in. `initialize_terminal` opens the terminal again.
+        A recovery under way is ended too. `initialize_terminal` opens the terminal again.
         """
         self._cancelled.set()
+        opening = self._opening
+        if opening is not None and not self.is_inside:
+            opening.abort()
         flight = self._flight
         if flight is not None and not self.is_inside and not flight.join(Deadline.after(CLOSE_TIMEOUT)):
             logger.warning("%s: a recovery did not end within %s s", self.name, CLOSE_TIMEOUT)
