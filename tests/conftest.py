@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run the long form of the tests too")
+    ways = ("here", "openssh", "paramiko")
+    parser.addoption("--over", choices=ways, default="here", help="how the tests of the link reach their shells")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

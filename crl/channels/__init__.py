@@ -1,4 +1,4 @@
-"""The bytes of one program, whatever carries them: local processes, ptys, paramiko.
+"""The bytes of one program, whatever carries them: local processes, ptys, paramiko, telnet.
 
 This layer knows nothing of shells, prompts or the link above it. Every channel has a real, non-blocking descriptor.
 `crl.channels.ssh` builds SSH logins on it, `crl.channels.conformance` tests channels that others write.
@@ -10,6 +10,7 @@ from crl.channels.base import Channel, ChannelClosed, ChannelInUse, ChannelStart
 from crl.channels.paramiko_channel import ParamikoChannel
 from crl.channels.process import ProcessChannel
 from crl.channels.pty import LocalPtyChannel
+from crl.channels.telnet import TelnetChannel
 
 __all__ = [
     "Channel",
@@ -19,4 +20,5 @@ __all__ = [
     "LocalPtyChannel",
     "ParamikoChannel",
     "ProcessChannel",
+    "TelnetChannel",
 ]

@@ -1,7 +1,8 @@
 """One thread that waits for the descriptors of all paramiko connections of this process.
 
-It knows descriptors and functions only: a function is called when its descriptor can take more, and must not block. It
-promises that the thread exists as long as somebody uses the hub and no longer, and that a forked child starts afresh.
+It knows descriptors and functions only: a function is called when its descriptor can take more, or has something to
+read, and must not block. It promises that the thread exists as long as somebody uses the hub and no longer, and that a
+forked child starts afresh.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _log = logging.getLogger("crl.channels")
 
 
 class Hub:
-    """Calls functions when descriptors become writable, in a thread of its own."""
+    """Calls functions when descriptors become writable or readable, in a thread of its own."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -62,13 +63,23 @@ class Hub:
 
         A call may come although nothing is taken, so what is called must not block and has to ask again if need be.
         """
+        self._await(descriptor, select.EPOLLOUT, call)
+
+    def when_readable(self, descriptor: int, call: Callable[[], None]) -> None:
+        """Call a function once, from the hub's thread, when a descriptor has something to read or has ended.
+
+        It is for another descriptor than those of `when_writable`, a duplicate for example.
+        """
+        self._await(descriptor, select.EPOLLIN, call)
+
+    def _await(self, descriptor: int, event: int, call: Callable[[], None]) -> None:
         with self._lock:
             if self._epoll is None or descriptor < 0:
                 return
             known = descriptor in self._calls
             self._calls[descriptor] = call
             if not known:
-                self._epoll.register(descriptor, select.EPOLLOUT)
+                self._epoll.register(descriptor, event)
 
     def forget(self, descriptor: int) -> None:
         """Wait for a descriptor no more; to be said before it is closed."""

@@ -1,10 +1,11 @@
 """A channel of a paramiko connection, bridged to a socketpair so that it has a real descriptor.
 
 paramiko's own channels cannot be polled for writing and have no descriptor to read from. Here what the host sends goes
-straight from paramiko's thread into a socketpair, and what we write goes straight into an SSH packet as long as the
-host's window and the connection take it, else into the socketpair until they do. So a channel has no thread of its own.
-It promises that nothing blocks, that buffers are bounded in both directions, and that what a host sends beyond the
-window that it was given ends the connection.
+straight from paramiko's thread into a socketpair, and what we write goes into it too; the hub sends that on as far as
+the host's window and the connection take it. So a channel has no thread of its own, and an exception that a signal's
+handler raises in a writer never meets an SSH packet half made, which would end the connection. It promises that nothing
+blocks, that buffers are bounded in both directions, and that what a host sends beyond the window that it was given ends
+the connection.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ __all__ = ["ParamikoChannel"]
 _MOST_AT_ONCE: Final = 256 * 1024
 _OVERHEAD: Final = 64  # what an SSH packet needs beside its data
 _BUFFER: Final = 1024 * 1024
-_WAITING_ROOM: Final = 16 * 1024  # what is written without room waits here, and only until there is room
+_WAITING_ROOM: Final = 16 * 1024  # what is written waits here until the hub has sent it
 
 
 class _Sink:
@@ -42,7 +43,7 @@ class _Sink:
     Args:
         put: Writes into our descriptor without blocking, and says how much was taken.
         descriptor: That descriptor.
-        shut: Ends what our reader reads.
+        shut: Ends what our reader reads; again is harmless.
         taken: Told how many bytes our descriptor took.
         limit: How much the host may have sent beyond what was taken.
     """
@@ -113,10 +114,13 @@ class _Sink:
             return 0
 
     def close(self) -> None:
-        """Take the end of what the host sends; our reader sees it after all data."""
+        """Take the end of what the host sends; our reader sees it after all data.
+
+        It may come twice: as the end of what is sent, and as that of the session, when nothing can be written either.
+        """
         with self._lock:
             self._ended = True
-            if not self._queue and not self._gone:
+            if not self._queue:
                 self._finish()
 
     def _finish(self) -> None:
@@ -165,7 +169,6 @@ class ParamikoChannel:
         self._owner = os.getpid()
         self._on_close = on_close
         self._writing = threading.Lock()
-        self._backlog = 0
         self._ending = self._end_sent = False
         self._owed = 0
         self._owing = threading.Lock()
@@ -173,6 +176,9 @@ class ParamikoChannel:
             near, self._far = socket.socketpair()
             made.callback(near.close)
             made.callback(self._far.close)
+            # The hub waits for either of two things under two descriptors.
+            self._written = self._far.dup()
+            made.callback(self._written.close)
             for end, size in ((near, _WAITING_ROOM), (self._far, _BUFFER)):
                 end.settimeout(0)
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
@@ -199,6 +205,7 @@ class ParamikoChannel:
             SSHException: The host does not open it.
         """
         self._transport.open_for(self, kind, address, timeout)
+        self.pump()
 
     def bind(self, channel: paramiko.Channel) -> None:
         """Take what the host sends from now on; called by the connection before the first byte of it."""
@@ -324,32 +331,10 @@ class ParamikoChannel:
         near = self._open_data()
         if self._channel.closed or self._ending:
             raise BrokenPipeError(errno.EPIPE, f"{self._name} has ended")
-        view = memoryview(data)
-        with self._writing:
-            taken = 0 if self._backlog else self._send_at_once(view[:_MOST_AT_ONCE])
-            if taken:
-                return taken
-            try:
-                taken = near.send(view, socket.MSG_NOSIGNAL)
-            except BlockingIOError:
-                return 0
-            self._backlog += taken
-            # Room that came meanwhile was announced to nobody.
-            self._send_backlog()
-        return taken
-
-    def _send_at_once(self, view: memoryview) -> int:
-        """Send as SSH packets what the host's window and the connection take now."""
-        position = 0
-        while position < len(view) and (size := min(self._space(), len(view) - position)) > 0:
-            try:
-                sent = self._channel.send(bytes(view[position : position + size]))
-            except (OSError, EOFError) as error:
-                raise BrokenPipeError(errno.EPIPE, f"{self._name} has ended") from error
-            if not sent:
-                raise BrokenPipeError(errno.EPIPE, f"{self._name} has ended")
-            position += sent
-        return position
+        try:
+            return near.send(data, socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            return 0
 
     def _space(self) -> int:
         """How many bytes can be sent as one packet now."""
@@ -358,21 +343,33 @@ class ParamikoChannel:
         return min(self._channel.out_window_size, self._channel.out_max_packet_size - _OVERHEAD)
 
     def pump(self) -> None:
-        """Send what waits in the socketpair, as there may be room now; called by the connection."""
-        # OSError: the session has ended, which its reader sees.
-        with self._writing, contextlib.suppress(OSError):
-            self._send_backlog()
+        """Send what waits in the socketpair, as there may be room now; called by the connection and the hub."""
+        # OSError, EOFError: the session has ended, which its reader sees.
+        with self._writing, contextlib.suppress(OSError, EOFError):
+            if self._send_waiting() and not self._end_sent:
+                hub().when_readable(self._written.fileno(), self.pump)
 
-    def _send_backlog(self) -> None:
-        while self._backlog and (size := min(self._space(), self._backlog)) > 0:
-            data = self._far.recv(size)
-            self._backlog -= len(data)
-            self._send_at_once_or_lose(data)
-        if self._ending and not self._backlog and not self._end_sent:
+    def _send_waiting(self) -> bool:
+        """Send what waits in the socketpair; whether nothing is left there, because there was room for all."""
+        while True:
+            size = self._space()
+            try:
+                data = self._written.recv(size) if size > 0 else self._written.recv(1, socket.MSG_PEEK)
+            except BlockingIOError:
+                return True
+            if not data:
+                self._send_end()
+                return True
+            if size <= 0:
+                return False
+            self._send_or_lose(data)
+
+    def _send_end(self) -> None:
+        if not self._end_sent:
             self._end_sent = True
             self._channel.shutdown_write()
 
-    def _send_at_once_or_lose(self, data: bytes) -> None:
+    def _send_or_lose(self, data: bytes) -> None:
         """Send what was taken out of the socketpair; there is room for it, unless the session has ended."""
         view = memoryview(data)
         while view:
@@ -388,7 +385,6 @@ class ParamikoChannel:
         with self._writing, contextlib.suppress(OSError, EOFError):  # the program has ended: it needs no such sign
             self._ending = True
             near.shutdown(socket.SHUT_WR)
-            self._send_backlog()
 
     def resize(self, columns: int, rows: int) -> None:
         """Set the size of the host's terminal in characters; no effect where there is none.
@@ -414,11 +410,14 @@ class ParamikoChannel:
         data.close()
         self._stderr.close()
         if os.getpid() == self._owner and self._bound is not None:
-            with contextlib.suppress(OSError, EOFError):  # the connection was gone before
+            with self._writing, contextlib.suppress(OSError, EOFError):  # the connection was gone before
+                self._send_waiting()
                 self._bound.close()
+            hub().forget(self._written.fileno())
             self._transport.detach(self._bound.chanid)
             for sink in self._sinks:
                 sink.abandon()
+        self._written.close()
         self._far.close()
         self._errors_ended()
         if self._on_close is not None and os.getpid() == self._owner:

@@ -275,7 +275,8 @@ class InteractiveSession:
         Raises:
             UsageError: This kind of shell cannot carry a link.
         """
-        return replace(self.current_shell().lane(), reopen=self._reopen)
+        lane = self.current_shell().lane()
+        return lane if self.shells[0].exclusive else replace(lane, reopen=self._reopen)
 
     def _reopen(self, deadline: Deadline) -> Lane:
         twin = self._twin(deadline)

@@ -33,7 +33,7 @@ from crl.link.files_results import (
     TransferOptions,
     TransferResult,
 )
-from crl.link.lane import Lane
+from crl.link.lane import CLEAN, FLOW_CONTROL, PRINTABLE, TELNET, UNSURE, Lane, LaneKind
 from crl.link.link import Link, LinkFacts, Statistics
 from crl.link.processes import OutputLine, ProcessAlive, ProcessTimeout, RemoteProcess, RunResult
 from crl.link.registered import register_type
@@ -43,7 +43,12 @@ from crl.link.wire.values import Expression
 
 __all__ = [
     "BASIC_TYPES",
+    "CLEAN",
+    "FLOW_CONTROL",
+    "PRINTABLE",
+    "TELNET",
     "TUNNEL_LIMIT",
+    "UNSURE",
     "Address",
     "Call",
     "CallCancelled",
@@ -59,6 +64,7 @@ __all__ = [
     "Kept",
     "KeptOutput",
     "Lane",
+    "LaneKind",
     "Link",
     "LinkError",
     "LinkFacts",

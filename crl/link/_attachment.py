@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import Final
 
 from crl.channels.base import Channel, ChannelClosed
+from crl.link._armoured import ArmouredChannel
 from crl.link._driver import driver
 from crl.link.remote import tiny
 
@@ -101,7 +102,7 @@ class Attachment:
     def find_end(self, seen: bytes) -> tuple[int, bytes] | None:
         """The status that the shell has printed, and what follows it; None before the end."""
         end = self._end_mark.search(seen)
-        return None if end is None else (int(end.group(1)), seen[end.end() :])
+        return None if end is None else (int(end.group(1)), seen[end.end() :] + self._held())
 
     def part(self) -> None:
         """Send the mark as our last bytes: what waits at the far end for it then gives the terminal to the shell.
@@ -113,17 +114,23 @@ class Attachment:
             return
         self.parted = True
         self.unsent.clear()
+        # It goes as it is, for a shell may read it.
+        channel = self.channel.bare() if isinstance(self.channel, ArmouredChannel) else self.channel
         data = memoryview(tiny.last_line(self.mark))
         poller = select.poll()
         poller.register(self._second, select.POLLOUT)
         with suppress(OSError, ChannelClosed):  # the terminal has ended: then nobody reads it
             while data and poller.poll(PART_PATIENCE_MS):
-                data = data[self.channel.write(data) :]
+                data = data[channel.write(data) :]
 
     def find_clear(self, rest: bytes) -> bytes | None:
         """What follows the program's word that it has read our last byte; None before it."""
         _, said, after = rest.partition(self.mark + tiny.CLEAR)
-        return after if said else None
+        return after + self._held() if said else None
+
+    def _held(self) -> bytes:
+        """What armour has kept of the shell's words because it might have been the beginning of a line."""
+        return self.channel.rest() if isinstance(self.channel, ArmouredChannel) else b""
 
     def find_last_words(self, seen: bytes) -> tuple[bytes, bytes] | None:
         """What the program's code had still written to its outputs when it was killed; None while nobody says so.

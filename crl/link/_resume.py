@@ -187,7 +187,7 @@ class Resumer:
         self._epoch += 1
         line = f"{self._recipe.token} {self._epoch} {engine.session.expected}"
         attached = attach_program(fresh, self._recipe.door, line, self._epoch, self._recipe.interpreters, deadline)
-        return engine.attach(fresh.channel, attached.end_mark, self._epoch, attached.data)
+        return engine.attach(attached.channel, attached.end_mark, self._epoch, attached.data)
 
     # -- errors ------------------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from crl.link._engine import HEARTBEAT, Engine
 from crl.link._output import OutputLog
 from crl.link._resume import Recipe, Resumer
 from crl.link._services import OUTPUT_PATIENCE, Services
+from crl.link._unsure import start_unsure
 from crl.link.calls import Call, DoorCall, Keep, encode_request
 from crl.link.connections import Joined
 from crl.link.errors import LinkError, LinkLost, LinkStartError
@@ -134,7 +135,13 @@ class Link(Services):
         self._resumer = Resumer(lane, recipe, started.session.epoch)
         self._resumer.on_resumed = self._note_resume
         self.engine = Engine(
-            lane.channel, started.session, lane.host, started.end_mark, self._on_message, self._on_lost, self._on_doubt
+            started.channel,
+            started.session,
+            lane.host,
+            started.end_mark,
+            self._on_message,
+            self._on_lost,
+            self._on_doubt,
         )
         for message in started.messages:
             self._on_message(message)
@@ -159,6 +166,8 @@ class Link(Services):
             PythonTooOld: It is older than 2.7 or 3.6.
             LinkStartError: It did not start.
         """
+        if lane.kind.unsure:
+            return start_unsure(lambda on, seconds: cls.start(on, seconds, python, grace=grace), lane, timeout)
         recipe = Recipe.new(GRACE if grace is None else grace)
         config: dict[str, object] = {"heartbeat": HEARTBEAT, **recipe.plain()}
         started = start_program(lane, config, python, Deadline.after(timeout))

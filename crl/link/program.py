@@ -14,10 +14,12 @@ import tokenize
 import zlib
 from importlib import resources
 
-__all__ = ["CORE", "encoded_front", "encoded_program", "piece"]
+__all__ = ["CORE", "LINE", "encoded_front", "encoded_program", "piece"]
 
 LINE = 3000
 LEVEL = 6
+# For lanes that do not carry every byte.
+ARMOUR = "wire.armour"
 TINY = "remote.tiny"
 CORE = (
     "wire.compat",
@@ -40,23 +42,27 @@ CORE = (
 )
 
 
-def encoded_program(config: dict[str, object]) -> bytes:
+def encoded_program(config: dict[str, object], *, armoured: bool = False, line: int = LINE) -> bytes:
     """What is written after the start line's interpreter has said that it is ready.
 
     Args:
         config: Plain settings for the remote program; they are written as a literal.
+        armoured: Whether the frames need armour.
+        line: How long the lines may be.
 
     Returns:
         Lines of base64 below the 4096 bytes that a terminal takes, closed by a line with a dot.
     """
     # The sources stand behind the first code as they are: to parse them twice, once as literals, would cost a tenth.
-    names = [f"_crl.{name}" for name in CORE]
-    return _encoded(f"{_first('remote.boot')}\nstart(list(zip({names!r}, sources)), {config!r})\n", _core())
+    modules = (ARMOUR, *CORE) if armoured else CORE
+    names = [f"_crl.{name}" for name in modules]
+    first = f"{_first('remote.boot')}\nstart(list(zip({names!r}, sources)), {config!r})\n"
+    return _encoded(first, _sources(modules), line=line)
 
 
-def encoded_front(name: str, line: str, mark: str) -> bytes:
+def encoded_front(name: str, words: str, mark: str, armour: str, *, line: int = LINE) -> bytes:
     """What is written instead in a fresh terminal of a remote program that runs; arguments as of `front.attach`."""
-    return _encoded(f"{_first('remote.front')}\nattach({name!r}, {line!r}, {mark!r})\n")
+    return _encoded(f"{_first('remote.front')}\nattach({name!r}, {words!r}, {mark!r}, {armour!r})\n", line=line)
 
 
 def _first(name: str) -> str:
@@ -64,10 +70,10 @@ def _first(name: str) -> str:
     return _source(TINY) + _source(name).replace(f"from _crl.{TINY} import", "#")
 
 
-def _encoded(first: str, sources: bytes = b"") -> bytes:
+def _encoded(first: str, sources: bytes = b"", *, line: int) -> bytes:
     packed = binascii.b2a_base64(zlib.compress(first.encode("ascii") + sources, LEVEL), newline=False)
-    lines = [packed[start : start + LINE] for start in range(0, len(packed), LINE)]
-    return b"".join(line + b"\n" for line in lines) + b".\n"
+    lines = [packed[start : start + line] for start in range(0, len(packed), line)]
+    return b"".join(part + b"\n" for part in lines) + b".\n"
 
 
 def piece(name: str) -> tuple[str, str]:
@@ -76,8 +82,8 @@ def piece(name: str) -> tuple[str, str]:
 
 
 @functools.cache
-def _core() -> bytes:
-    return b"".join(b"\0" + _source(name).encode("ascii") for name in CORE)
+def _sources(modules: tuple[str, ...]) -> bytes:
+    return b"".join(b"\0" + _source(name).encode("ascii") for name in modules)
 
 
 @functools.cache

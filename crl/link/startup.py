@@ -11,15 +11,17 @@ import re
 import secrets
 import select
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from crl.channels.base import Channel
 from crl.deadlines import Deadline
+from crl.link._armoured import put_armour_on
 from crl.link.errors import LinkStartError, ProgramGone, PythonNotFound, PythonTooOld
 from crl.link.lane import Lane
-from crl.link.program import encoded_front, encoded_program
+from crl.link.program import LINE, encoded_front, encoded_program
 from crl.link.remote import front, tiny
-from crl.link.wire import frames
+from crl.link.wire import frames, sending
 from crl.link.wire.session import Session
 
 __all__ = ["INTERPRETERS", "Attached", "Started", "attach_program", "start_program"]
@@ -29,6 +31,11 @@ EPOCH = 1
 TOO_OLD_STATUS = 93
 TRANSCRIPT_SIZE = 4000
 ROWS, COLUMNS = 50, 200
+# Lanes that need armour may be slow, and what stands in their buffers cannot be overtaken; it grows where they are not.
+ARMOURED_WINDOW = 8 * 1024
+SLOW_WINDOW = 2 * 1024
+# What the dialogue takes beside the program.
+DIALOGUE_SIZE = 8 * 1024
 
 # Runs in the target's interpreter, whatever its version: says what it is, then reads lines up to one with a dot. The
 # token is written backwards in the line, so that no echo of the line can be taken for the answer. What it imports comes
@@ -42,11 +49,11 @@ STAGE = (
     'os.write(1,("%s"[::-1]+":%%d.%%d;"%%v[:2]).encode())\n'
     f"if v<(2,7) or (3,)<=v<(3,6): sys.exit({TOO_OLD_STATUS})\n"
     'd=b""\n'
-    'while d[-3:]!=b"\\n.\\n":\n'
+    'while b"\\n.\\n" not in d[-9:].replace(b"\\r",b"\\n"):\n'
     " c=os.read(0,65536)\n"
     " if not c: sys.exit(1)\n"
     " d+=c\n"
-    'p=zlib.decompress(binascii.a2b_base64(d[:-2])).split(b"\\0")\n'
+    'p=zlib.decompress(binascii.a2b_base64(d.rstrip()[:-1])).split(b"\\0")\n'
     "sys.path[:],sys.dont_write_bytecode=q\n"
     'exec(compile(p[0],"<_crl.boot>","exec"),{"__name__":"_crl","sources":p[1:]})'
 )
@@ -57,12 +64,14 @@ class Started:
     """A remote program that has greeted.
 
     Attributes:
+        channel: The bytes of the frames.
         session: The session, which has taken all bytes read so far.
         hello: The encoded facts of the greeting.
         messages: Messages that came with the greeting.
         end_mark: What the shell prints before a status and ``;`` when the program does not end in order.
     """
 
+    channel: Channel
     session: Session
     hello: bytes
     messages: tuple[bytes, ...]
@@ -76,7 +85,7 @@ def start_program(lane: Lane, config: dict[str, object], python: str | None, dea
         lane: The terminal with an idle shell.
         config: Settings for the remote program.
         python: The interpreter to use, by name or path; None tries the usual names.
-        deadline: When to give up.
+        deadline: When to give up; a lane that says that it is slow gets the time for the program itself besides.
 
     Raises:
         PythonNotFound: None of the interpreters is there.
@@ -85,19 +94,23 @@ def start_program(lane: Lane, config: dict[str, object], python: str | None, dea
     """
     token = secrets.token_hex(8)
     conversation = _Conversation(lane, deadline)
-    lane.send_line(start_line(token, (python,) if python else INTERPRETERS))
+    _type(lane, start_line(token, (python,) if python else INTERPRETERS))
     # While the interpreter starts.
-    program = encoded_program({**config, "epoch": EPOCH, "mark": _end_mark(token).decode()})
+    window = _window(lane)
+    needed = {"epoch": EPOCH, "mark": _end_mark(token).decode(), "armour": lane.kind.armour, "window": window}
+    program = encoded_program({**config, **needed}, armoured=bool(lane.kind.armour), line=_line(lane))
+    conversation.deadline = _later(deadline, lane, len(program))
     _await_interpreter(conversation, token, python)
     conversation.write(program)
-    session = Session(EPOCH, clock=time.monotonic)
+    conversation.put_armour_on()
+    session = Session(EPOCH, window, clock=time.monotonic)
     messages = session.receive(conversation.take())
     while session.hello is None:
         messages.extend(session.receive(conversation.read()))
         seen = session.decoder.noise + session.decoder.rest()
         conversation.part(_end_mark(token), seen)
         _check_ended(conversation, token, seen, [], python)
-    return Started(session, session.hello, tuple(messages), _end_mark(token))
+    return Started(conversation.channel, session, session.hello, tuple(messages), _end_mark(token))
 
 
 @dataclass(frozen=True)
@@ -105,10 +118,12 @@ class Attached:
     """A fresh terminal that a running remote program has taken.
 
     Attributes:
+        channel: The bytes of the frames.
         data: What was read from it, with the program's greeting.
         end_mark: As of `Started`.
     """
 
+    channel: Channel
     data: bytes
     end_mark: bytes
 
@@ -132,20 +147,42 @@ def attach_program(
     """
     token = secrets.token_hex(8)
     conversation = _Conversation(lane, deadline)
-    lane.send_line(start_line(token, interpreters))
+    _type(lane, start_line(token, interpreters))
     _await_interpreter(conversation, token, None)
-    conversation.write(encoded_front(door, line, _end_mark(token).decode()))
+    mark = _end_mark(token).decode()
+    conversation.write(encoded_front(door, line, mark, lane.kind.armour, line=_line(lane)))
+    conversation.put_armour_on()
     decoder = frames.Decoder()
     data = b""
     arrived = conversation.take()
     while True:
         data += arrived
         if any(frame.kind == frames.HELLO and frame.epoch == epoch for frame in decoder.feed(arrived)):
-            return Attached(data, _end_mark(token))
+            return Attached(conversation.channel, data, _end_mark(token))
         seen = decoder.noise + decoder.rest()
         conversation.part(_end_mark(token), seen)
         _check_front(conversation, token, seen)
         arrived = conversation.read()
+
+
+def _line(lane: Lane) -> int:
+    """How long the lines of the program may be."""
+    return lane.kind.columns if lane.kind.printable else LINE
+
+
+def _later(deadline: Deadline, lane: Lane, size: int) -> Deadline:
+    """The deadline, and the time that a slow lane takes for so many bytes."""
+    left = deadline.remaining()
+    if left is None or not lane.kind.rate:
+        return deadline
+    return Deadline.after(left + (size + DIALOGUE_SIZE) / lane.kind.rate)
+
+
+def _window(lane: Lane) -> int:
+    """How much may be under way at first."""
+    if not lane.kind.armour:
+        return sending.WINDOW
+    return max(SLOW_WINDOW, min(ARMOURED_WINDOW, 2 * lane.kind.rate or ARMOURED_WINDOW))
 
 
 def _check_front(conversation: _Conversation, token: str, seen: bytes) -> None:
@@ -203,6 +240,30 @@ def start_line(token: str, interpreters: tuple[str, ...]) -> str:
     )
 
 
+def _type(lane: Lane, line: str) -> None:
+    """Type the start line, in short ones where the lane may break long ones."""
+    if not lane.kind.printable:
+        lane.send_line(line)
+        return
+    # Each line is a command: not every shell goes on with one that is not complete.
+    room = max(1, lane.kind.columns - len("crl_l=$crl_l''"))
+    for piece in _quoted_pieces(line, room):
+        lane.send_line(f"crl_l=$crl_l'{piece}'")
+    lane.send_line('crl_t=$crl_l; crl_l=; eval "$crl_t"; unset crl_l crl_t')
+
+
+def _quoted_pieces(text: str, room: int) -> Iterator[str]:
+    """A text in pieces that may stand between single quotes."""
+    piece = ""
+    for character in text:
+        typed = "'\\''" if character == "'" else character
+        if piece and len(piece) + len(typed) > room:
+            yield piece
+            piece = ""
+        piece += typed
+    yield piece
+
+
 class _Conversation:
     """Reading and writing on the lane while there are no frames yet."""
 
@@ -235,8 +296,12 @@ class _Conversation:
         pending, self.pending = self.pending, b""
         return pending
 
+    def put_armour_on(self) -> None:
+        """From now on the other end sends frames, as the lane needs them."""
+        self.channel, self.pending = put_armour_on(self.channel, self.lane.kind, self.pending)
+
     def write(self, data: bytes) -> None:
-        """Write all of `data`, keeping what arrives meanwhile."""
+        """Write all of `data` as it is, keeping what arrives meanwhile."""
         view = memoryview(data)
         poller = select.poll()
         poller.register(self.channel.fileno(), select.POLLIN | select.POLLOUT)
@@ -248,7 +313,7 @@ class _Conversation:
                 self.pending += self.read()
             if ready[0][1] & select.POLLOUT:
                 try:
-                    view = view[self.channel.write(view) :]
+                    view = view[self.lane.channel.write(view) :]
                 except BrokenPipeError:
                     raise self.failure("the terminal was closed", LinkStartError) from None
 
@@ -275,6 +340,9 @@ def _await_interpreter(conversation: _Conversation, token: str, python: str | No
     too_old: list[str] = []
     data = conversation.take()
     while True:
+        if conversation.lane.kind.printable:
+            # It may have been broken where a line was full.
+            data = data.translate(None, b"\r\n")
         match = announced.search(data)
         if match is None:
             _check_ended(conversation, token, data, too_old, python)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
-from crl.channels import Channel, LocalPtyChannel, ProcessChannel
+from crl.channels import Channel, LocalPtyChannel, ProcessChannel, TelnetChannel
 from crl.channels.conformance import ChannelConformance
 from crl.channels.ssh import SshConnection, connect, local_environment, ssh_argv
 
 from .conftest import Sshd
+
+TELNET_SERVER = Path(__file__).with_name("telnet_server.py")
 
 
 class TestProcessChannel(ChannelConformance):
@@ -27,6 +32,25 @@ class TestProcessChannelWithoutDialogue(ChannelConformance):
 class TestLocalPtyChannel(ChannelConformance):
     def make_channel(self, argv: Sequence[str]) -> Channel:
         return LocalPtyChannel(argv)
+
+
+class TestTelnetChannel(ChannelConformance):
+    peer_is_local = False
+
+    @pytest.fixture(autouse=True)
+    def _servers(self) -> Iterator[None]:
+        self.servers: list[subprocess.Popen[bytes]] = []
+        yield
+        for server in self.servers:
+            server.kill()
+            server.wait(5)
+
+    def make_channel(self, argv: Sequence[str]) -> Channel:
+        server = subprocess.Popen([sys.executable, str(TELNET_SERVER), *argv], stdout=subprocess.PIPE)
+        self.servers.append(server)
+        assert server.stdout is not None
+        with server.stdout as said:
+            return TelnetChannel("127.0.0.1", int(said.readline()))
 
 
 class TestSshProcess(ChannelConformance):

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from crl.link import Link
-from tests.link.peers import INTERPRETERS, Shell, alive, eventually
+from tests.link.peers import INTERPRETERS, WAY, Shell, alive, eventually
+from tests.link.ways import opened
 
 
 def pytest_report_header() -> str:
@@ -42,6 +43,19 @@ def _descriptors() -> set[str]:
 
 def _own_threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("crl-")]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The way that ``--over`` names, for all tests of the link."""
+    name = request.config.getoption("--over")
+    if name == "here":
+        yield
+        return
+    with opened(name) as chosen:
+        WAY.append(chosen)
+        yield
+        WAY.pop()
 
 
 @pytest.fixture(autouse=True)

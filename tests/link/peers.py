@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import select
+import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crl.channels.base import Channel
@@ -39,6 +40,34 @@ def interpreters() -> list[str]:
 INTERPRETERS = interpreters() or [sys.executable]
 
 
+@dataclass(frozen=True)
+class Program:
+    """A shell that a test wants at the far end, and the kind of lane to it: ``"pipe"`` or ``"pty"``."""
+
+    kind: str
+    argv: Sequence[str]
+    env: Mapping[str, str] | None
+    cwd: str | None
+
+    @property
+    def line(self) -> str:
+        """The command line that says its process id and starts it as it would be started here."""
+        variables = dict(os.environ if self.env is None else self.env)
+        words = ["env", "-i", *(f"{name}={value}" for name, value in variables.items()), *self.argv]
+        return f"cd {shlex.quote(self.cwd or os.getcwd())} && echo $$ && exec {shlex.join(words)}"
+
+
+def open_here(program: Program) -> Channel:
+    """A lane to a process of this machine: the way of the links' tests unless another one is asked for."""
+    make = ProcessChannel if program.kind == "pipe" else LocalPtyChannel
+    env = None if program.env is None else dict(program.env)
+    return make(list(program.argv), name="sh", env=env, cwd=program.cwd)
+
+
+WAY: list[Callable[[Program], Channel]] = [open_here]
+"""How shells are reached; ``--over`` puts another way last."""
+
+
 class Shell:
     """A local POSIX shell whose terminal is lent to links.
 
@@ -58,12 +87,11 @@ class Shell:
         channel: Channel | None = None,
     ) -> None:
         self._again = lambda: Shell(kind, argv, env=env, cwd=cwd)
-        if channel is None:
-            make = ProcessChannel if kind == "pipe" else LocalPtyChannel
-            channel = make(list(argv), name="sh", env=env, cwd=cwd)
-        self.channel = channel
+        foreign = channel is None and WAY[-1] is not open_here
+        self.channel = channel or WAY[-1](Program(kind, argv, env, cwd))
         self.returned: list[bytes] = []
         self.pending = b""
+        self.pid: int = int(self.read_until(b"\n").split()[0]) if foreign else getattr(self.channel, "pid", 0)
         if kind != "pipe":
             self.say("stty -echo; PS1= PS2=; unset PROMPT_COMMAND; printf 'rea%s' dy.")
             self.read_until(b"ready.")

@@ -175,7 +175,7 @@ def test_silence_of_a_relay_is_doubted_and_resumed(make_shell: Callable[..., She
     link = Link.start(shell.lasting_lane(lambda: Shell("pty"), made), timeout=20)
     try:
         assert eventually(lambda: link.resumable)
-        os.kill(shell.channel.pid, signal.SIGSTOP)  # type: ignore[attr-defined]
+        os.kill(shell.pid, signal.SIGSTOP)
         started = time.monotonic()
         assert link.evaluate("6 * 7", timeout=20) == 42
         took = time.monotonic() - started

@@ -226,7 +226,7 @@ def test_a_kill_is_told_at_once_to_all_who_wait(make_shell: Callable[..., Shell]
     if victim == "program":
         os.kill(link.facts.pid, signal.SIGKILL)
     else:
-        os.kill(shell.channel.pid, signal.SIGKILL)  # type: ignore[attr-defined]
+        os.kill(shell.pid, signal.SIGKILL)
         os.kill(link.facts.pid, signal.SIGKILL)
     for thread in threads:
         thread.join(5)

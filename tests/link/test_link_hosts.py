@@ -55,7 +55,7 @@ def test_a_killed_ssh_is_noticed_at_once(lab: Lab, make_shell: MakeShell) -> Non
     owned = link.start_process(["sleep", "306"])
     call = link.submit_invoke("__import__('time').sleep", (30,))
     assert {link.facts.pid, owned.pid} <= _living(lab)
-    os.kill(shell.channel.pid, signal.SIGKILL)  # type: ignore[attr-defined]
+    os.kill(shell.pid, signal.SIGKILL)
     started = time.monotonic()
     with pytest.raises(LinkLost):
         call.result(10)

@@ -68,7 +68,7 @@ def test_nothing_of_the_program_stands_in_ps_or_on_the_disk(make_shell: MakeShel
     link = Link.start(shell.lane(), timeout=20)
     link.run("true")
     # Of this session of the terminal: others may have sources of crl in their command lines.
-    ps = ["ps", "-s", str(shell.channel.pid), "-o", "pid,args", "ww"]  # type: ignore[attr-defined]
+    ps = ["ps", "-s", str(shell.pid), "-o", "pid,args", "ww"]
     listed = subprocess.run(ps, capture_output=True, text=True, check=True).stdout
     listed += Path(f"/proc/{link.facts.pid}/cmdline").read_text(encoding="ascii")
     assert "a2b_base64" in listed

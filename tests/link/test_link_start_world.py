@@ -301,7 +301,7 @@ def test_no_setting_and_nothing_of_the_program_ever_stands_in_ps(
 def test_no_second_interpreter_stays(make_shell: MakeShell) -> None:
     shell = make_shell("pty")
     link = Link.start(shell.lane(), timeout=20)
-    (waiting,) = _children(shell.channel.pid)  # type: ignore[attr-defined]
+    (waiting,) = _children(shell.pid)
     assert _children(waiting) == [link.facts.pid]
     assert "python" not in Path(f"/proc/{waiting}/exe").resolve().name
     assert _children(link.facts.pid) == []

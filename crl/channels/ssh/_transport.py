@@ -94,6 +94,11 @@ class Transport(paramiko.Transport):
         return super().preferred_keys if self._host_key_types is None else self._host_key_types
 
     @property
+    def alive(self) -> bool:
+        """Whether it was not closed and its end was not seen."""
+        return self.is_active() and not self.packets.ended
+
+    @property
     def room(self) -> bool:
         """Whether data may be sent now."""
         return self.clear_to_send.is_set() and self.packets.room

@@ -147,6 +147,8 @@ class Packets(Packetizer):
         self._wire = wire
         self._owner = os.getpid()
         self._shut = False
+        self.ended = False
+        """Whether reading has come to its end; paramiko tells its channels of it before it calls itself inactive."""
         self._inbox = b""
         self._at = 0
         self._poll = select.poll()
@@ -243,7 +245,11 @@ class Packets(Packetizer):
             if self._at < len(self._inbox):
                 parts.append(self._inbox[self._at :])
                 missing -= len(parts[-1])
-            self._inbox, self._at = self._receive(check_rekey=check_rekey and missing == n), 0
+            try:
+                self._inbox, self._at = self._receive(check_rekey=check_rekey and missing == n), 0
+            except (EOFError, OSError, paramiko.SSHException):
+                self.ended = True
+                raise
         end = self._at + missing
         parts.append(self._inbox[self._at : end])
         self._at = end

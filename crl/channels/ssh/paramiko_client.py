@@ -65,8 +65,8 @@ class SshConnection:
 
     @property
     def alive(self) -> bool:
-        """Whether the connection is open, as far as paramiko knows."""
-        return bool(self._transports) and all(transport.is_active() for transport in self._transports)
+        """Whether the connection is open, as far as is known; never when one of its channels has ended for its loss."""
+        return bool(self._transports) and all(transport.alive for transport in self._transports)
 
     @property
     def transport(self) -> paramiko.Transport:

@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from crl.interactivesessions.shells.rawpythonshell import RawPythonShell
     from crl.interactivesessions.shells.registershell import RegisteredShells, RegisterShell
     from crl.interactivesessions.shells.remoteshell import RemoteShell
+    from crl.interactivesessions.shells.serialshell import SerialShell
     from crl.interactivesessions.shells.sftpshell import SftpShell
     from crl.interactivesessions.shells.shell import Shell
     from crl.interactivesessions.shells.shellstack import DefaultSshShell, ShellStack
     from crl.interactivesessions.shells.sshshell import SshShell
     from crl.interactivesessions.shells.sudoshell import SudoShell
     from crl.interactivesessions.shells.sushell import SuShell
+    from crl.interactivesessions.shells.telnetshell import TelnetShell
 
 __all__ = [
     "AutoCompletableShell",
@@ -40,12 +42,14 @@ __all__ = [
     "RegisterShell",
     "RegisteredShells",
     "RemoteShell",
+    "SerialShell",
     "SftpShell",
     "Shell",
     "ShellStack",
     "SshShell",
     "SuShell",
     "SudoShell",
+    "TelnetShell",
 ]
 
 _HOMES: Final = {
@@ -62,12 +66,14 @@ _HOMES: Final = {
     "RegisterShell": "registershell",
     "RegisteredShells": "registershell",
     "RemoteShell": "remoteshell",
+    "SerialShell": "serialshell",
     "SftpShell": "sftpshell",
     "Shell": "shell",
     "ShellStack": "shellstack",
     "SshShell": "sshshell",
     "SuShell": "sushell",
     "SudoShell": "sudoshell",
+    "TelnetShell": "telnetshell",
 }
 
 

@@ -525,6 +525,7 @@ class BashShell(AutoCompletableShell):
             UsageError: The terminal is not one of crl's.
         """
         from crl.link import Lane
+        from crl.link.lane import CLEAN
 
         self._require_known()
         terminal = self._terminal
@@ -538,6 +539,7 @@ class BashShell(AutoCompletableShell):
             read_pending=terminal.take_pending,
             give_back=self._back_from_link,
             host=self.host,
+            kind=self.carries or CLEAN,
         )
 
     def _type_for_link(self, line: str) -> None:

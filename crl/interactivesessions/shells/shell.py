@@ -24,6 +24,7 @@ from crl.secrets import redact
 
 if TYPE_CHECKING:
     from crl.link import Lane
+    from crl.link.lane import LaneKind
 
 __all__ = ["DEFAULT_STATUS_TIMEOUT", "DefaultStatusTimeout", "Shell", "TimeoutError"]
 
@@ -99,6 +100,11 @@ class Shell(abc.ABC):
     _parent_status: ShellPrompt | None = None
     _prompt: Any = None
     _tty_echo: bool = False
+    lane_kind: LaneKind | None = None
+    """What the terminal of this shell carries, as far as that is this shell's doing; None is every byte."""
+    exclusive: bool = False
+    """Whether its terminal cannot be opened a second time beside the first; a link over it is then not resumed."""
+    _parent_carries: LaneKind | None = None
 
     def __init__(self, tty_echo: bool = False) -> None:
         self._tty_echo = tty_echo
@@ -141,17 +147,25 @@ class Shell(abc.ABC):
         if parent is None:
             self._parent_prompt = self._parent_status = None
             self._parent_host = LOCALHOST
+            self._parent_carries = None
             return
         prompt = parent.get_prompt()
         self._parent_prompt = prompt if isinstance(prompt, str) else None
         self._parent_status = getattr(parent, "_shell_prompt", None)
         self._parent_host = parent.host
+        self._parent_carries = parent.carries
         self.set_tty_echo(parent.tty_echo)
 
     @property
     def host(self) -> str:
         """The name of the host that this shell runs on, for errors and logs."""
         return self._parent_host
+
+    @property
+    def carries(self) -> LaneKind | None:
+        """What comes through this shell's terminal and all those under it; None is every byte."""
+        own, under = self.lane_kind, self._parent_carries
+        return own.through(under) if own is not None and under is not None else own or under
 
     @property
     def tty_echo(self) -> bool:

@@ -90,12 +90,14 @@ class Door(object):
             connection.settimeout(PATIENCE)
             descriptors.append(world.private(self._receive(connection)))
             descriptors.append(world.private(self._receive(connection)))
-            token, epoch, has, mark = _read_line(connection).split()
+            words = _read_line(connection).split()
+            token, epoch, has, mark = words[:4]
             connection.settimeout(None)
             if token == self._token:
                 descriptors.append(world.private(os.dup(connection.fileno())))
                 tty_in, tty_out, life = descriptors
-                if self.program.adopt(terminal.Terminal(tty_in, tty_out, life, mark), int(epoch), int(has)):
+                new = terminal.Terminal(tty_in, tty_out, life, mark, "".join(words[4:]))
+                if self.program.adopt(new, int(epoch), int(has)):
                     descriptors = []
         except (OSError, socket.error, ValueError, ProtocolError):
             # Not one of ours, or it has ended meanwhile: who sent it sees that it is closed.

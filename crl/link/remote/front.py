@@ -25,14 +25,15 @@ SO_PEERCRED = 17
 TIMEOUT = 5.0
 
 
-def attach(name, line, mark):
-    # type: (str, str, str) -> None
+def attach(name, line, mark, armour):
+    # type: (str, str, str, str) -> None
     """Hand the terminal over and wait for the program's end; never returns.
 
     Args:
         name: Name of the program's abstract socket.
         line: What the program shall know: the token, the epoch, and what the controller has.
         mark: What stands before what is said when the program is killed.
+        armour: What the terminal needs; see `armour.make`.
     """
     sys.path[:] = [entry for entry in sys.path if entry]
     try:
@@ -51,7 +52,7 @@ def attach(name, line, mark):
             os._exit(FOREIGN)
         for descriptor in (0, 1):
             send(connection, descriptor)
-        connection.sendall(("%s %s\n" % (line, mark)).encode("ascii"))
+        connection.sendall(("%s %s %s\n" % (line, mark, armour)).encode("ascii"))
     except (OSError, socket.error) as error:
         # Nobody listens there; anything else may be different at the next attempt.
         os._exit(GONE if error.errno in (errno.ECONNREFUSED, errno.ENOENT) else IMPOSSIBLE)

@@ -42,8 +42,8 @@ class Program(object):
 
     Args:
         first: The terminal that it was started on.
-        config: Settings of the controller: ``heartbeat`` and ``grace`` in seconds, ``epoch``; ``door`` and ``token``
-            for new terminals.
+        config: Settings of the controller: ``heartbeat`` and ``grace`` in seconds, ``epoch``, ``window``, ``mark``
+            and ``armour`` of the first terminal; ``door`` and ``token`` for new terminals.
     """
 
     def __init__(self, first, config):
@@ -52,7 +52,7 @@ class Program(object):
         self.config = config
         self._detached_after = MISSED_HEARTBEATS * config["heartbeat"]
         self.patience = self._detached_after + config["grace"]
-        self.session = session.Session(config["epoch"], clock=world.now, pings_back=True)
+        self.session = session.Session(config["epoch"], config["window"], clock=world.now, pings_back=True)
         self.calls = calls.Calls(sys.modules["__main__"].__dict__)
         self.handlers = {
             messages.CALL: self._run_call,
@@ -292,7 +292,7 @@ class Program(object):
             if here is not self.terminal:
                 return
             try:
-                self._whole_session().take(data)
+                self._whole_session().take(here.decode(data))
                 return
             except ProtocolError:
                 # Nothing that damage can explain: who speaks there is not our controller.
@@ -587,7 +587,8 @@ def main(config, path, life, pipes):
             del main_names[name]
         if hasattr(sys, "setswitchinterval"):
             sys.setswitchinterval(SWITCH_INTERVAL)
-        program = Program(terminal.Terminal(tty_in, tty_out, life, config["mark"]), config)
+        first = terminal.Terminal(tty_in, tty_out, life, config["mark"], config["armour"])
+        program = Program(first, config)
         sys.modules["_crl"].__dict__["program"] = program
         program.output = world.Output(program, sources)
         start_new_thread(program.output.run, ())

@@ -3,7 +3,7 @@
 A program has one terminal at a time; a writer that is stuck in an old one holds up nothing but itself, and every
 descriptor is closed by the last one who uses it.
 """
-# ruff: noqa: FBT003 - locks of Python 2 take no keywords.
+# ruff: noqa: F401, B904, FBT003 - names in type comments look unused; Python 2 has no `from`, and its locks take no keywords.
 
 import errno
 import os
@@ -17,9 +17,16 @@ except ImportError:
     from thread import allocate_lock  # type: ignore[import-not-found,no-redef]
 
 
+MYPY = False
+if MYPY:
+    from typing import Any
+
 SWALLOW_PATIENCE_MS = 2000
-# What a pipe takes whole when it says that it takes anything.
+# Lanes with armour may be slow: the controller learns of our end when all is through that stands in their buffers.
+ARMOURED_PATIENCE_MS = 8000
+# What a pipe takes whole when it says that it takes anything; armour makes at most twice as much of it.
 SMALL = 4096
+ARMOURED_SMALL = SMALL // 2
 
 
 class Terminal(object):
@@ -30,6 +37,10 @@ class Terminal(object):
         tty_out: Descriptor to write frames to, in blocking mode.
         life: Descriptor that something tiny in the shell waits on; see `tiny`.
         mark: What the controller sends behind its last byte.
+        armour: What the lane needs; see `armour.make`.
+
+    Raises:
+        ValueError: There is no such armour.
 
     Attributes:
         lost: Whether nothing comes from it any more.
@@ -37,8 +48,8 @@ class Terminal(object):
         flush_again: Set by whoever has something to write while another thread writes.
     """
 
-    def __init__(self, tty_in, tty_out, life, mark):
-        # type: (int, int, int, str) -> None
+    def __init__(self, tty_in, tty_out, life, mark, armour):
+        # type: (int, int, int, str, str) -> None
         self.tty_in = tty_in
         self.tty_out = tty_out
         self.life = life
@@ -52,6 +63,14 @@ class Terminal(object):
         self._broken = False
         self._retired = False
         self._write_lock = allocate_lock()
+        self._armour = _armour(armour)
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def decode(self, data):
+        # type: (bytes) -> bytes
+        """What bytes that were read mean."""
+        return data if self._armour is None else self._armour.decode(data)
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
@@ -70,7 +89,7 @@ class Terminal(object):
     def takes(self, frames):
         # type: (list[bytes]) -> bool
         """Whether writing these would not block: they are small, and there is room."""
-        if sum(map(len, frames)) > SMALL:
+        if sum(map(len, frames)) > (SMALL if self._armour is None else ARMOURED_SMALL):
             return False
         poller = select.poll()
         poller.register(self.tty_out, select.POLLOUT)
@@ -83,6 +102,12 @@ class Terminal(object):
         Returns:
             False when the terminal takes nothing any more.
         """
+        if self._armour is not None:
+            frame = self._armour.encode(frame)
+        return self._write_raw(frame)
+
+    def _write_raw(self, frame):
+        # type: (bytes) -> bool
         while frame and not self._broken:
             try:
                 frame = frame[os.write(self.tty_out, frame) :]
@@ -106,14 +131,16 @@ class Terminal(object):
         """Read all that the controller had sent before it knew of our end; the shell would execute it."""
         poller = select.poll()
         poller.register(self.tty_in, select.POLLIN)
+        patience = SWALLOW_PATIENCE_MS if self._armour is None else ARMOURED_PATIENCE_MS
         seen = b""
-        while self._mark not in seen and world.wait(poller, SWALLOW_PATIENCE_MS):
+        # The mark comes without armour, for a shell may be the one who waits for it.
+        while self._mark not in seen and world.wait(poller, patience):
             data = os.read(self.tty_in, 65536)
             if not data:
                 return
             seen = seen[-len(self._mark) :] + data
         # Only now may the controller type for the shell.
-        self.write(self._mark + tiny.CLEAR)
+        self._write_raw(self._mark + tiny.CLEAR)
 
     def lose(self):
         # type: () -> None
@@ -164,3 +191,15 @@ class Terminal(object):
         self.tty_in = self.tty_out = self.life = -1
         for descriptor in ours:
             os.close(descriptor)
+
+
+def _armour(text):
+    # type: (str) -> Any
+    if not text:
+        return None
+    try:
+        # Only where it was sent.
+        from crl.link.wire import armour
+    except ImportError:
+        raise ValueError("this program was started without armour")
+    return armour.make(text, toward_target=False)
