@@ -90,6 +90,7 @@ class InteractiveSession:
         self._changing = threading.Lock()
         self._closed = False
         self._aborted = False
+        self._spare: InteractiveSession | None = None
 
     def __enter__(self) -> InteractiveSession:
         return self
@@ -286,7 +287,11 @@ class InteractiveSession:
             twin.discard()
             raise
         return replace(
-            lane, reopen=self._reopen, take_over=lambda: self._take_terminal_of(twin), discard=twin.discard
+            lane,
+            reopen=self._reopen,
+            take_over=lambda: self._take_terminal_of(twin),
+            discard=twin.discard,
+            keep=lambda: self._keep(twin),
         )
 
     def _twin(self, deadline: Deadline) -> InteractiveSession:
@@ -320,6 +325,21 @@ class InteractiveSession:
             twin.terminal, twin.shells = None, []
         if old is not None:
             old.close(force=True)
+
+    def _keep(self, twin: InteractiveSession) -> None:
+        """A twin that stands at its shell, though what it was opened for is gone."""
+        with self._changing:
+            keeps = not self._closed and self._spare is None
+            if keeps:
+                self._spare = twin
+        if not keeps:
+            twin.discard()
+
+    def take_spare(self) -> InteractiveSession | None:
+        """A session of the same shells that is open already, left by a link that could not be resumed; once."""
+        with self._changing:
+            spare, self._spare = self._spare, None
+        return spare
 
     def abort(self) -> None:
         """Have a `spawn` or `push` that is under way in another thread, or comes later, fail as soon as it can."""
@@ -361,6 +381,9 @@ class InteractiveSession:
     def _close_now(self) -> None:
         with self._changing:
             self._closed = True
+        spare = self.take_spare()
+        if spare is not None:
+            spare.discard()
         for shell in self.shells:
             shell.cover(None)
         self.shells = []

@@ -168,6 +168,9 @@ class Resumer:
             taken = self._hand_over(engine, fresh, deadline)
             if taken:
                 fresh.take_over()
+        except ProgramGone:
+            (fresh.keep or fresh.discard)()
+            raise
         except BaseException:
             fresh.discard()
             raise

@@ -103,6 +103,8 @@ class Lane:
             then closed by the shell stack. Raises when the shell stack has been closed meanwhile.
         discard: On a lane made by `reopen`: called once instead, when it is not needed: its terminal is closed.
         kind: What bytes it carries.
+        keep: On a lane made by `reopen`: called once instead, when it was given back and the program for which it was
+            opened is gone: its shell waits for who opens a new session. None: `discard` is called then.
     """
 
     channel: Channel
@@ -114,3 +116,4 @@ class Lane:
     take_over: Callable[[], None] = _nothing
     discard: Callable[[], None] = _nothing
     kind: LaneKind = CLEAN
+    keep: Callable[[], None] | None = None

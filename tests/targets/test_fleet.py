@@ -97,7 +97,7 @@ def test_outside_of_a_block_each_is_closed_when_it_is_done() -> None:
     fleet = Fleet(named("a", "b"))
     pids = fleet.map(program_of).values()
     for pid in pids:
-        eventually(partial(is_gone, pid))
+        assert eventually(partial(is_gone, pid))
     assert fleet.map(program_of).values() != pids
 
 
@@ -107,7 +107,7 @@ def test_in_a_block_connections_stay(fleet: Fleet) -> None:
     assert [target.terminal.link.facts.pid for target in fleet] == pids
     fleet.close()
     for pid in pids:
-        eventually(partial(is_gone, pid))
+        assert eventually(partial(is_gone, pid))
     fleet.close()
 
 
@@ -301,7 +301,7 @@ def test_ctrl_c_ends_all() -> None:
         fleet.map(work)
     assert [type(outcome.error) for outcome in fleet.latest] == [FleetCancelled] * 3
     for pid in programs:
-        eventually(partial(is_gone, pid))
+        assert eventually(partial(is_gone, pid))
 
 
 def test_asyncio(fleet: Fleet) -> None:

@@ -59,7 +59,7 @@ def _hold(lab: Lab, number: int, tell: Callable[[str], None]) -> None:
         fleet.connect().raise_errors()
         connected = time.monotonic() - began
         # One for the links, whatever their number; all that opened are gone.
-        eventually(lambda: threading.active_count() - before <= 1)
+        assert eventually(lambda: threading.active_count() - before <= 1)
         opened = _descriptors() - descriptors
         assert opened <= number * DESCRIPTORS_EACH + 16
         used = available - _memory("/proc/meminfo", "MemAvailable")
@@ -72,7 +72,7 @@ def _hold(lab: Lab, number: int, tell: Callable[[str], None]) -> None:
         }
         began = time.monotonic()
     closed = time.monotonic() - began
-    eventually(lambda: threading.active_count() <= before and _descriptors() <= descriptors)
+    assert eventually(lambda: threading.active_count() <= before and _descriptors() <= descriptors)
     tell(
         f"{number} targets: connected in {connected:.1f} s with at most {most} threads, then 1; {opened} descriptors,"
         f" {grown:.0f} MiB here, {used:.0f} MiB for all with ssh, sshd and Python of both ends; hostname on all in"
