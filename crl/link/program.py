@@ -14,6 +14,8 @@ import tokenize
 import zlib
 from importlib import resources
 
+from crl.link._syntax import parse
+
 __all__ = ["CORE", "LINE", "encoded_front", "encoded_program", "piece"]
 
 LINE = 3000
@@ -96,7 +98,7 @@ def _source(name: str) -> str:
 def _without_comments(text: str) -> str:
     """The source without comments and docstrings, line for line, so that tracebacks name the right lines."""
     lines = text.splitlines()
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(parse(text)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
             first = node.body[0]
             if ast.get_docstring(node, clean=False) is not None:
