@@ -336,7 +336,9 @@ ROWS = (
     Row(5, "opening a terminal, to its first result", "connect", "ms", (
         _ratio("connect", "crl-1.3.1", 0.2),
     )),
-    Row(5, "a command of RemoteRunner", "runner", "ms", (_more("runner", ("run", PTY), 0.001, 1e3, "ms"),)),
+    Row(5, "a command of RemoteRunner", "runner", "ms", (
+        _more("runner", ("run-bash", PTY), 0.001, 1e3, "ms", text="≤ floor-pty with the same shell + 1 ms"),
+    )),
     Row(5, "a folder of 500 files by RemoteRunner", "copied:runner", "s", (
         Bound("≤ 1.5 × the link's stream", _ratio("copied:runner", CRL, 1.5, other="copied:link").judge),
     )),

@@ -116,6 +116,7 @@ PHASES = (
             Task("beside", "beside", ("crl",), {"count": 1000}),
             Task("beside-peers", "beside", ("execnet", "mitogen", "pyro5"), {"count": 300}, rounds=3),
             Task("run", "run", ALL),
+            Task("run-bash", "run", ("crl", "floor-pty"), {"argv": ["/bin/bash", "-c", "true"]}),
             _special("runner", ("crl",), "runner_command"),
             _special("copied", ("crl",), "copied_tree", count=500),
             Task("fetch-ints", "fetch", ALL, {"kind": "ints"}),
