@@ -30,6 +30,7 @@ from crl.interactivesessions.interactivesessionexceptions import (
     UnknownShellState,
 )
 from crl.interactivesessions.shells._lines import COLUMNS, ROWS
+from crl.interactivesessions.shells._logins import login_place
 from crl.interactivesessions.shells.bashshell import BashShell
 from crl.interactivesessions.shells.namespaceshell import NamespaceShell
 from crl.interactivesessions.shells.pythonshell import PythonShell
@@ -111,6 +112,10 @@ class InteractiveSession:
         Raises:
             InteractiveSessionError: It did not start; the terminal was closed.
         """
+        with login_place(shell):
+            return self._start_first(shell)
+
+    def _start_first(self, shell: Shell) -> str | None:
         shell.set_parent(None)
         self._closed = False
         self.terminal = self._spawn_terminal(shell)
@@ -314,15 +319,16 @@ class InteractiveSession:
                 raise UsageError("the session is closed", doing="opening its terminal again")
         twin = InteractiveSession(self.dump_received, self.dump_outgoing)
         try:
-            for shell in shells:
-                left = deadline.remaining()
-                if left is not None:
-                    twin.terminal_spawn_timeout = left
-                    _hurry(shell, left)
-                if twin.shells:
-                    twin.push(shell)
-                else:
-                    twin.spawn(shell)
+            with login_place(shells[0], deadline):
+                for shell in shells:
+                    left = deadline.remaining()
+                    if left is not None:
+                        twin.terminal_spawn_timeout = left
+                        _hurry(shell, left)
+                    if twin.shells:
+                        twin.push(shell)
+                    else:
+                        twin._start_first(shell)
         except BaseException:
             twin.discard()
             raise

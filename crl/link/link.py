@@ -49,13 +49,14 @@ DOOR_DELAY: Final = 0.03
 DOOR_PATIENCE: Final = 0.3
 DOOR_PIECE: Final = "remote.door"
 PIECES: Final = {
-    "process": ("remote.streams", "remote.ending", "remote.processes"),
-    "terminal": ("remote.streams", "remote.ending", "remote.processes", "remote.terminals"),
-    "detached": ("remote.streams", "remote.ending", "remote.processes", "remote.detached"),
-    "tunnel": ("remote.streams", "remote.tunnels"),
+    "process": ("wire.credit", "remote.streams", "remote.ending", "remote.processes"),
+    "terminal": ("wire.credit", "remote.streams", "remote.ending", "remote.processes", "remote.terminals"),
+    "detached": ("wire.credit", "remote.streams", "remote.ending", "remote.processes", "remote.detached"),
+    "tunnel": ("wire.credit", "remote.streams", "remote.tunnels"),
     "cancel": ("remote.cancel",),
     "imports": ("remote.imports",),
     "file": (
+        "wire.credit",
         "remote.streams",
         "wire.entries",
         "remote.files_folder",
@@ -190,7 +191,7 @@ class Link(Services):
             return DOOR_DELAY
         if self.engine.lost is None and not self._closing:
             with suppress(LinkError):  # lost meanwhile
-                self._submit_as(DoorCall, messages.LOAD, values.encode(piece(DOOR_PIECE)))
+                self._submit_as(DoorCall, messages.LOAD, values.encode([piece(DOOR_PIECE)]))
                 self._door_asked = True
         return None
 
@@ -295,6 +296,11 @@ class Link(Services):
         """Send one message; those of one order (the number of a stream) arrive in order and give way to calls."""
         self.engine.send(message, order)
 
+    @property
+    def delay(self) -> float | None:
+        """Seconds that the way to the target and back takes; None while that is not known."""
+        return self.engine.session.sender.delay
+
     def grant(self, number: int, limit: int) -> None:
         """Tell the target how many bytes it may send in all on a stream."""
         with suppress(LinkError):  # a lost link needs no credit
@@ -376,13 +382,14 @@ class Link(Services):
         return call
 
     def load(self, service: str) -> None:
-        """Send the pieces of the program that a service needs, once; each needs those before it."""
-        for name in PIECES[service]:
-            if name not in self._loaded:
-                with self._load_lock:
-                    if name not in self._loaded:
-                        self._submit(messages.LOAD, values.encode(piece(name))).result(SERVICE_TIMEOUT)
-                        self._loaded.add(name)
+        """Send the pieces of the program that a service needs, once and in one message; each needs those before it."""
+        if self._loaded.issuperset(PIECES[service]):
+            return
+        with self._load_lock:
+            names = [name for name in PIECES[service] if name not in self._loaded]
+            if names:
+                self._submit(messages.LOAD, values.encode([piece(name) for name in names])).result(SERVICE_TIMEOUT)
+                self._loaded.update(names)
 
     # -- what the target says; in the reading thread ---------------------------------------------------------------
 

@@ -68,7 +68,12 @@ class SshShell(BashShell):
 
     Raises:
         UsageError: A value is impossible.
+
+    Attributes:
+        logs_in: That its start, as a first shell, is a login to another host, which takes its turn in this process.
     """
+
+    logs_in = True
 
     def __init__(
         self,

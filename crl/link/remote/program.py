@@ -68,11 +68,9 @@ class Program(object):
         self._reads = 0
         self._lock = allocate_lock()
         self._turn_lock = allocate_lock()
-        self._turn = 0
-        self._busy = False
-        self._started = 0
+        self._turn = self._started = 0
+        self._busy = self._has_deputy = False
         self._parked = True
-        self._has_deputy = False
         self._wake_deputy = allocate_lock()
         self._wake_deputy.acquire()
         self._wake_read, self._wake_write = (world.private(world.nonblocking(end)) for end in os.pipe())
@@ -81,6 +79,7 @@ class Program(object):
         self.running = {}  # type: dict[int, int]
         self.canceller = None  # type: Any
         self._cancelled = deque(maxlen=CANCELLED_KEPT)  # type: deque[int]
+        self._pieces = set()  # type: set[str]
         self._ending = allocate_lock()
 
     # -- life ------------------------------------------------------------------------------------------------------
@@ -434,8 +433,10 @@ class Program(object):
     def _load(self, number, body):
         # type: (int, bytes) -> None
         try:
-            name, source = values.decode(body)
-            sys.modules["_crl"].__dict__["load"](str(name), str(source)).install(self)
+            for name, source in values.decode(body):
+                if name not in self._pieces:
+                    sys.modules["_crl"].__dict__["load"](str(name), str(source)).install(self)
+                    self._pieces.add(name)
         except BaseException:  # noqa: BLE001 - a module that a slim Python lacks, above all
             self.post(messages.pack(messages.ERROR, number, calls.describe_error()))
         else:
