@@ -20,11 +20,20 @@ from crl.link._armoured import ArmouredChannel
 from crl.link._driver import driver
 from crl.link.remote import tiny
 
-__all__ = ["Attachment", "cause_of"]
+__all__ = ["Attachment", "cause_of", "without_marks"]
 
 PART_PATIENCE_MS: Final = 2000
 # From this exit status on, the shell says that a signal ended what it ran.
 SIGNAL_STATUS: Final = 128
+
+
+# What the start line prints for us and is nothing for the reader of an error.
+MARKS: Final = re.compile(r"[0-9a-f]{16}(>[0-9]>|:[0-9]+;[0-9a-f]*)")
+
+
+def without_marks(noise: str) -> str:
+    """What was seen on a terminal beside our frames, for people."""
+    return MARKS.sub("", noise)
 
 
 def cause_of(status: int) -> str:

@@ -19,7 +19,7 @@ from typing import Final
 
 from crl.channels.base import Channel, ChannelClosed
 from crl.deadlines import Deadline
-from crl.link._attachment import Attachment, cause_of
+from crl.link._attachment import Attachment, cause_of, without_marks
 from crl.link._driver import driver
 from crl.link._waiting import Waiter
 from crl.link.errors import LinkError, LinkLost, ProtocolViolation
@@ -406,7 +406,7 @@ class Engine:
         self.give_up(reason)
 
     def _ended(self, message: str) -> LinkLost:
-        noise = self.session.decoder.noise[-TRANSCRIPT_SIZE:].decode("utf-8", "replace")
+        noise = without_marks(self.session.decoder.noise[-TRANSCRIPT_SIZE:].decode("utf-8", "replace"))
         return LinkLost(message, host=self.host, doing="talking to the target", transcript=noise)
 
     def violated(self, message: str) -> ProtocolViolation:

@@ -23,9 +23,10 @@ from crl.link._output import OutputLog
 from crl.link._resume import Recipe, Resumer
 from crl.link._services import OUTPUT_PATIENCE, Services
 from crl.link._unsure import start_unsure
+from crl.link.callbacks import Callbacks
 from crl.link.calls import Call, DoorCall, Keep, encode_request
 from crl.link.connections import Joined
-from crl.link.errors import LinkError, LinkLost, LinkStartError
+from crl.link.errors import ArgumentNotTransferable, LinkError, LinkLost, LinkStartError
 from crl.link.files import Files
 from crl.link.files_stream import FileStream
 from crl.link.lane import Lane
@@ -55,6 +56,8 @@ PIECES: Final = {
     "tunnel": ("wire.credit", "remote.streams", "remote.tunnels"),
     "cancel": ("remote.cancel",),
     "imports": ("remote.imports",),
+    "callbacks": ("remote.callbacks",),
+    "awaiting": ("remote.awaiting",),
     "file": (
         "wire.credit",
         "remote.streams",
@@ -133,6 +136,7 @@ class Link(Services):
         self.output = OutputLog(lane.host)
         self.files = Files(self)
         self._modules: Modules | None = None
+        self._callbacks: Callbacks | None = None
         self._closing = self._given_back = False
         self._resumer = Resumer(lane, recipe, started.session.epoch)
         self._resumer.on_resumed = self._note_resume
@@ -218,7 +222,7 @@ class Link(Services):
 
     def submit_evaluate(self, source: str, *, keep: Keep | None = None) -> Call:
         """Have an expression evaluated, or statements executed, without waiting for the answer."""
-        return self._submit(messages.CALL, encode_request(messages.EVALUATE, source, keep=keep))
+        return self._submit(messages.CALL, self._encoded(messages.EVALUATE, source, keep=keep))
 
     def submit_invoke(
         self, function: str, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None, *, keep: Keep | None = None
@@ -231,7 +235,7 @@ class Link(Services):
             kwargs: Keyword arguments.
             keep: What happens to the result; None brings its value back.
         """
-        body = encode_request(messages.INVOKE, function, tuple(args), dict(kwargs) if kwargs else None, keep=keep)
+        body = self._encoded(messages.INVOKE, function, tuple(args), dict(kwargs) if kwargs else None, keep=keep)
         return self._submit(messages.CALL, body)
 
     def submit_step(self, expression: str, step: str, args: Sequence[Any] = (), *, keep: Keep | None = None) -> Call:
@@ -243,7 +247,14 @@ class Link(Services):
             args: Its further operands.
             keep: What happens to the result; None brings its value back.
         """
-        return self._submit(messages.CALL, encode_request(messages.STEP, expression, step, tuple(args), keep=keep))
+        return self._submit(messages.CALL, self._encoded(messages.STEP, expression, step, tuple(args), keep=keep))
+
+    def _encoded(self, operation: int, *parts: Any, keep: Keep | None) -> bytes:
+        try:
+            return encode_request(operation, *parts, keep=keep)
+        except ArgumentNotTransferable as error:
+            error.host = self.host
+            raise
 
     def evaluate(self, source: str, *, timeout: float | None = SERVICE_TIMEOUT) -> Any:
         """The value of an expression on the target; None for statements, which are executed."""
@@ -289,6 +300,18 @@ class Link(Services):
         with self._lock:
             self._modules = self._modules or Modules(self)
             return self._modules
+
+    def has_sent(self, module: str) -> bool:
+        """Whether the target has a module of that name from this end."""
+        return self._modules is not None and self._modules.has_sent(module)
+
+    @property
+    def callbacks(self) -> Callbacks:
+        """Functions of this end that are passed; its part of the program goes along with the first use."""
+        self.load("callbacks")
+        with self._lock:
+            self._callbacks = self._callbacks or Callbacks(self)
+            return self._callbacks
 
     # -- for the parts of the link ---------------------------------------------------------------------------------
 
@@ -381,14 +404,14 @@ class Link(Services):
             raise
         return call
 
-    def load(self, service: str) -> None:
+    def load(self, service: str, timeout: float | None = SERVICE_TIMEOUT) -> None:
         """Send the pieces of the program that a service needs, once and in one message; each needs those before it."""
         if self._loaded.issuperset(PIECES[service]):
             return
         with self._load_lock:
             names = [name for name in PIECES[service] if name not in self._loaded]
             if names:
-                self._submit(messages.LOAD, values.encode([piece(name) for name in names])).result(SERVICE_TIMEOUT)
+                self._submit(messages.LOAD, values.encode([piece(name) for name in names])).result(timeout)
                 self._loaded.update(names)
 
     # -- what the target says; in the reading thread ---------------------------------------------------------------
@@ -411,6 +434,9 @@ class Link(Services):
         elif kind == messages.WANT and self._modules is not None:
             if not self._modules.answer(number, body):
                 self.engine.violated("the target asks for more code than was offered to it")
+        elif kind in messages.ABOUT_FUNCTIONS and self._callbacks is not None:
+            if (wrong := self._callbacks.take(kind, number, body)) is not None:
+                self.engine.violated(wrong)
         elif number > self._last_number:
             self.engine.violated(f"a message of kind {kind} with number {number}, which was never used")
         elif not self._on_stream_message(kind, number, message, body):
