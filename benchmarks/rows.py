@@ -58,7 +58,7 @@ class Row:
     """One line of the table.
 
     Attributes:
-        issue: 3 is the session and its calls, 4 the services.
+        issue: 3 is the session and its calls, 4 the services, 5 the published names, recovery and fleets.
         title: What is measured.
         figure: As `Figures.series` takes it.
         unit: ``us``, ``ms``, ``s``, ``MB/s``, ``/s``, ``MB`` or ``1``.
@@ -218,6 +218,15 @@ def _growth() -> tuple[Row, ...]:
     return tuple(rows)
 
 
+def _beside_ssh(figures: Figures) -> Verdict:
+    """How many times one of them ten first commands take, and how many times ``ssh host true`` takes itself."""
+    ours = figures.paired(("first:many", CRL), ("first:one", CRL), operator.truediv)
+    floor = figures.paired(("first:many", "openssh"), ("first:one", "openssh"), operator.truediv)
+    if ours is None or floor is None:
+        return _missing(figures, ("first:many", CRL), ("first:many", "openssh"))
+    return Verdict(f"{ours:.2f} × beside {floor:.2f} ×", ours <= 1.1 * floor)
+
+
 def _codec(kind: str, title: str, limit: float) -> Row:
     ours = f"codec-{kind}:ours"
     bound = _ratio(ours, CRL, limit, other=f"codec-{kind}:pickle")
@@ -323,5 +332,21 @@ ROWS = (
         Bound("paramiko backend ≤ 1.4 × asyncssh", _ratio("fleet:seconds", "asyncssh", 1.4, who="crl-paramiko").judge),
         _value("fleet:threads", FLEET + 8, 1, "threads", "paramiko backend ≤ its 200 threads + 8", "crl-paramiko"),
         _ratio("fleet:seconds", PIPE, 1.1),
+    )),
+    Row(5, "opening a terminal, to its first result", "connect", "ms", (
+        _ratio("connect", "crl-1.3.1", 0.2),
+    )),
+    Row(5, "a command of RemoteRunner", "runner", "ms", (
+        _more("runner", ("run-bash", PTY), 0.001, 1e3, "ms", text="≤ floor-pty with the same shell + 1 ms"),
+    )),
+    Row(5, "a folder of 500 files by RemoteRunner", "copied:runner", "s", (
+        Bound("≤ 1.5 × the link's stream", _ratio("copied:runner", CRL, 1.5, other="copied:link").judge),
+    )),
+    Row(5, "the first command on 10 targets at once", "first:many", "s", (
+        Bound("≤ 2 × one", _ratio("first:many", CRL, 2, other="first:one").judge),
+        Bound("≤ 1.1 × what ssh itself takes more for ten", _beside_ssh),
+    )),
+    Row(5, "back after a reboot, from sshd's answer", "reboot:seconds", "s", (
+        Bound("≤ 1.5 × a cold connect", _ratio("reboot:seconds", CRL, 1.5, other="reboot:cold").judge),
     )),
 )  # fmt: skip

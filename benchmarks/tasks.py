@@ -22,6 +22,8 @@ FAST = ("crl", *FLOORS)
 KINDS = ("ints", "texts", "records", "tiny")
 FLEET = [f"{host}-{role}" for host in ("alpha", "gateway") for role in ("key", "bash", "dash", "both")] * 25
 
+TEN = FLEET[:10]
+
 
 @dataclass(frozen=True)
 class Task:
@@ -100,6 +102,7 @@ PHASES = (
             Task("connect", "connect", ALL, {"place": "alpha"}),
             _special("from-prompt", ("crl",), "from_prompt"),
             Task("footprint", "footprint", ALL, rounds=3),
+            _special("first", ("crl", "openssh"), "first_commands", aliases=TEN),
             *(Task(f"codec-{kind}", "codec", ("crl",), {"kind": kind}) for kind in KINDS),
         ),
     ),
@@ -113,6 +116,9 @@ PHASES = (
             Task("beside", "beside", ("crl",), {"count": 1000}),
             Task("beside-peers", "beside", ("execnet", "mitogen", "pyro5"), {"count": 300}, rounds=3),
             Task("run", "run", ALL),
+            Task("run-bash", "run", ("crl", "floor-pty"), {"argv": ["/bin/bash", "-c", "true"]}),
+            _special("runner", ("crl",), "runner_command"),
+            _special("copied", ("crl",), "copied_tree", count=500),
             Task("fetch-ints", "fetch", ALL, {"kind": "ints"}),
             Task("fetch-texts", "fetch", ALL, {"kind": "texts"}),
             *_bulk("", ALL, None),
@@ -159,6 +165,7 @@ PHASES = (
         (
             _special("cut-ssh-true", ("openssh",), "cold", command="true"),
             _special("cut", ("crl",), "after_cut", number=int(signal.SIGKILL)),
+            _special("reboot", ("crl",), "after_reboot", rounds=5, timeout=120.0),
             _special("frozen", ("crl",), "after_cut", number=int(signal.SIGSTOP), rounds=1, timeout=90.0),
         ),
     ),

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.base import MIB, Peer, Settings, Thunk, target_text
+from benchmarks.peers.crl_runner import RunnerPeer
 from crl.errors import CrlError
 from crl.interactivesessions import SshShell, SudoShell
 from crl.interactivesessions.InteractiveSession import InteractiveSession
@@ -32,7 +33,7 @@ PATIENCE = 60.0
 FEED = 256 * 1024
 
 
-class CrlPeer(Peer):
+class CrlPeer(RunnerPeer):
     """A target of crl."""
 
     codec = (values.encode, values.decode)
@@ -68,6 +69,7 @@ class CrlPeer(Peer):
 
     def close(self) -> None:
         """Close the target."""
+        self.close_runner()
         if self._target is not None:
             self._target.close()
             self._target = None
@@ -131,6 +133,10 @@ class CrlPeer(Peer):
         assert process.wait(PATIENCE) == 0
 
     # -- what only crl is asked for
+
+    def copied_tree(self, count: int) -> dict[str, float]:
+        """As `runner_tree`, with the target that is open."""
+        return self.runner_tree(self._live, count)
 
     def proxy_call(self) -> float:
         """Median seconds of a small call as a user writes it, ``target.python.call``."""

@@ -116,6 +116,19 @@ class OpensshPeer(Peer):
         sock.connect(path)
         return sock
 
+    def first_commands(self, aliases: list[str]) -> dict[str, float]:
+        """Seconds of a fresh ``ssh host true`` to one host, and to many at once."""
+        return {"one": self._first(aliases[:1]), "many": self._first(aliases)}
+
+    def _first(self, aliases: list[str]) -> float:
+        started = time.perf_counter()
+        all_of_them = [
+            subprocess.Popen(self.settings.ssh(alias, "true"), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+            for alias in aliases
+        ]
+        assert [one.wait() for one in all_of_them] == [0] * len(aliases)
+        return time.perf_counter() - started
+
     def cold(self, command: str) -> float:
         """Seconds of a fresh ``ssh host COMMAND``."""
         started = time.perf_counter()

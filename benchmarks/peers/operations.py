@@ -13,7 +13,7 @@ import shutil
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -154,10 +154,10 @@ def _worst(lane: Peer, count: int, wanted: Callable[[], bool]) -> float:
     return worst
 
 
-def run(peer: Peer) -> float:
-    """Median seconds of running ``true``, with its output and status."""
+def run(peer: Peer, argv: Sequence[str] = ("true",)) -> float:
+    """Median seconds of running ``true``, or another command, with its output and status."""
     command = getattr(peer, "run", None) or functools.partial(peer.call, "run")
-    return statistics.median(_seconds(command, ["true"]) for _ in range(max(3, peer.calls // 20)))
+    return statistics.median(_seconds(command, list(argv)) for _ in range(max(3, peer.calls // 20)))
 
 
 def fetch(peer: Peer, kind: str) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import warnings
 from collections.abc import Mapping, Sequence
@@ -122,6 +123,10 @@ class ProcessChannel:
     def wait(self, timeout: float | None = None) -> int | None:
         """Wait for the program's end, at most `timeout` seconds; its exit status, or None when it still runs."""
         return self._child.wait(timeout)
+
+    def hang_up(self) -> None:
+        """Kill the program, from any thread; who reads sees its end. The channel is still to be closed."""
+        self._child.signal_group(signal.SIGKILL)
 
     def _open_data(self) -> DescriptorChannel:
         if self._data is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import warnings
 from collections.abc import Mapping, Sequence
 
@@ -76,6 +77,10 @@ class LocalPtyChannel(DescriptorChannel):
     def wait(self, timeout: float | None = None) -> int | None:
         """Wait for the program's end, at most `timeout` seconds; its exit status, or None when it still runs."""
         return self._child.wait(timeout)
+
+    def hang_up(self) -> None:
+        """Kill the program, from any thread; who reads sees its end. The channel is still to be closed."""
+        self._child.signal_group(signal.SIGKILL)
 
     def close(self) -> None:
         """Hang up the terminal, end the program and its process group; again is harmless."""

@@ -91,6 +91,8 @@ class InteractiveSession:
         self.terminal_expect_timeout: float = 60
         self._changing = threading.Lock()
         self._closed = False
+        self._aborted = False
+        self._spare: InteractiveSession | None = None
 
     def __enter__(self) -> InteractiveSession:
         return self
@@ -120,6 +122,7 @@ class InteractiveSession:
         self.terminal = self._spawn_terminal(shell)
         started = False
         try:
+            self._check_aborted()
             self._open_dumps(self.terminal)
             self.terminal.timeout = self.terminal_expect_timeout
             shell.set_terminal(self.terminal)
@@ -314,13 +317,14 @@ class InteractiveSession:
             beside=twin._way_beside(),  # noqa: SLF001 - one of us
             take_over=lambda: self._take_terminal_of(twin),
             discard=twin.discard,
+            keep=lambda: self._keep(twin),
         )
 
     def _twin(self, deadline: Deadline) -> InteractiveSession:
         """The same shells once more, in a terminal of their own."""
         with self._changing:
             shells = [copy.copy(shell) for shell in self.shells if not shell.rides_link]
-            if self._closed or not shells:
+            if self._closed or self._aborted or not shells:
                 raise UsageError("the session is closed", doing="opening its terminal again")
         twin = InteractiveSession(self.dump_received, self.dump_outgoing)
         try:
@@ -349,6 +353,32 @@ class InteractiveSession:
             twin.terminal, twin.shells = None, []
         if old is not None:
             old.close(force=True)
+
+    def _keep(self, twin: InteractiveSession) -> None:
+        """A twin that stands at its shell, though what it was opened for is gone."""
+        with self._changing:
+            keeps = not self._closed and self._spare is None
+            if keeps:
+                self._spare = twin
+        if not keeps:
+            twin.discard()
+
+    def take_spare(self) -> InteractiveSession | None:
+        """A session of the same shells that is open already, left by a link that could not be resumed; once."""
+        with self._changing:
+            spare, self._spare = self._spare, None
+        return spare
+
+    def abort(self) -> None:
+        """Have a `spawn` or `push` that is under way in another thread, or comes later, fail as soon as it can."""
+        self._aborted = True
+        hang_up = getattr(self.terminal, "hang_up", None)
+        if hang_up is not None:
+            hang_up()
+
+    def _check_aborted(self) -> None:
+        if self._aborted:
+            raise InteractiveSessionError("the session was closed while it was being opened", doing="opening a session")
 
     def discard(self) -> None:
         """End the terminal at once, without leaving the shells politely; again is harmless."""
@@ -380,6 +410,9 @@ class InteractiveSession:
     def _close_now(self) -> None:
         with self._changing:
             self._closed = True
+        spare = self.take_spare()
+        if spare is not None:
+            spare.discard()
         for shell in self.shells:
             shell.cover(None)
             shell.drop()

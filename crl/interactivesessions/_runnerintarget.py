@@ -7,7 +7,7 @@ caller's timeout, opening the connection included, and that no command is run tw
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from crl.deadlines import Deadline
@@ -17,10 +17,10 @@ from crl.interactivesessions._pooledterminal import PooledTerminal
 from crl.interactivesessions._process import BackgroundProcess, RunnerTimeout, RunResult
 from crl.interactivesessions._recovery import RecoveryPending
 from crl.interactivesessions._targetproperties import _TargetProperties
-from crl.interactivesessions._terminalpools import _TerminalPools
+from crl.interactivesessions._terminalpools import PoolNotFoundError, _TerminalPools
 from crl.interactivesessions.shells.shellstack import described
 
-__all__ = ["BackgroundExecution", "_RunnerInTarget"]
+__all__ = ["BackgroundExecution", "TargetOpening", "_RunnerInTarget"]
 
 
 class BackgroundExecution:
@@ -175,6 +175,41 @@ class _RunnerInTarget:
             properties["update_env_dict"],
             float(properties["termination_timeout"]),
         )
+
+
+class TargetOpening:
+    """Connecting to a target, which other threads may end.
+
+    Args:
+        target: The target.
+    """
+
+    def __init__(self, target: _RunnerInTarget) -> None:
+        self._target = target
+        self._terminal: PooledTerminal | None = None
+
+    def way(self) -> str:
+        """The first hop."""
+        return self._target.first_hop
+
+    def open(self) -> None:
+        """Connect, when that is not done.
+
+        Raises:
+            SessionInitializationFailed: The target cannot be reached.
+        """
+        target = self._target
+        with target.pools.active_terminal(target.shelldicts, target.properties.properties) as self._terminal:
+            self._terminal.open(Deadline.after(None))
+
+    def done(self) -> None:
+        """What there is to do with it then: nothing."""
+
+    def stop(self) -> None:
+        """End it: the terminal is of no pool any more."""
+        if self._terminal is not None:
+            with suppress(PoolNotFoundError):  # all pools were closed meanwhile
+                self._target.pools.remove(self._terminal)
 
 
 def _check_command(command: object) -> None:

@@ -404,6 +404,12 @@ class ChannelSpawn(_PexpectSpawn):  # type: ignore[misc]
         """Set the terminal's size in characters, where the channel has one."""
         self.channel.resize(cols, rows)
 
+    def hang_up(self) -> None:
+        """End the program, from any thread, where the channel can; who reads sees its end, who owns this closes it."""
+        end = getattr(self.channel, "hang_up", None)
+        if end is not None:
+            end()
+
     def close(self, force: bool = True) -> None:  # noqa: ARG002 - pexpect's signature; a channel is always closed
         """Close the channel and all side channels; ends the program."""
         self.closed = True

@@ -13,12 +13,14 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias, TypeVar
 
+import pexpect
+
 from crl.channels.base import ChannelInUse
 from crl.deadlines import Deadline
 from crl.errors import CrlError, UsageError, WrongArgument
 from crl.interactivesessions._recovery import Flight, RecoveryPending, is_definite, is_target_error
 from crl.interactivesessions.InteractiveSession import InteractiveSession
-from crl.interactivesessions.interactivesessionexceptions import ShellStateError
+from crl.interactivesessions.interactivesessionexceptions import InteractiveSessionError, ShellStateError
 from crl.interactivesessions.runnerexceptions import RunnerException, SessionInitializationFailed
 from crl.interactivesessions.shells.shell import Shell
 
@@ -73,6 +75,8 @@ class AutoRecoveringTerminal:
         self._finalize: Callable[[], object] = _nothing
         self._verify: Callable[[], object] = _nothing
         self._session: InteractiveSession | None = None
+        self._opening: InteractiveSession | None = None
+        self._spare: InteractiveSession | None = None
         self._flight: Flight | None = None
         self._cancelled = threading.Event()
         # Guards the fields; never held while anything is waited for.
@@ -258,7 +262,7 @@ class AutoRecoveringTerminal:
 
     def _open(self) -> None:
         with self._changing, self._marked_inside():
-            self._close_current()
+            self._put_away()
             failure = self._try_to_open()
         if failure is not None:
             raise SessionInitializationFailed(failure, host=getattr(failure, "host", None) or self.name) from failure
@@ -279,17 +283,49 @@ class AutoRecoveringTerminal:
                 break
         return failure
 
+    def _put_away(self) -> None:
+        """Close the session, but not the spare one that it may have from a link that looked for its program in vain."""
+        spare = None if self._session is None else self._session.take_spare()
+        if spare is not None:
+            self._drop_spare()
+            self._spare = spare
+        self._close_current()
+
+    def _drop_spare(self) -> None:
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            spare.discard()
+
+    def _stack_of_shells(self) -> InteractiveSession:
+        """A session whose shells are to be started, or the spare one, when its shell answers."""
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            try:
+                spare.current_shell().verify()
+            except (InteractiveSessionError, pexpect.ExceptionPexpect) as error:
+                logger.info("%s: a terminal that was open already does not answer: %s", self.name, error)
+                spare.discard()
+            else:
+                return spare
+        return InteractiveSession()
+
     def _open_once(self) -> None:
         with contextlib.ExitStack() as undo:
-            session = InteractiveSession()
+            session = self._opening = self._stack_of_shells()
             undo.callback(self._close_session, session)
-            session.spawn(self._shells[0])
-            for shell in self._shells[1:]:
-                session.push(shell)
+            # From here on `close` aborts it.
+            if self._cancelled.is_set():
+                raise _SessionGone("the terminal was closed", host=self.name, doing="opening a session")
+            for shell in () if session.shells else self._shells:
+                if session.shells:
+                    session.push(shell)
+                else:
+                    session.spawn(shell)
             undo.pop_all()
             self._session = session
             undo.callback(self._close_current)
             self._prepare()
+            self._opening = None
             undo.pop_all()
 
     # Closing
@@ -310,19 +346,23 @@ class AutoRecoveringTerminal:
             return  # The recovery or the close that this thread is part of deals with it.
         with self._changing, self._marked_inside():
             if session is not None and self._session is session:
-                self._close_current()
+                self._put_away()
 
     def close(self) -> None:
         """Call `finalize` and close the connections; errors are logged only.
 
-        A recovery under way ends after the try it is in. `initialize_terminal` opens the terminal again.
+        A recovery under way is ended too. `initialize_terminal` opens the terminal again.
         """
         self._cancelled.set()
+        opening = self._opening
+        if opening is not None and not self.is_inside:
+            opening.abort()
         flight = self._flight
         if flight is not None and not self.is_inside and not flight.join(Deadline.after(CLOSE_TIMEOUT)):
             logger.warning("%s: a recovery did not end within %s s", self.name, CLOSE_TIMEOUT)
         with self._changing, self._marked_inside():
             self._close_current()
+            self._drop_spare()
 
     def _close_current(self) -> None:
         session = self._session

@@ -9,24 +9,24 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any, Final
 
 from crl.deadlines import Deadline
 from crl.errors import UsageError
 from crl.interactivesessions._filecopier import _FileCopier
+from crl.interactivesessions._manyatonce import Limits, ManyAtOnce, Piece
 from crl.interactivesessions._process import RunResult, rstrip_runresult
-from crl.interactivesessions._runnerintarget import BackgroundExecution, _RunnerInTarget
+from crl.interactivesessions._runnerintarget import BackgroundExecution, TargetOpening, _RunnerInTarget
 from crl.interactivesessions._targetproperties import _TargetProperties
 from crl.interactivesessions._terminalpools import _TerminalPools
 from crl.interactivesessions.pythonterminal import PythonTerminal
 from crl.interactivesessions.remoteproxies import _RemoteProxy
+from crl.interactivesessions.runnerexceptions import SessionInitializationFailed
 
 __all__ = ["BackgroundExecIdAlreadyInUse", "RemoteRunner", "RunResult", "TargetIsNotSet"]
 
 _DONE: Final = RunResult(status="0", stdout="", stderr="")
-_HANDSHAKES: Final = 8
-_OPENERS: Final = 32
 
 logger = logging.getLogger(__name__)
 
@@ -112,19 +112,21 @@ class RemoteRunner:
 
         Raises:
             TargetIsNotSet: A name is not set.
-            SessionInitializationFailed: A target cannot be reached; the others were opened.
+            SessionInitializationFailed: Targets cannot be reached; the others were opened.
+            FleetTimeout: One was not opened in that time.
         """
-        targets = [self._target(name) for name in names or self.targets]
-        deadline = Deadline.after(timeout)
-        gates = {target.first_hop: threading.Semaphore(_HANDSHAKES) for target in targets}
-
-        def open_one(target: _RunnerInTarget) -> None:
-            with gates[target.first_hop], target.active_terminal(deadline):
-                logger.debug("%s is open", target.first_hop)
-
-        with ThreadPoolExecutor(min(_OPENERS, max(1, len(targets))), "crl-opening") as executor:
-            for future in [executor.submit(open_one, target) for target in targets]:
-                future.result()
+        wanted = list(names or self.targets)
+        openings = {name: TargetOpening(self._target(name)) for name in wanted}
+        pieces = [Piece(name, one.way, one.open, one.done, one.stop) for name, one in openings.items()]
+        limits = Limits(at_once=max(1, len(pieces)))
+        with closing(ManyAtOnce(pieces, limits, timeout=timeout).ends()) as ends:
+            failed = {pieces[end.number].name: end.error for end in ends if end.error is not None}
+        if len(failed) == 1:
+            raise next(iter(failed.values()))
+        if failed:
+            said = "; ".join(f"{name}: {str(failed[name]).splitlines()[0]}" for name in wanted if name in failed)
+            text = f"{len(failed)} of {len(pieces)} targets could not be opened: {said}"
+            raise SessionInitializationFailed(text, doing="Open Targets")
 
     def set_target_property(self, target_name: str, property_name: str, property_value: Any) -> None:
         """Set a property of one target.

@@ -192,6 +192,9 @@ class Resumer:
             if taken:
                 self.let_go()
                 fresh.take_over()
+        except ProgramGone:
+            (fresh.keep or fresh.discard)()
+            raise
         except BaseException:
             fresh.discard()
             raise

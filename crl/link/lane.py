@@ -107,6 +107,8 @@ class Lane:
         discard: On a lane made by `reopen`: called once instead, when it is not needed: its terminal is closed. On one
             made by `beside`: called once when it is not needed any more.
         kind: What bytes it carries.
+        keep: On a lane made by `reopen`: called once instead, when it was given back and the program for which it was
+            opened is gone: its shell waits for who opens a new session. None: `discard` is called then.
     """
 
     channel: Channel
@@ -119,3 +121,4 @@ class Lane:
     take_over: Callable[[], None] = _nothing
     discard: Callable[[], None] = _nothing
     kind: LaneKind = CLEAN
+    keep: Callable[[], None] | None = None

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from crl.errors import UsageError
+from crl.link._syntax import parse
 
 __all__ = ["INSTALLED", "Bundle", "SourceFile", "Sources", "is_own_file", "is_own_module"]
 
@@ -237,7 +238,7 @@ class Sources:
 def _imports(text: bytes, name: str, is_package: bool) -> Iterator[str]:
     """Names that a module may import; of a syntax that only the target knows, none."""
     try:
-        tree = ast.parse(text)
+        tree = parse(text)
     except (SyntaxError, ValueError):
         return
     package = name if is_package else name.rpartition(".")[0]

@@ -199,6 +199,7 @@ def _check_front(conversation: _Conversation, token: str, seen: bytes) -> None:
         return
     status = int(ended.group(1))
     if status == front.GONE:
+        conversation.lane.give_back(seen[ended.end() :])
         raise ProgramGone(
             "the terminal has ended, and so has the remote program: it was killed, its host was restarted, its login "
             "session was ended with all that ran in it (KillUserProcesses), or it has waited for too long",

@@ -6,6 +6,8 @@ Stands on terminals and the link's services; knows no Robot Framework, no pytest
 import crl.neighbours  # noqa: F401 - says clearly when another distribution has overwritten what stands below
 from crl.targets.detached import DetachedProcess
 from crl.targets.facts import TargetFacts
+from crl.targets.fleet import Fleet
+from crl.targets.outcomes import FleetCancelled, FleetProgress, FleetTimeout, Outcome, OutcomeLost, Outcomes
 from crl.targets.python import Python
 from crl.targets.results import (
     BecomeRefused,
@@ -15,6 +17,7 @@ from crl.targets.results import (
     RebootFailed,
     RunResult,
 )
+from crl.targets.spec import SecretFrom, TargetSpec
 from crl.targets.target import Target
 
 __all__ = [
@@ -23,9 +26,18 @@ __all__ = [
     "CommandTimeout",
     "ConnectTimeout",
     "DetachedProcess",
+    "Fleet",
+    "FleetCancelled",
+    "FleetProgress",
+    "FleetTimeout",
+    "Outcome",
+    "OutcomeLost",
+    "Outcomes",
     "Python",
     "RebootFailed",
     "RunResult",
+    "SecretFrom",
     "Target",
     "TargetFacts",
+    "TargetSpec",
 ]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from crl.errors import UsageError
+from crl.link._syntax import parse
 
 __all__ = ["Piece", "piece_of"]
 
@@ -65,7 +66,7 @@ def piece_of(thing: Any, name: str, *, bare: bool) -> Piece:
     try:
         lines, first = inspect.findsource(thing)
         path = inspect.getsourcefile(thing) or inspect.getfile(thing)
-        tree = ast.parse("".join(lines))
+        tree = parse("".join(lines))
     except (OSError, TypeError, SyntaxError, IndexError) as error:
         raise _no_source(thing, str(error)) from error
     # What annotations name is not looked up there, as it was not looked for here.

@@ -127,6 +127,11 @@ class Target:
         """What the target is called in texts."""
         return self._name or self._session.name
 
+    @property
+    def shells(self) -> tuple[Shell, ...]:
+        """Copies of its shells, from the first hop to the last; they were never started."""
+        return tuple(copy.copy(shell) for shell in self._patterns)
+
     # Connection
 
     def connect(self, timeout: float | None = None) -> Self:
@@ -346,7 +351,7 @@ class Target:
             raise UsageError("the target is closed", host=self.name, advice="call connect()")
         session = InteractiveSession()
         try:
-            first, *rest = (copy.copy(shell) for shell in self._patterns)
+            first, *rest = self.shells
             session.spawn(first)
             for shell in rest:
                 session.push(shell)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from crl.interactivesessions._manyatonce import FleetTimeout
 from crl.interactivesessions._terminalpools import PoolNotFoundError, TerminalPoolsBusy, _TerminalPools, key_of
 from crl.interactivesessions.remoterunner import RemoteRunner
 from crl.interactivesessions.runnerexceptions import SessionInitializationFailed
@@ -129,6 +130,22 @@ def test_a_target_that_cannot_be_opened_is_told(runner: RemoteRunner) -> None:
     with pytest.raises(SessionInitializationFailed):
         runner.open_targets()
     assert runner.execute_command_in_target("echo on").stdout == "on"
+
+
+def test_all_that_cannot_be_opened_are_told(runner: RemoteRunner) -> None:
+    for name in ("bad", "worse"):
+        runner.set_target([{"shellname": "BashShell", "cmd": f"no-such-shell-{name}"}], name)
+    with pytest.raises(SessionInitializationFailed, match=r"2 of 3 targets .* bad: .*; worse: ") as caught:
+        runner.open_targets()
+    assert "no-such-shell-worse" in str(caught.value)
+    assert runner.execute_command_in_target("echo on").stdout == "on"
+
+
+def test_a_target_that_is_not_opened_in_time(runner: RemoteRunner) -> None:
+    runner.set_target([{"shellname": "BashShell", "cmd": "sh", "init_env": "content:sleep 50"}], "slow")
+    with pytest.raises(FleetTimeout, match="slow: "):
+        runner.open_targets("slow", timeout=0.5)
+    assert runner.terminalpools.size == 0
 
 
 def test_close_ends_in_time_with_hung_terminals(runner: RemoteRunner, sshd: Sshd) -> None:

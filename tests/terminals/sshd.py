@@ -79,9 +79,9 @@ class Sshd:
         self._process.terminate()
         self._process.wait(10)
 
-    def shell(self, **options: Any) -> SshShell:
+    def shell(self, cls: type[SshShell] = SshShell, **options: Any) -> SshShell:
         """A shell of the present user there."""
-        return SshShell(
+        return cls(
             "127.0.0.1",
             getpass.getuser(),
             port=self.port,
