@@ -1,7 +1,7 @@
 """A line that does not carry every byte: it joins its standard input and output to a shell on a terminal of its own.
 
-Run as `python awkward.py [eat=HEX] [strip] [rate=N] [crlf] [break=COLUMNS] [echo] [damage=N]`; it is what
-telnet, serial lines and consoles do to bytes, in both directions.
+Run as `python awkward.py [eat=HEX] [strip] [rate=N] [crlf] [break=COLUMNS] [echo] [damage=N] [run=SCRIPT]`; it is
+what telnet, serial lines and consoles do to bytes, in both directions.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def main() -> None:
     settings = dict(word.partition("=")[::2] for word in sys.argv[1:])
     pid, master = pty.fork()
     if pid == 0:
-        os.execv("/bin/sh", ["sh"])
+        os.execv("/bin/sh", ["sh", *([settings["run"]] if "run" in settings else [])])
     toward, back = Line(settings), Line(settings)
     poller = select.poll()
     for descriptor in (0, master):
