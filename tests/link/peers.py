@@ -150,7 +150,7 @@ class Shell:
         """The output of a command typed at the prompt: the shell must have its terminal."""
         # What is typed may be echoed, and no line may be too long for the lane.
         self.say(f"printf 'be%s' gin.; {command}; printf '\\ndo%s' ne.")
-        said = self.read_until(b"done.").partition(b"begin.")[2].decode().removesuffix("done.")
+        said = self.read_until(b"done.").partition(b"begin.")[2].partition(b"done.")[0].decode()
         return said.replace("\r", "").strip()
 
     def lane(self, wrap: Callable[[Channel], Channel] | None = None) -> Lane:
