@@ -7,12 +7,10 @@ has a connection of its own, so that no test can spoil another one's.
 from __future__ import annotations
 
 import itertools
-import socket
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -22,8 +20,9 @@ from crl.channels.serial import SerialChannel
 from crl.channels.ssh import connect
 from crl.channels.telnet import TelnetChannel
 from crl.link.lane import FLOW_CONTROL, PRINTABLE, TELNET, LaneKind
-from tests.channels.conftest import Sshd, free_port, running_sshd
-from tests.link.peers import Far, Program, eventually
+from tests.channels.conftest import Sshd, running_sshd
+from tests.link.peers import Far, Program
+from tests.shells.consoles import serial_line, telnetd
 
 Way = Callable[[Program], Far]
 LINE = Path(__file__).with_name("awkward.py")
@@ -126,30 +125,18 @@ def _type(channel: Channel, data: bytes) -> None:
 @contextmanager
 def telnet_way() -> Iterator[Way]:
     """A telnet connection each, to a server that is not in binary mode."""
-    port = free_port()
-
-    def listens() -> bool:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return True
-        return False
-
-    with tempfile.TemporaryDirectory(prefix="crl-way-") as folder, _scripts() as script, ExitStack() as stack:
+    with tempfile.TemporaryDirectory(prefix="crl-way-") as folder, _scripts() as script:
         login = Path(folder) / "login"
         login.write_text(LOGIN, encoding="ascii")
         login.chmod(0o700)
-        server = subprocess.Popen(
-            ["busybox", "telnetd", "-F", "-K", "-b", "127.0.0.1", "-p", str(port), "-l", str(login)]
-        )
-        stack.callback(server.wait, 5)
-        stack.callback(server.terminate)
-        assert eventually(listens)
+        with telnetd(str(login)) as port:
 
-        def way(program: Program) -> Far:
-            channel = TelnetChannel("127.0.0.1", port, timeout=10, columns=200, rows=50)
-            _type(channel, f"{script(program)}\n".encode())
-            return Far(channel, TELNET, terminal=True)
+            def way(program: Program) -> Far:
+                channel = TelnetChannel("127.0.0.1", port, timeout=10)
+                _type(channel, f"{script(program)}\n".encode())
+                return Far(channel, TELNET, terminal=True)
 
-        yield way
+            yield way
 
 
 @contextmanager
@@ -159,17 +146,9 @@ def serial_way() -> Iterator[Way]:
     with tempfile.TemporaryDirectory(prefix="crl-way-") as folder, _scripts() as script:
 
         def way(program: Program) -> Far:
-            path = script(program)
-            device = Path(folder) / f"line{path.name}"
-            far = f"EXEC:/bin/sh {path},pty,setsid,ctty,stderr,sane"
             with ExitStack() as stack:
-                bridge = subprocess.Popen(
-                    ["socat", f"PTY,link={device},raw,echo=0,wait-slave", far], stderr=subprocess.DEVNULL
-                )
-                stack.callback(bridge.wait, 5)
-                stack.callback(bridge.terminate)
-                assert eventually(device.exists)
-                return Far(Held(SerialChannel(str(device), flow="xonxoff"), stack.pop_all()), kind, terminal=True)
+                device = stack.enter_context(serial_line(Path(folder), f"/bin/sh {script(program)}"))
+                return Far(Held(SerialChannel(device, flow="xonxoff"), stack.pop_all()), kind, terminal=True)
 
         yield way
 
