@@ -39,10 +39,8 @@ class Mark:
 
     def last(self, seen: bytes, behind: bytes) -> tuple[bytes, bytes] | None:
         """As `first`, of the last one."""
-        found = None
-        for found in re.finditer(self._pattern(behind), seen):
-            continue
-        return None if found is None else (seen[: found.start()], seen[found.end() :])
+        all_found = list(re.finditer(self._pattern(behind), seen))
+        return (seen[: all_found[-1].start()], seen[all_found[-1].end() :]) if all_found else None
 
     @property
     def _gap(self) -> bytes:

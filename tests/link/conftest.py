@@ -48,7 +48,7 @@ def _own_threads() -> list[str]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Let the chosen tests run over each way also when none is asked for."""
     if "every_way" in metafunc.definition.keywords and metafunc.config.getoption("--over") == "here":
-        metafunc.parametrize("way", ["here", *(name for name in WAYS if name != SLOW)], indirect=True, scope="session")
+        metafunc.parametrize("over", ["here", *(name for name in WAYS if name != SLOW)], indirect=True, scope="session")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -62,7 +62,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session", autouse=True)
-def way(request: pytest.FixtureRequest) -> Iterator[str]:
+def over(request: pytest.FixtureRequest) -> Iterator[str]:
     """The way that ``--over`` names, for all tests of the link; and each one for the chosen."""
     name: str = getattr(request, "param", request.config.getoption("--over"))
     if name == "here":

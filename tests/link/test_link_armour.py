@@ -166,7 +166,9 @@ def _spent(work: Callable[[], object]) -> float:
 
 
 @pytest.mark.parametrize("kind", [TELNET, PRINTABLE], ids=["telnet", "printable"])
-@pytest.mark.parametrize("noise", [b"{", b"A", b"{AAAA", b"{" + b"A" * 600, b"\xfe", b"\n", b"{AA=\r\n", b"{A}A", b"}{.", None])
+@pytest.mark.parametrize(
+    "noise", [b"{", b"A", b"{AAAA", b"{" + b"A" * 600, b"\xfe", b"\n", b"{AA=\r\n", b"{A}A", b"}{.", None]
+)
 def test_time_and_space_are_linear(kind: LaneKind, noise: bytes | None) -> None:
     def flood(count: int) -> bytes:
         if noise is None:

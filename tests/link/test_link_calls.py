@@ -252,6 +252,7 @@ def test_the_end_of_the_terminal_ends_the_program_and_what_it_owns(make_shell: C
         os.kill(detached.pid, signal.SIGKILL)
 
 
+@pytest.mark.every_way
 def test_closing_with_calls_under_way_fails_them(link: Link) -> None:
     call = link.submit_invoke("__import__('time').sleep", (30,))
     told: list[BaseException] = []
@@ -330,10 +331,10 @@ def test_a_flood_of_output_does_not_stop_calls(link: Link) -> None:
 
 @pytest.mark.parametrize("python", [INTERPRETERS[0], INTERPRETERS[-1]], ids=lambda path: path.split("/")[-3])
 def test_writers_on_the_same_terminal_and_closed_descriptors_do_no_harm(
-    make_shell: Callable[..., Shell], python: str, way: str
+    make_shell: Callable[..., Shell], python: str, over: str
 ) -> None:
     shell = make_shell("pty")
-    size = 5_000_000 if way == "here" else 500_000
+    size = 5_000_000 if over == "here" else 500_000
     tty = shell.ask("tty")
     link = Link.start(shell.lane(), timeout=20, python=python)
     link.evaluate("import os\nfor d in (0, 1, 2):\n    os.close(d)")

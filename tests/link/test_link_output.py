@@ -216,6 +216,7 @@ PEAK = "int(open('/proc/self/status').read().partition('VmHWM:')[2].split()[0]) 
 @pytest.mark.parametrize(
     ("kind", "megabytes"), [("pty", 10), pytest.param("pty", 100, marks=pytest.mark.long), ("pipe", 10)]
 )
+@pytest.mark.here_only("it has limits of time for megabytes")
 def test_a_flood_is_bounded_and_delays_no_call(
     make_link: MakeLink, kind: str, megabytes: int, figure: Callable[[str], None]
 ) -> None:

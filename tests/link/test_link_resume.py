@@ -82,6 +82,7 @@ def test_every_interpreter_resumes(lasting: Callable[..., Lasting], python: str)
     assert one.link.close()
 
 
+@pytest.mark.every_way
 def test_the_shell_has_its_terminal_back_after_a_resumed_link(lasting: Callable[..., Lasting]) -> None:
     one = lasting("pty")
     one.cut()

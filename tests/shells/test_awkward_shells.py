@@ -22,29 +22,13 @@ from crl.interactivesessions.shells._consolelogin import ConsoleLoginError
 from crl.link import TELNET, UNSURE, LaneKind, Link
 from crl.link._armoured import ArmouredChannel
 from tests.link.peers import eventually
-from tests.shells.consoles import serial_line, telnetd
+from tests.shells.consoles import LOGIN, PASSWORD, serial_line, telnetd
 
 if TYPE_CHECKING:
     from crl.lab import Lab
     from tests.shells.conftest import Open
 
 EVERY_BYTE = bytes(range(256))
-PASSWORD = "s3cret word"
-
-# What getty and login say, and as much of what they do.
-LOGIN = f"""#!/bin/sh
-stty sane
-printf 'Welcome to the host. Mind the gap: here\\r\\n'
-printf 'host login: '
-read -r name
-stty -echo
-printf 'Password: '
-read -r password
-stty echo
-if [ "$name:$password" = 'tester:{PASSWORD}' ]; then exec /bin/sh -i; fi
-printf '\\r\\nLogin incorrect\\r\\nhost login: '
-read -r name
-"""
 
 
 @pytest.fixture

@@ -126,8 +126,8 @@ class Escapes(object):
 class Lines(object):
     """Everything goes as lines of base64, each behind a mark that says where it goes; nothing else has the mark.
 
-    It costs a third, and three bytes for each line. A line ends with a byte of its own, so that it does not matter when a
-    lane breaks it, or puts the echo of a whole line of the other direction into its middle.
+    It costs a third, and three bytes for each line. A line ends with a byte of its own, so that it does not matter when
+    a lane breaks it, or puts the echo of a whole line of the other direction into its middle.
 
     Args:
         columns: The longest line, without its end.
