@@ -16,7 +16,7 @@ MAX_LINES = 600
 
 # From the bottom up. A layer may import itself and what stands before it; `lab` stands alone on the base.
 LAYERS = [
-    ["crl.secrets", "crl.errors", "crl.deadlines"],
+    ["crl.secrets", "crl.errors", "crl.deadlines", "crl.neighbours"],
     ["crl.channels"],
     ["crl.link"],
     ["crl.interactivesessions"],

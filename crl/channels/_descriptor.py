@@ -86,8 +86,11 @@ class DescriptorChannel:
             ChannelClosed: The channel was closed.
         """
         if self._descriptor < 0:
-            raise ChannelClosed(f"{self._name} is closed")
+            raise self._is_closed()
         return self._descriptor
+
+    def _is_closed(self) -> ChannelClosed:
+        return ChannelClosed(f"{self._name} is closed")
 
     def read(self, size: int = 65536) -> bytes:
         """Read what is there, at most `size` bytes; ``b""`` is the end.
@@ -97,7 +100,9 @@ class DescriptorChannel:
             ChannelClosed: The channel was closed.
         """
         with self._reading:
-            descriptor = self.fileno()
+            descriptor = self._descriptor
+            if descriptor < 0:
+                raise self._is_closed()
             try:
                 return os.read(descriptor, size)
             except BlockingIOError:
@@ -129,7 +134,9 @@ class DescriptorChannel:
         if not self._writable:
             raise UsageError(f"{self._name} is for reading only")
         with self._writing:
-            descriptor = self.fileno()
+            descriptor = self._descriptor
+            if descriptor < 0:
+                raise self._is_closed()
             try:
                 return os.write(descriptor, data)
             except BlockingIOError as error:

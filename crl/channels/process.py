@@ -143,7 +143,8 @@ class ProcessChannel:
             BlockingIOError: Nothing is there yet.
             ChannelClosed: The channel was closed.
         """
-        return self._open_data().read(size)
+        data = self._data or self._open_data()
+        return data.read(size)
 
     def write(self, data: bytes | memoryview) -> int:
         """Write what is taken now and return how many bytes that was.
@@ -152,7 +153,8 @@ class ProcessChannel:
             BrokenPipeError: The program has ended.
             ChannelClosed: The channel was closed.
         """
-        return self._open_data().write(data)
+        channel = self._data or self._open_data()
+        return channel.write(data)
 
     def end_writing(self) -> None:
         """Give the program the end of its standard input; reading goes on.

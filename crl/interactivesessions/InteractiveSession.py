@@ -159,6 +159,10 @@ class InteractiveSession:
         require_known = getattr(parent, "_require_known", None)
         if require_known is not None:
             require_known()
+        if parent.rides_link:
+            raise UsageError(f"nothing can be pushed over a {type(parent).__name__}", advice="pop it first")
+        if shell.rides_link:
+            return self._push_on_link(shell, parent)
         command = shell.get_start_cmd()
         shell.set_parent(parent)
         parent._read_until_end(chunk_timeout=0)  # noqa: SLF001 - published helper names of shells
@@ -174,6 +178,13 @@ class InteractiveSession:
             if not started:
                 parent.cover(None)
                 self._recover(parent, timeout)
+        return output
+
+    def _push_on_link(self, shell: Shell, parent: Shell) -> str:
+        """Start a shell on a link; a parent whose terminal is lent refuses to be used by itself."""
+        shell.set_parent(parent)
+        output = shell.start_over(self.lane(), self.terminal_expect_timeout)
+        self.shells.append(shell)
         return output
 
     def _recover(self, parent: Shell, timeout: float) -> None:
@@ -193,12 +204,13 @@ class InteractiveSession:
             UnexpectedPrompt: The current shell does not answer with its prompt; it was taken off the stack.
             ShellStateError: The shell under it does not answer exactly.
         """
+        gives_back = self.current_shell().rides_link
         self._pop()
         if not self.shells:
             return None
         parent = self.current_shell()
         try:
-            output = parent._read_until_prompt()  # noqa: SLF001
+            output = "" if gives_back else parent._read_until_prompt()  # noqa: SLF001
             parent.verify()
         except ShellTimeout as error:
             mark = getattr(parent, "mark_unknown", None)
@@ -218,7 +230,7 @@ class InteractiveSession:
             self._take_off()
 
     def _take_off(self) -> None:
-        self.shells.pop()
+        self.shells.pop().drop()
         if self.shells:
             self.shells[-1].cover(None)
 
@@ -290,7 +302,7 @@ class InteractiveSession:
     def _twin(self, deadline: Deadline) -> InteractiveSession:
         """The same shells once more, in a terminal of their own."""
         with self._changing:
-            shells = [copy.copy(shell) for shell in self.shells]
+            shells = [copy.copy(shell) for shell in self.shells if not shell.rides_link]
             if self._closed or not shells:
                 raise UsageError("the session is closed", doing="opening its terminal again")
         twin = InteractiveSession(self.dump_received, self.dump_outgoing)
@@ -314,7 +326,8 @@ class InteractiveSession:
         with self._changing:
             if self._closed:
                 raise UsageError("the session was closed meanwhile", doing="opening its terminal again")
-            old, self.terminal, self.shells = self.terminal, twin.terminal, twin.shells
+            riding = [shell for shell in self.shells if shell.rides_link]
+            old, self.terminal, self.shells = self.terminal, twin.terminal, [*twin.shells, *riding]
             twin.terminal, twin.shells = None, []
         if old is not None:
             old.close(force=True)
@@ -340,9 +353,10 @@ class InteractiveSession:
         self.terminal.timeout = _POLITE_SECONDS
         with contextlib.suppress(CrlError, pexpect.ExceptionPexpect):  # closing the terminal ends them anyway
             while self.shells and not deadline.expired:
-                self.shells[-1].exit()
+                shell = self.shells[-1]
+                shell.exit()
                 self._take_off()
-                if self.shells:
+                if self.shells and not shell.rides_link:
                     self.shells[-1]._read_until_prompt(deadline.remaining())  # noqa: SLF001
 
     def _close_now(self) -> None:
@@ -350,6 +364,7 @@ class InteractiveSession:
             self._closed = True
         for shell in self.shells:
             shell.cover(None)
+            shell.drop()
         self.shells = []
         terminal, self.terminal = self.terminal, None
         if terminal is not None:

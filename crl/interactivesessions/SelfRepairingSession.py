@@ -10,20 +10,36 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from crl.deadlines import Deadline
+from crl.errors import CrlError
 from crl.interactivesessions import _process
 from crl.interactivesessions._recovery import is_definite
 from crl.interactivesessions.interactivesessionexceptions import InteractiveSessionError
-from crl.interactivesessions.runnerexceptions import RunnerException, RunnerTerminalSessionBroken
+from crl.interactivesessions.runnerexceptions import (
+    RunnerException,
+    RunnerTerminalSessionBroken,
+    RunnerTerminalSessionClosed,
+    WrappingError,
+)
 from crl.interactivesessions.RunnerSession import RunnerSession
 from crl.interactivesessions.runnerterminal import RunnerTerminal
 from crl.interactivesessions.shells.shell import TimeoutError as ShellTimeout
-from crl.link import LinkError
+from crl.link import LinkError, LinkStartError, ProtocolViolation
 
-__all__ = ["CommandExecutionFailed", "FailedToCreateSession", "SelfRepairingSession"]
+__all__ = [
+    "CommandExecutionFailed",
+    "FailedToCreateSession",
+    "FailedToRunInteractiveHandler",
+    "RestoreTimedOut",
+    "RunNotStarted",
+    "SelfRepairingSession",
+    "SessionNotInitialized",
+    "UnexpectedTerminalOutput",
+]
 
 _TIMEOUT: Final = 60.0
 _TERMINATION_TIMEOUT: Final = 10.0
@@ -39,6 +55,26 @@ class CommandExecutionFailed(InteractiveSessionError):
 
 class FailedToCreateSession(InteractiveSessionError):
     """The session could not be made; the argument is the last error."""
+
+
+class FailedToRunInteractiveHandler(WrappingError):
+    """Python could not be started on the node; the argument is the error."""
+
+
+class SessionNotInitialized(WrappingError):
+    """What `create_runner_session` gave has no open session; the argument is the error."""
+
+
+class RunNotStarted(WrappingError):
+    """A command could not be started; the argument is the error."""
+
+
+class RestoreTimedOut(RunnerTerminalSessionBroken):
+    """The session was lost while a command ran, and did not come back: what became of the command is unknown."""
+
+
+class UnexpectedTerminalOutput(RunnerTerminalSessionBroken):
+    """The node sent what is no answer while a command ran: what became of the command is unknown."""
 
 
 class SelfRepairingSession:
@@ -122,16 +158,25 @@ class SelfRepairingSession:
         Raises:
             TimeoutError: It took too long; it was ended with its process group.
             FailedToCreateSession: There is no session, and none can be made.
-            RunnerTerminalSessionBroken: The session was lost after the command had begun.
+            RunNotStarted: There is no such shell.
+            RestoreTimedOut: The session was lost after the command had begun.
+            UnexpectedTerminalOutput: So it was, since the node broke the rules.
         """
         terminal = self._opened()
         seconds = _TIMEOUT if timeout < 0 else timeout
-        process = _process.start(terminal, cmd, executable, {}, _TERMINATION_TIMEOUT)
+        try:
+            process = _process.start(terminal, cmd, executable, {}, _TERMINATION_TIMEOUT)
+        except OSError as error:
+            raise RunNotStarted(error, host=terminal.host, doing=cmd) from error
         process.collect()
         try:
             result = process.wait(Deadline.after(seconds))
         except _process.RunnerTimeout as error:
             raise ShellTimeout(_text(error.result.stdout), host=terminal.host, doing=cmd) from error
+        except RunnerTerminalSessionBroken as error:
+            lost = error.args[0] if error.args else error
+            kind = UnexpectedTerminalOutput if isinstance(lost, ProtocolViolation) else RestoreTimedOut
+            raise kind(lost, host=terminal.host, doing=cmd) from error
         return int(result.status), _text(result.stdout), _text(result.stderr)
 
     # The session
@@ -155,7 +200,14 @@ class SelfRepairingSession:
 
     def _open(self) -> RunnerTerminal:
         self._drop()
-        session = self._create_runner_session(self._node_name, work_dir=self._work_dir)
+        with _named_errors():
+            session = self._create_runner_session(self._node_name, work_dir=self._work_dir)
+            terminal = self._terminal_of(session)
+        self._session, self._terminal = session, terminal
+        return terminal
+
+    def _terminal_of(self, session: Any) -> RunnerTerminal:
+        """The Python of a new session, which is closed when there is none."""
         try:
             if isinstance(session, RunnerSession):
                 terminal = session.runnerterminal
@@ -167,7 +219,6 @@ class SelfRepairingSession:
         except BaseException:
             session.close()
             raise
-        self._session, self._terminal = session, terminal
         return terminal
 
     def _drop(self) -> None:
@@ -178,7 +229,7 @@ class SelfRepairingSession:
                 terminal.close_session()
                 if not isinstance(session, RunnerSession):
                     session.remove_working_directory()
-        except (InteractiveSessionError, RunnerTerminalSessionBroken, LinkError) as error:
+        except CrlError as error:
             logger.info("%s: a session did not end in order: %s", self._node_name, error)
         finally:
             if session is not None:
@@ -196,6 +247,17 @@ class SelfRepairingSession:
         """End the session; the next command makes a new one."""
         self._closed.set()
         self._drop()
+
+
+@contextmanager
+def _named_errors() -> Iterator[None]:
+    """Give what can go wrong with a new session its published names."""
+    try:
+        yield
+    except LinkStartError as error:
+        raise FailedToRunInteractiveHandler(error) from error
+    except RunnerTerminalSessionClosed as error:
+        raise SessionNotInitialized(error) from error
 
 
 def _text(data: bytes) -> str:

@@ -9,12 +9,15 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any, Final
 
+import crl.neighbours  # noqa: F401 - tells by this very line that the files are ours
+
 if TYPE_CHECKING:
     from crl.interactivesessions import InteractiveSession as InteractiveSession
     from crl.interactivesessions.shells.autocompletableshell import AutoCompletableShell
     from crl.interactivesessions.shells.bashshell import BashShell
     from crl.interactivesessions.shells.keyauthenticatedsshshell import KeyAuthenticatedSshShell
     from crl.interactivesessions.shells.kubernetesshell import ContainerShell, KubernetesShell
+    from crl.interactivesessions.shells.msgpythonshell import MsgPythonShell
     from crl.interactivesessions.shells.namespaceshell import NamespaceShell
     from crl.interactivesessions.shells.pythonshell import PythonShell
     from crl.interactivesessions.shells.rawpythonshell import RawPythonShell
@@ -34,6 +37,7 @@ __all__ = [
     "InteractiveSession",
     "KeyAuthenticatedSshShell",
     "KubernetesShell",
+    "MsgPythonShell",
     "NamespaceShell",
     "PythonShell",
     "RawPythonShell",
@@ -53,6 +57,7 @@ _HOMES: Final = {
     "DefaultSshShell": "shells.shellstack",
     "KeyAuthenticatedSshShell": "shells.keyauthenticatedsshshell",
     "KubernetesShell": "shells.kubernetesshell",
+    "MsgPythonShell": "shells.msgpythonshell",
     "NamespaceShell": "shells.namespaceshell",
     "PythonShell": "shells.pythonshell",
     "RawPythonShell": "shells.rawpythonshell",

@@ -22,10 +22,19 @@ __all__ = ["RemoteFileOperationTimeout", "RemoteFileReadingFailed", "_FileCopier
 
 _TELL_EVERY: Final = 2.0
 
-# What was copied gets its mode, the folders after what is in them: a mode may forbid to enter.
+# What was copied gets its mode, the folders after what is in them: a mode may forbid to enter. The names may come from
+# another target: nothing outside the folder, and nothing behind a link in it, is touched.
 _CHMOD: Final = (
-    "(lambda root, names, mode: (lambda os, root: [os.chmod(os.path.join(root, name) if name else root, mode)"
-    " for name in names] and None)(__import__('os'), __import__('os').path.expanduser(root)))"
+    "(lambda root, names, mode: (lambda os, root: [os.chmod(path, mode)"
+    " for path in [os.path.join(root, name) if name else root for name in names]"
+    " if os.path.realpath(path) == path and (path + '/').startswith(root.rstrip('/') + '/')] and None)"
+    "(__import__('os'), __import__('os').path.realpath(__import__('os').path.expanduser(root))))"
+)
+
+_MEMBERS: Final = (
+    "(lambda root: (lambda os, root: [os.path.relpath(os.path.join(place, name), root)"
+    " for place, folders, files in os.walk(root, topdown=False) for name in files + folders])"
+    "(__import__('os'), __import__('os').path.expanduser(root)))"
 )
 
 logger = logging.getLogger("crl.interactivesessions.remoterunner")
@@ -58,7 +67,7 @@ class _Watch:
     """Follows one copy: tells its progress in the log and ends it at the deadline."""
 
     def __init__(self, what: str, host: str, timeout: float) -> None:
-        self._what = what
+        self.what = what
         self._host = host
         self._timeout = timeout
         self._deadline = Deadline.after(timeout)
@@ -79,7 +88,7 @@ class _Watch:
     def too_late(self) -> RemoteFileOperationTimeout:
         """The error of the deadline."""
         return RemoteFileOperationTimeout(
-            f"it took longer than {self._timeout:g} s", host=self._host, doing=self._what, advice="give it more time"
+            f"it took longer than {self._timeout:g} s", host=self._host, doing=self.what, advice="give it more time"
         )
 
     def __call__(self, progress: Progress) -> None:
@@ -90,7 +99,7 @@ class _Watch:
         if now - self._told >= _TELL_EVERY:
             self._told = now
             share = f" ({100 * progress.done // progress.total} %)" if progress.total else ""
-            logger.info("%s: %s: %d bytes%s", self._host, self._what, progress.done, share)
+            logger.info("%s: %s: %d bytes%s", self._host, self.what, progress.done, share)
 
 
 class _FileCopier:
@@ -156,6 +165,42 @@ class _FileCopier:
             )
             copying.chmod(root, _members(source), permissions)
 
+    def directory_from_target(self, source: str, destination: str, terminal: PooledTerminal, timeout: float) -> None:
+        """Copy what is in a folder of a target into a folder of this machine, which is made when it is not there."""
+        root = os.path.expanduser(destination).rstrip("/") or "/"
+        with _Copying(f"copying the folder {source} from the target", terminal, timeout) as copying:
+            copying.require_folder(source)
+            try:
+                copying.files.pull(
+                    source.rstrip("/") or "/", root, modes=False, times=False, links="follow",
+                    progress=copying.watch, timeout=copying.watch.left,
+                )  # fmt: skip
+            except FilesError as error:
+                raise _reading_failed(error, terminal.host) from error
+
+    def directory_between(
+        self,
+        source: str,
+        from_terminal: PooledTerminal,
+        destination: str,
+        to_terminal: PooledTerminal,
+        mode: object,
+        timeout: float,
+    ) -> None:
+        """Copy what is in a folder of a target into a folder of another one, through this process's memory."""
+        permissions = parse_mode(mode)
+        root = destination.rstrip("/") or "/"
+        what = f"copying the folder {source} to {destination}"
+        with _Copying(what, from_terminal, timeout) as reading:
+            reading.require_folder(source)
+            names = reading.members(source)
+            with _Copying(what, to_terminal, reading.watch.left) as copying:
+                copying.files.push(
+                    reading.files.path(source.rstrip("/") or "/"), root, modes=False, links="follow",
+                    progress=copying.watch, timeout=copying.watch.left,
+                )  # fmt: skip
+                copying.chmod(root, names, permissions)
+
     def create_directory(self, path: str, terminal: PooledTerminal, mode: object, timeout: float) -> None:
         """Make a folder with those above it; one that is there keeps its mode."""
         permissions = parse_mode(mode)
@@ -182,6 +227,28 @@ class _Copying:
             raise self.watch.too_late() from error
         if isinstance(error, LinkLost):
             self._terminal.terminal.raise_broken(error)
+
+    def require_folder(self, path: str) -> None:
+        """See that there is a folder on the target.
+
+        Raises:
+            RemoteFileReadingFailed: There is none.
+        """
+        try:
+            kind = self.files.stat(path, timeout=self.watch.left).kind
+        except FilesError as error:
+            raise _reading_failed(error, self._terminal.host) from error
+        if kind != "folder":
+            raise RemoteFileReadingFailed(f"{path!r} is no folder", host=self._terminal.host, doing=self.watch.what)
+
+    def members(self, root: str) -> list[str]:
+        """What is in a folder of the target, in the order of `_members`."""
+        found = self.files.link.invoke(_MEMBERS, root, timeout=self.watch.left)
+        if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+            raise RemoteFileReadingFailed(
+                "the target's list of names is none", host=self._terminal.host, doing=self.watch.what
+            )
+        return [*found, ""]
 
     def chmod(self, root: str, names: list[str], mode: int) -> None:
         """Give members of a folder, or with an empty name the path itself, a mode."""

@@ -23,6 +23,7 @@ TIMEOUT: Final = 3600.0
 _SOURCE: Final = """
 def _crl_import(name, path, source):
     import sys
+    name = str(name)  # Python 2.7 takes no unicode
     module = type(sys)(name)
     module.__file__ = path
     before = sys.modules.get(name)
@@ -87,7 +88,7 @@ class RemoteImporter:
         return module
 
     def importmodule(self, module: ModuleType) -> None:
-        """Import a module that is imported here on the target, under the same name.
+        """Import a module that is imported here on the target, under the last part of its name.
 
         Raises:
             UsageError: It has no source, or is a package.
@@ -98,7 +99,7 @@ class RemoteImporter:
             raise UsageError(
                 f"the module {module.__name__} cannot be sent", doing="importing a module", advice="give one plain file"
             )
-        self._send(module.__name__, Path(file))
+        self._send(module.__name__.rpartition(".")[2], Path(file))
 
     def _send(self, name: str, file: Path) -> None:
         self.prepare()

@@ -374,6 +374,58 @@ class RemoteRunner:
             self.filecopier.directory_to_target(source_dir, target_dir, terminal, mode, limit.remaining() or 0.0)
         return _DONE
 
+    def copy_directory_from_target(
+        self, source_dir: str, destination_dir: str = ".", target: str = "default", timeout: float = 3600
+    ) -> RunResult:
+        """Copy what is in a folder of a target into a folder of this machine.
+
+        Args:
+            source_dir: The folder there; links in it to files of it become files, others are an error.
+            destination_dir: The folder here; it is made when it is missing, and keeps what else is in it.
+            target: The target.
+            timeout: Seconds for all of it.
+
+        Raises:
+            RemoteFileReadingFailed: It is not there, is no folder, or not all of it can be read.
+            RemoteFileOperationTimeout: It took too long.
+        """
+        limit = Deadline.after(float(timeout))
+        with self._target(target).active_terminal(limit) as terminal:
+            self.filecopier.directory_from_target(source_dir, destination_dir, terminal, limit.remaining() or 0.0)
+        return _DONE
+
+    def copy_directory_between_targets(
+        self,
+        from_target: str,
+        source_dir: str,
+        to_target: str,
+        target_dir: str = ".",
+        mode: str = "0o755",
+        timeout: float = 3600,
+    ) -> RunResult:
+        """Copy what is in a folder of a target into a folder of another one; it does not touch this machine's disk.
+
+        Args:
+            from_target: The target that has it.
+            source_dir: The folder there; links in it to files of it become files, others are an error.
+            to_target: The target that gets it.
+            target_dir: The folder there; it is made when it is missing, and keeps what else is in it.
+            mode: The permissions of all that was copied, and of the folder.
+            timeout: Seconds for all of it.
+
+        Raises:
+            RemoteFileReadingFailed: It is not there, or is no folder.
+            RemoteFileOperationTimeout: It took too long.
+        """
+        limit = Deadline.after(float(timeout))
+        with (
+            self._target(from_target).active_terminal(limit) as source,
+            self._target(to_target).active_terminal(limit) as destination,
+        ):
+            left = limit.remaining() or 0.0
+            self.filecopier.directory_between(source_dir, source, target_dir, destination, mode, left)
+        return _DONE
+
     def create_directory_in_target(
         self, path: str, mode: str = "0o755", target: str = "default", timeout: float = 3600
     ) -> RunResult:

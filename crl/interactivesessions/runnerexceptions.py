@@ -24,6 +24,7 @@ __all__ = [
     "RunnerTerminalSessionClosed",
     "RunnerTerminalUnableToDeserialize",
     "SessionInitializationFailed",
+    "WrappingError",
     "asyncresponsehandler",
     "remotetimeouthandler",
     "responsehandler",
@@ -34,7 +35,7 @@ class RunnerException(RemoteWorldError):
     """Base of the errors of terminals and proxies."""
 
 
-class _WrappingError(RunnerException):
+class WrappingError(RunnerException):
     """An error whose first argument is the error behind it; host, advice and transcript are taken from there."""
 
     def __init__(self, original: object = "", *args: object, **context: Any) -> None:
@@ -59,7 +60,7 @@ class RunnerTerminalSessionClosed(RunnerException):
     """Python was to be run on a terminal that is closed, or that was never initialized."""
 
 
-class RunnerTerminalSessionBroken(_WrappingError):
+class RunnerTerminalSessionBroken(WrappingError):
     """The session behind a terminal is lost; the error that told so is the first argument."""
 
 
@@ -71,7 +72,7 @@ class InvalidProxySession(RunnerException):
     """A proxy belongs to a session that is no more, or was never filled."""
 
 
-class SessionInitializationFailed(_WrappingError):
+class SessionInitializationFailed(WrappingError):
     """The shells of a terminal could not be brought up; the error of the last try is the first argument."""
 
 

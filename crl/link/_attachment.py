@@ -61,7 +61,7 @@ class Attachment:
         on_writable: Callable[[int], None],
     ) -> None:
         self.channel = channel
-        self.unsent: deque[memoryview] = deque()
+        self.unsent: deque[bytes | memoryview] = deque()
         self.noise = 0
         self.parted = False
         self.mark = end_mark

@@ -105,7 +105,7 @@ class Engine:
         self._heart = driver.call_later(FIRST_HEARTBEAT, self._heartbeat)
 
     def _attach_to(self, channel: Channel, end_mark: bytes) -> Attachment:
-        return Attachment(channel, end_mark, self._wake, self._on_readable, self._on_writable)
+        return Attachment(channel, end_mark, self._wake, self._on_readable, lambda _: self.flush())
 
     # -- sending ---------------------------------------------------------------------------------------------------
 
@@ -118,10 +118,11 @@ class Engine:
             LinkLost: The link is gone; the message was not sent.
             NotTransferable: It is too large.
         """
-        self.check()
+        if self.lost is not None or os.getpid() != self._pid:
+            self.check()
         self._activity += 1
+        session = self.session
         with self._lock:
-            session = self.session
             if session.interrupted:
                 self._mend()
             try:
@@ -160,47 +161,48 @@ class Engine:
         """Write what may be written, without ever blocking; the I/O thread writes the rest."""
         # No write blocks, so whoever holds this is done at once; a lock that was left by an exception is free again.
         with self._writing:
-            attachment = self._attachment
-            if attachment is None:
+            if (attachment := self._attachment) is None:
                 return
+            unsent, session = attachment.unsent, self.session
             try:
-                self._write_to(attachment)
-            except BaseException:
-                # A frame that was on its way counts as lost; the next ping uncovers it.
-                self.session.interrupted = True
-                raise
-
-    def _write_to(self, attachment: Attachment) -> None:
-        unsent, session = attachment.unsent, self.session
-        while True:
-            if not unsent:
-                if not session.has_outgoing and not session.interrupted:
+                if unsent and not self._write_to(attachment):
                     return
                 with self._lock:
                     if attachment is not self._attachment or attachment.parted:
                         return
                     if session.interrupted:
                         self._mend()
-                    unsent.extend(map(memoryview, session.outgoing()))
-                if not unsent:
-                    return
+                    unsent.extend(session.outgoing())
+                # What is posted meanwhile is written by whoever posts it.
+                if unsent:
+                    self._write_to(attachment)
+            except BaseException:
+                # A frame that was on its way counts as lost; the next ping uncovers it.
+                session.interrupted = True
+                raise
+
+    def _write_to(self, attachment: Attachment) -> bool:
+        """Write what is unsent; whether all of it was taken."""
+        unsent, write = attachment.unsent, attachment.channel.write
+        while unsent:
+            frame = unsent[0]
             try:
-                count = attachment.channel.write(unsent[0])
+                count = write(frame)
             except BrokenPipeError:
                 # The reading side sees the end as well and has the better words for it.
                 attachment.incoming.arm(select.EPOLLIN)
-                return
+                return False
             except ChannelClosed:
                 self._ends(attachment, self._ended("the terminal was closed under the link"))
-                return
-            if count == len(unsent[0]):
-                unsent.popleft()
-            else:
-                unsent[0] = unsent[0][count:]
+                return False
+            if count != len(frame):
+                unsent[0] = memoryview(frame)[count:]
                 attachment.outgoing.arm(select.EPOLLOUT)
                 # The target may have to write before it reads on.
                 attachment.incoming.arm(select.EPOLLIN)
-                return
+                return False
+            unsent.popleft()
+        return True
 
     # -- receiving -------------------------------------------------------------------------------------------------
 
@@ -216,7 +218,8 @@ class Engine:
         while not waiter.done:
             if self.lost is not None:
                 return self._await_verdict(waiter)
-            self.check()
+            if os.getpid() != self._pid:
+                self.check()
             try:
                 if self._attachment is not None and self._reading.acquire(blocking=False):
                     if not self._read_until(waiter, deadline):
@@ -231,9 +234,11 @@ class Engine:
 
     def _read_until(self, waiter: Waiter, deadline: Deadline) -> bool:
         """Read as the one reader, until the waiter is done or the terminal gone; False when the deadline is first."""
+        session = self.session
         while True:
             # Here too, for what came with a new terminal.
-            self._hand_out()
+            if session.delivered or session.interrupted:
+                self._hand_out()
             attachment = self._attachment
             if waiter.done or self.lost is not None or attachment is None:
                 return True
@@ -242,7 +247,7 @@ class Engine:
             if attachment.wait(POLL_SLICE_MS if left is None or left > POLL_SLICE else math.ceil(left * 1000)):
                 self._read_once(attachment)
             # Looked at after each read as well: a target that never stops talking must not keep us.
-            if deadline.expired:
+            if waiter.done or deadline.expired:
                 return waiter.done
 
     def _await_verdict(self, waiter: Waiter) -> bool:
@@ -287,9 +292,9 @@ class Engine:
         self._reading.release()
         if self.lost is not None:
             self._close_wake()
-        self._wake_follower()
-        attachment = self._attachment
-        if self.busy_streams and attachment is not None:
+        if self._followers:
+            self._wake_follower()
+        if self.busy_streams and (attachment := self._attachment) is not None:
             attachment.incoming.arm(select.EPOLLIN)
 
     def _close_wake(self) -> None:
@@ -305,8 +310,6 @@ class Engine:
             self._reading.release()
 
     def _wake_follower(self) -> None:
-        if not self._followers:
-            return
         with suppress(IndexError):  # another thread was faster
             self._followers.popleft().ring()
 
@@ -317,17 +320,31 @@ class Engine:
                 self._mend()
             self.flush()
         delivered = self.session.delivered
-        if delivered:
-            with self._handing_out:
-                while delivered:
-                    self._on_message(delivered[0][2])
-                    delivered.popleft()
+        with self._handing_out:
+            while delivered:
+                self._on_message(delivered[0][2])
+                delivered.popleft()
 
     def _read_once(self, attachment: Attachment) -> None:
         """Read once, and hand out what came. Whoever calls it has the role of the reader."""
+        session = self.session
         try:
-            if not self._read_and_take(attachment):
-                return
+            # Read and taken in one: bytes must not change their order, whoever reads.
+            with self._lock:
+                if attachment is not self._attachment:
+                    return
+                if session.interrupted:
+                    self._mend()
+                try:
+                    data = attachment.channel.read()
+                    session.take(data)
+                except (ChannelClosed, OSError, ProtocolError):
+                    raise
+                except BaseException:
+                    # Ctrl-C or a timeout of Robot's: what was read counts as lost, and is asked for again.
+                    session.interrupted = True
+                    raise
+                self._reads += 1
         except BlockingIOError:
             return
         except (ChannelClosed, OSError) as error:
@@ -336,39 +353,25 @@ class Engine:
         except ProtocolError as error:
             self.violated(str(error))
             return
+        if not data:
+            self._ends(attachment, self._ended("the connection to the target has ended"))
+            return
+        self._use_what_came(attachment)
+
+    def _use_what_came(self, attachment: Attachment) -> None:
+        """Hand out what was taken, look for the end, answer the peer."""
         session = self.session
         if session.heard != self._heard:
             self._heard = session.heard
             self.last_heard = time.monotonic()
-        self._hand_out()
-        if session.ended or session.decoder.noise_bytes != attachment.noise or session.decoder.partial:
-            attachment.noise = session.decoder.noise_bytes
+        if session.delivered or session.interrupted:
+            self._hand_out()
+        decoder = session.decoder
+        if session.ended or decoder.noise_bytes != attachment.noise or decoder.partial:
+            attachment.noise = decoder.noise_bytes
             self._look_for_end(attachment)
         if session.has_outgoing:
             self.flush()
-
-    def _read_and_take(self, attachment: Attachment) -> bool:
-        """Give what is there to the session; False when it is of no use, or the end."""
-        session = self.session
-        # Read and taken in one: bytes must not change their order, whoever reads.
-        with self._lock:
-            if attachment is not self._attachment:
-                return False
-            if session.interrupted:
-                self._mend()
-            try:
-                data = attachment.channel.read()
-                session.take(data)
-            except (ChannelClosed, OSError, ProtocolError):
-                raise
-            except BaseException:
-                # Ctrl-C or a timeout of Robot's: what was read counts as lost, and is asked for again.
-                session.interrupted = True
-                raise
-            self._reads += 1
-        if not data:
-            self._ends(attachment, self._ended("the connection to the target has ended"))
-        return bool(data)
 
     def _look_for_end(self, attachment: Attachment) -> None:
         """Has the remote program said goodbye, or the shell that it was killed?"""
@@ -464,9 +467,6 @@ class Engine:
         else:
             self._activity_seen = self._activity
             attachment.incoming.arm_soon()
-
-    def _on_writable(self, _events: int) -> None:
-        self.flush()
 
     # -- terminals -------------------------------------------------------------------------------------------------
 

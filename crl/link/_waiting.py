@@ -13,16 +13,15 @@ __all__ = ["Waiter"]
 class Waiter:
     """Something that a thread can wait for with `Engine.wait`."""
 
-    __slots__ = ("_bell", "done")
-
-    def __init__(self) -> None:
-        self.done = False
-        self._bell: threading.Lock | None = None
+    # Of the class, so that a call, which is one, needs one constructor.
+    done = False
+    _bell: threading.Lock | None = None
 
     def finish(self) -> None:
         """Mark as done and wake who waits."""
         self.done = True
-        self.ring()
+        if self._bell is not None:
+            self.ring()
 
     def ring(self) -> None:
         """Wake the waiting thread, if one sleeps, to look again."""

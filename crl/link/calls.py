@@ -64,17 +64,17 @@ class Kept:
     callable: bool
 
 
-def encode_request(operation: str, *parts: Any, keep: Keep | None) -> bytes:
+def encode_request(operation: int, *parts: Any, keep: Keep | None) -> bytes:
     """The body of a CALL; arguments outside the codec go as pickle, for the target trusts the controller.
 
     Raises:
         TypeError: An argument can neither be encoded nor pickled (as `pickle.PicklingError` and AttributeError).
     """
-    plain_keep = None if keep is None else _plain_keep(keep)
+    kept = () if keep is None else (_plain_keep(keep),)
     try:
-        return values.encode((operation, *parts, plain_keep))
+        return values.encode((operation, *parts, *kept))
     except NotTransferable:
-        return values.encode((operation, *(_picklable(part) for part in parts), plain_keep))
+        return values.encode((operation, *map(_picklable, parts), *kept))
 
 
 def _plain_keep(keep: Keep) -> tuple[Any, ...]:
@@ -124,13 +124,11 @@ class Call(Waiter):
         number: Its number on the link.
     """
 
-    __slots__ = ("_answer", "_link", "number")
+    _answer: tuple[int, bytes] | LinkError | UsageError | None = None
 
     def __init__(self, link: Link, number: int) -> None:
-        super().__init__()
         self.number = number
         self._link = link
-        self._answer: tuple[int, bytes] | LinkError | UsageError | None = None
 
     def answer(self, answer: tuple[int, bytes] | LinkError | UsageError) -> None:
         """Take the answer, in the reading thread; the first one counts."""
@@ -155,15 +153,15 @@ class Call(Waiter):
             raise self._timeout(timeout)
         answer = self._answer
         if isinstance(answer, tuple):
-            return self._value(*answer)
+            kind, body = answer
+            return self._decoded(body) if kind == messages.RESULT else self._other(kind, body)
         if isinstance(answer, LinkError):
             raise answer.again()
         raise UsageError("this call was abandoned", host=self._link.host, doing="asking for a result")
 
-    def _value(self, kind: int, body: bytes) -> Any:
+    def _other(self, kind: int, body: bytes) -> Any:
+        """What an answer means that is no plain result."""
         host = self._link.host
-        if kind == messages.RESULT:
-            return self._decoded(body)
         if kind == messages.KEPT:
             return self._kept(self._decoded(body))
         if kind == messages.CANCELLED:
@@ -245,8 +243,6 @@ class Call(Waiter):
 
 class DoorCall(Call):
     """The request to listen for other terminals, whose answer nobody waits for."""
-
-    __slots__ = ()
 
     def answer(self, answer: tuple[int, bytes] | LinkError | UsageError) -> None:
         """Take the answer and tell the link; in the reading thread."""

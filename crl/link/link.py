@@ -46,6 +46,7 @@ SERVICE_TIMEOUT: Final = 60.0
 GRACE: Final = 60.0
 # Soon after the start, when the first call has its answer.
 DOOR_DELAY: Final = 0.03
+DOOR_PATIENCE: Final = 0.3
 DOOR_PIECE: Final = "remote.door"
 PIECES: Final = {
     "process": ("remote.streams", "remote.ending", "remote.processes"),
@@ -146,6 +147,7 @@ class Link(Services):
         for message in started.messages:
             self._on_message(message)
         if _why_not(lane, recipe) is None:
+            self._door_by = Deadline.after(DOOR_PATIENCE)
             driver.call_later(DOOR_DELAY, self._open_door)
 
     @classmethod
@@ -181,12 +183,16 @@ class Link(Services):
         """Whether the link survives the end of its terminal; see `why_not_resumable`."""
         return self.why_not_resumable is None
 
-    def _open_door(self) -> None:
+    def _open_door(self) -> float | None:
         """Have the remote program listen for other terminals; runs in the I/O thread, which waits for nothing."""
+        if self._calls and not self._door_by.expired:
+            # The first answer shall not stand behind it.
+            return DOOR_DELAY
         if self.engine.lost is None and not self._closing:
             with suppress(LinkError):  # lost meanwhile
                 self._submit_as(DoorCall, messages.LOAD, values.encode(piece(DOOR_PIECE)))
                 self._door_asked = True
+        return None
 
     def door_opened(self, refusal: str | None) -> None:
         """The answer of the target; called by the reading thread."""
@@ -387,17 +393,19 @@ class Link(Services):
         except ProtocolError as error:
             self.engine.violated(str(error))
             return
-        if kind == messages.OUTPUT and number in (1, 2):
+        if kind in messages.ANSWERS and number <= self._last_number:
+            call = self._calls.get(number)
+            if call is not None:
+                call.answer((kind, body))
+                # Only now: were it taken out first, an interruption between the two would lose the answer.
+                self._calls.pop(number, None)
+        elif kind == messages.OUTPUT and number in (1, 2):
             self.output.take(number, body)
         elif kind == messages.WANT and self._modules is not None:
             if not self._modules.answer(number, body):
                 self.engine.violated("the target asks for more code than was offered to it")
         elif number > self._last_number:
             self.engine.violated(f"a message of kind {kind} with number {number}, which was never used")
-        elif kind in messages.ANSWERS:
-            call = self._calls.pop(number, None)
-            if call is not None:
-                call.answer((kind, body))
         elif not self._on_stream_message(kind, number, message, body):
             self.engine.violated(f"a message of kind {kind} and {len(body)} bytes that the protocol forbids")
 

@@ -1,7 +1,8 @@
-"""The remote program as it is sent: its sources, without comments, behind one line of base64 after another.
+"""The remote program as it is sent: its sources, without comments, as one line of base64 after another.
 
 It reads the modules of `wire` and `remote` from this package and renames the package, so that a `crl` on the target
-stays untouched. The same bytes serve every target and are made once.
+stays untouched. The same bytes serve every target and are made once; a target with the very Python of this end may get
+them compiled, which spares it half of its start.
 """
 
 from __future__ import annotations
@@ -9,12 +10,17 @@ from __future__ import annotations
 import ast
 import binascii
 import functools
+import importlib.util
 import io
+import marshal
 import tokenize
 import zlib
 from importlib import resources
 
-__all__ = ["CORE", "LINE", "encoded_front", "encoded_program", "piece"]
+__all__ = ["CORE", "LINE", "MAGIC", "encoded_front", "encoded_program", "piece"]
+
+# Of the byte code that this interpreter makes; whoever has the same can run it.
+MAGIC = importlib.util.MAGIC_NUMBER.hex()
 
 LINE = 3000
 LEVEL = 6
@@ -42,22 +48,26 @@ CORE = (
 )
 
 
-def encoded_program(config: dict[str, object], *, armoured: bool = False, line: int = LINE) -> bytes:
+def encoded_program(
+    config: dict[str, object], *, armoured: bool = False, compiled: bool = False, line: int = LINE
+) -> bytes:
     """What is written after the start line's interpreter has said that it is ready.
 
     Args:
         config: Plain settings for the remote program; they are written as a literal.
         armoured: Whether the frames need armour.
+        compiled: Whether to send byte code, for an interpreter with the same `MAGIC`: three times the bytes, to be
+            used as they are.
         line: How long the lines may be.
 
     Returns:
         Lines of base64 below the 4096 bytes that a terminal takes, closed by a line with a dot.
     """
-    # The sources stand behind the first code as they are: to parse them twice, once as literals, would cost a tenth.
+    # The modules stand behind the first code as they are: to parse them twice, once as literals, would cost a tenth.
     modules = (ARMOUR, *CORE) if armoured else CORE
     names = [f"_crl.{name}" for name in modules]
-    first = f"{_first('remote.boot')}\nstart(list(zip({names!r}, sources)), {config!r})\n"
-    return _encoded(first, _sources(modules), line=line)
+    first = f"{_first('remote.boot')}\nstart({names!r}, packed.unused_data, {compiled!r}, {config!r})\n"
+    return _encoded(first, _packed(modules, compiled), line=line)
 
 
 def encoded_front(name: str, words: str, mark: str, armour: str, *, line: int = LINE) -> bytes:
@@ -70,8 +80,8 @@ def _first(name: str) -> str:
     return _source(TINY) + _source(name).replace(f"from _crl.{TINY} import", "#")
 
 
-def _encoded(first: str, sources: bytes = b"", *, line: int) -> bytes:
-    packed = binascii.b2a_base64(zlib.compress(first.encode("ascii") + sources, LEVEL), newline=False)
+def _encoded(first: str, modules: bytes = b"", *, line: int) -> bytes:
+    packed = binascii.b2a_base64(zlib.compress(first.encode("ascii"), LEVEL) + modules, newline=False)
     lines = [packed[start : start + line] for start in range(0, len(packed), line)]
     return b"".join(part + b"\n" for part in lines) + b".\n"
 
@@ -82,8 +92,12 @@ def piece(name: str) -> tuple[str, str]:
 
 
 @functools.cache
-def _sources(modules: tuple[str, ...]) -> bytes:
-    return b"".join(b"\0" + _source(name).encode("ascii") for name in modules)
+def _packed(modules: tuple[str, ...], compiled: bool) -> bytes:
+    sources = [piece(name) for name in modules]
+    if compiled:
+        codes = [compile(source, f"<{name}>", "exec", dont_inherit=True) for name, source in sources]
+        return zlib.compress(marshal.dumps(codes), LEVEL)
+    return zlib.compress("\0".join(source for _, source in sources).encode("ascii"), LEVEL)
 
 
 @functools.cache

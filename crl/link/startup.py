@@ -20,7 +20,7 @@ from crl.link._armoured import put_armour_on
 from crl.link._marks import Mark
 from crl.link.errors import LinkStartError, ProgramGone, PythonNotFound, PythonTooOld
 from crl.link.lane import CLEAN, Lane, LaneKind
-from crl.link.program import LINE, encoded_front, encoded_program
+from crl.link.program import LINE, MAGIC, encoded_front, encoded_program
 from crl.link.remote import front, tiny
 from crl.link.wire import frames, sending
 from crl.link.wire.session import Session
@@ -37,26 +37,31 @@ ARMOURED_WINDOW = 8 * 1024
 SLOW_WINDOW = 2 * 1024
 # What the dialogue takes beside the program.
 DIALOGUE_SIZE = 8 * 1024
+# A shell that is heard within so many seconds is so near that more bytes cost less than to compile fewer.
+NEAR = 0.04
 
-# Runs in the target's interpreter, whatever its version: says what it is, then reads lines up to one with a dot. The
-# token is written backwards in the line, so that no echo of the line can be taken for the answer. What it imports comes
-# from the standard library, not from the working directory, and is not written to the disk.
+# Runs in the target's interpreter, whatever its version: says what it is and what byte code it takes (nothing on
+# Python 2), then reads lines up to one with a dot. The token is written backwards in the line, so that no echo of the
+# line can be taken for the answer. What it imports comes from the standard library, not from the working directory, and
+# is not written to the disk.
 STAGE = (
     "import sys\n"
     "q=sys.path[:],sys.dont_write_bytecode\n"
     "sys.path[:],sys.dont_write_bytecode=[e for e in q[0] if e],True\n"
     "import os,zlib,binascii\n"
     "v=sys.version_info\n"
-    'os.write(1,("%s"[::-1]+":%%d.%%d;"%%v[:2]).encode())\n'
+    'm=getattr(sys.modules.get("_frozen_importlib_external"),"MAGIC_NUMBER",b"")\n'
+    'os.write(1,("%s"[::-1]+":%%d.%%d:"%%v[:2]+binascii.hexlify(m).decode()+";").encode())\n'
     f"if v<(2,7) or (3,)<=v<(3,6): sys.exit({TOO_OLD_STATUS})\n"
     'd=b""\n'
     'while b"\\n.\\n" not in d[-9:].replace(b"\\r",b"\\n"):\n'
     " c=os.read(0,65536)\n"
     " if not c: sys.exit(1)\n"
     " d+=c\n"
-    'p=zlib.decompress(binascii.a2b_base64(d.rstrip()[:-1])).split(b"\\0")\n'
+    "p=zlib.decompressobj()\n"
+    "d=p.decompress(binascii.a2b_base64(d.rstrip()[:-1]))\n"
     "sys.path[:],sys.dont_write_bytecode=q\n"
-    'exec(compile(p[0],"<_crl.boot>","exec"),{"__name__":"_crl","sources":p[1:]})'
+    'exec(compile(d,"<_crl.boot>","exec"),{"__name__":"_crl","packed":p})'
 )
 
 
@@ -99,10 +104,12 @@ def start_program(lane: Lane, config: dict[str, object], python: str | None, dea
     # While the interpreter starts.
     window = _window(lane)
     needed = {"epoch": EPOCH, "mark": _end_mark(token).decode(), "armour": lane.kind.armour, "window": window}
-    program = encoded_program({**config, **needed}, armoured=bool(lane.kind.armour), line=_line(lane))
+    armoured = bool(lane.kind.armour)
+    program = encoded_program({**config, **needed}, armoured=armoured, line=_line(lane))
+    compiled = program if armoured else encoded_program({**config, **needed}, compiled=True)
     conversation.deadline = _later(deadline, lane, len(program))
-    _await_interpreter(conversation, token, python)
-    conversation.write(program)
+    magic = _await_interpreter(conversation, token, python)
+    conversation.write(compiled if magic == MAGIC and conversation.near else program)
     conversation.put_armour_on()
     session = Session(EPOCH, window, clock=time.monotonic)
     messages = session.receive(conversation.take())
@@ -213,6 +220,11 @@ def _check_front(conversation: _Conversation, token: str, seen: bytes) -> None:
     raise LinkStartError(f"{what} (status {status})", host=conversation.lane.host, doing="resuming a link")
 
 
+def _first_mark(token: str) -> bytes:
+    """What the line prints before all else, so that the way to the shell can be measured."""
+    return (token[4:] + token[:4]).encode()
+
+
 def _end_mark(token: str) -> bytes:
     """The two halves of the token, which nowhere stand together but in what the line prints at a bad end."""
     return (token[8:] + token[:8]).encode()
@@ -232,6 +244,7 @@ def start_line(token: str, interpreters: tuple[str, ...], kind: LaneKind = CLEAN
     stage = f"exec({json.dumps(STAGE % token[::-1])})"
     names = " ".join("'" + name.replace("'", "'\\''") + "'" for name in interpreters)
     return (
+        f"printf %s%s {token[4:]} {token[:4]}; "
         # A terminal at the end of a pipe has no size, which some programs take badly.
         f'crl_s=; [ ! -t 0 ] || {{ crl_s=$(stty -g 2>/dev/null); '
         f'[ "$(stty size 2>/dev/null)" != "0 0" ] || stty rows {ROWS} cols {COLUMNS}; stty {raw} 2>/dev/null; }}; '
@@ -275,6 +288,8 @@ class _Conversation:
         self.lane = lane
         self.channel: Channel = lane.channel
         self.deadline = deadline
+        self.began = time.monotonic()
+        self.near = False
         self.seen = b""
         self.pending = lane.read_pending()
         self.parted = False
@@ -342,12 +357,14 @@ class _Conversation:
         )
 
 
-def _await_interpreter(conversation: _Conversation, token: str, python: str | None) -> None:
-    """Wait until an interpreter of a good version says that it reads."""
-    announced = re.compile(re.escape(token.encode()) + rb":(\d+)\.(\d+);")
+def _await_interpreter(conversation: _Conversation, token: str, python: str | None) -> str:
+    """Wait until an interpreter of a good version says that it reads; what byte code it takes, as `MAGIC`."""
+    announced = re.compile(re.escape(token.encode()) + rb":(\d+)\.(\d+):([0-9a-f]*);")
     too_old: list[str] = []
     data = conversation.take()
     while True:
+        if _first_mark(token) in data and time.monotonic() - conversation.began < NEAR:
+            conversation.near = True
         if conversation.lane.kind.printable:
             # It may have been broken where a line was full.
             data = data.translate(None, b"\r\n")
@@ -360,7 +377,7 @@ def _await_interpreter(conversation: _Conversation, token: str, python: str | No
         data = data[match.end() :]
         if (2, 7) <= version < (3, 0) or version >= (3, 6):
             conversation.pending = data
-            return
+            return match.group(3).decode()
         too_old.append(f"{version[0]}.{version[1]}")
 
 

@@ -75,8 +75,6 @@ def plain_address(address: Address) -> Address:
 class _Opening(Call):
     """The question for a connection whose bytes go on ahead: a refusal ends it."""
 
-    __slots__ = ("_connection",)
-
     def __init__(self, link: Link, number: int, connection: Connection) -> None:
         super().__init__(link, number)
         self._connection = connection

@@ -3,6 +3,7 @@
 Stands on terminals and the link's services; knows no Robot Framework, no pytest and no command line.
 """
 
+import crl.neighbours  # noqa: F401 - says clearly when another distribution has overwritten what stands below
 from crl.targets.detached import DetachedProcess
 from crl.targets.facts import TargetFacts
 from crl.targets.python import Python

@@ -4,6 +4,7 @@ Thin keywords over `crl.targets`; nothing is done here that Python code could no
 """
 # ruff: noqa: N999 - the name that suites import
 
+import crl.neighbours  # noqa: F401 - says clearly when another distribution has overwritten what stands below
 from TargetLibrary.library import TargetLibrary
 
 __all__ = ["TargetLibrary"]

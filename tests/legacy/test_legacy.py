@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,12 @@ from crl.interactivesessions.RunnerSession import RunnerSession
 from crl.interactivesessions.SelfRepairingSession import (
     CommandExecutionFailed,
     FailedToCreateSession,
+    FailedToRunInteractiveHandler,
+    RestoreTimedOut,
+    RunNotStarted,
     SelfRepairingSession,
+    SessionNotInitialized,
+    UnexpectedTerminalOutput,
 )
 from crl.interactivesessions.SessionManager import SessionManager
 from crl.interactivesessions.shells.bashshell import BashShell, ScpError
@@ -170,13 +176,56 @@ def test_a_lost_session_is_made_again_and_its_command_is_not_run_again(
     repairing: SelfRepairingSession, tmp_path: Path
 ) -> None:
     pid = int(repairing.run("echo $PPID")[1])
-    with pytest.raises(RunnerTerminalSessionBroken):
+    with pytest.raises(RestoreTimedOut):
         repairing.run(f"echo run >> {tmp_path}/count; kill -9 {pid}", timeout=20)
     assert (tmp_path / "count").read_text() == "run\n"
     assert repairing.run("echo again")[1] == "again"
     before = repairing._session
     repairing.reset()
     assert repairing._session is not before
+
+
+def test_a_node_that_breaks_the_rules(repairing: SelfRepairingSession) -> None:
+    repairing.run("true")
+    assert repairing._terminal is not None
+    engine = repairing._terminal.link.engine
+    timer = threading.Timer(0.2, lambda: engine.violated("a lie"))
+    timer.start()
+    with pytest.raises(UnexpectedTerminalOutput, match="a lie") as caught:
+        repairing.run("sleep 600")
+    assert isinstance(caught.value, RunnerTerminalSessionBroken)
+    timer.join()
+    assert repairing.run("echo again")[1] == "again"
+
+
+def test_what_cannot_be_started(nothing_left: None) -> None:
+    repairing = SelfRepairingSession("node", local, max_retries=0)
+    with pytest.raises(RunNotStarted, match="FileNotFoundError"):
+        repairing.run("true", executable="/no/such/shell")
+    repairing.close()
+    repairing = SelfRepairingSession("node", local, python_command="no-such-python", max_retries=3)
+    with pytest.raises(FailedToCreateSession, match="PythonNotFound") as caught:
+        repairing.run("true")
+    assert isinstance(caught.value.args[0], FailedToRunInteractiveHandler)
+
+    class Closed:
+        closed = False
+
+        def setup_working_directory(self) -> None:
+            pass
+
+        def get_session(self) -> None:
+            return None
+
+        def close(self) -> None:
+            self.closed = True
+
+    never = Closed()
+    repairing = SelfRepairingSession("node", lambda *_, **__: never, max_retries=0)
+    with pytest.raises(FailedToCreateSession, match="not open") as caught:
+        repairing.run("true")
+    assert isinstance(caught.value.args[0], SessionNotInitialized)
+    assert never.closed
 
 
 def test_on_a_runner_session(nothing_left: None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 import subprocess
@@ -12,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from crl.link import Link, LinkStartError, PythonNotFound, PythonTooOld
+from crl.link import Link, LinkStartError, PythonNotFound, PythonTooOld, startup
+from crl.link.program import MAGIC, encoded_program
 from tests.link.peers import INTERPRETERS, Shell, alive, eventually
 
 MakeShell = Callable[..., Shell]
@@ -42,6 +44,35 @@ def test_every_interpreter_works_and_gives_the_terminal_back(make_shell: MakeShe
     assert _is_lost(link)
     assert eventually(lambda: not alive(pid))
     assert shell.ask("stty -a 2>&1; pwd") == before
+
+
+@pytest.mark.parametrize("near", [math.inf, -1.0], ids=["near", "far"])
+@pytest.mark.parametrize("python", INTERPRETERS, ids=lambda path: path.split("/")[-3])
+def test_only_a_near_interpreter_of_our_kind_gets_the_program_compiled(
+    make_link: Callable[..., Link], python: str, near: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: dict[bytes, bool] = {}
+    written: list[bytes] = []
+    write = startup._Conversation.write
+
+    def encoded(config: dict[str, object], **how: object) -> bytes:
+        program = encoded_program(config, **how)  # type: ignore[arg-type]
+        made[program] = bool(how.get("compiled"))
+        return program
+
+    def noted(conversation: startup._Conversation, data: bytes) -> None:
+        written.append(data)
+        write(conversation, data)
+
+    monkeypatch.setattr(startup, "NEAR", near)
+    monkeypatch.setattr(startup, "encoded_program", encoded)
+    monkeypatch.setattr(startup._Conversation, "write", noted)
+    link = make_link(python=python)
+    magic = link.evaluate("getattr(__import__('sys').modules.get('_frozen_importlib_external'), 'MAGIC_NUMBER', None)")
+    assert made[written[0]] is (near > 0 and magic == bytes.fromhex(MAGIC))
+    assert link.invoke("sorted", [3, 1, 2]) == [1, 2, 3]
+    with pytest.raises(ZeroDivisionError):
+        link.evaluate("1 / 0")
 
 
 @pytest.mark.parametrize("python", INTERPRETERS, ids=lambda path: path.split("/")[-3])

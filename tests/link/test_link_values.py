@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 import crl.link.wire
 from crl.link.wire import reading, values, writing
 from crl.link.wire.errors import NotTransferable, ProtocolError
-from crl.link.wire.reading import CONSTANTS, LONG_INT, MODES, READERS, SHORT_TEXT
+from crl.link.wire.reading import LONG_INT, MODES, READERS, SHORT_TEXT, SHORT_TUPLE, SINGLES
 from crl.link.wire.tags import (
     BOOLS,
     COUNT,
@@ -216,7 +216,8 @@ def test_shared_references_arrive_as_equal_copies() -> None:
 
 # -- hostile bytes ---------------------------------------------------------------------------------------------------
 
-TAGS = sorted({*READERS, *CONSTANTS, *MODES, SHORT_TEXT, LONG_INT, 0x80, 0xFF})
+CONSTANTS = {tag for tag in SINGLES if tag < 0x80}
+TAGS = sorted({*READERS, *CONSTANTS, *MODES, SHORT_TEXT, SHORT_TUPLE, LONG_INT, 0x80, 0xFF})
 FORBIDDEN = ("exec", "compile", "os.", "subprocess.", "socket.", "open", "pickle.", "marshal.", "ctypes.", "code.")
 _heard: list[str] = []
 _listening = False

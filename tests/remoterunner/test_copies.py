@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from crl.errors import UsageError
-from crl.interactivesessions._filecopier import RemoteFileOperationTimeout, RemoteFileReadingFailed
+from crl.interactivesessions._filecopier import RemoteFileOperationTimeout, RemoteFileReadingFailed, _Copying
 from crl.interactivesessions.remoterunner import RemoteRunner, RunResult
+from tests.remoterunner.conftest import LOCAL
 
 DONE = RunResult("0", "", "")
 NAME = "crl_sent_by_a_test"
@@ -70,6 +71,80 @@ def test_directory_to_target(runner: RemoteRunner, tmp_path: Path) -> None:
         runner.copy_directory_to_target(str(tree / "file"), str(there))
 
 
+def tree_of(path: Path) -> dict[str, bytes | None]:
+    return {str(one.relative_to(path)): one.read_bytes() if one.is_file() else None for one in path.rglob("*")}
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A folder with a file that is executable, an empty folder, a name that is no UTF-8, and a link."""
+    tree = tmp_path / "tree"
+    (tree / "inside/empty").mkdir(parents=True)
+    (tree / "file").write_bytes(b"1" * 100_000)
+    (tree / "inside/program").write_text("#!/bin/sh\n")
+    (tree / "inside/program").chmod(0o755)
+    (tree / os.fsdecode(b"odd \xff")).write_text("3")
+    (tree / "link").symlink_to("file")
+    return tree
+
+
+def test_directory_from_target(runner: RemoteRunner, tree: Path, tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "kept").write_text("4")
+    for _ in range(2):
+        assert runner.copy_directory_from_target(f"{tree}/", str(here)) == DONE
+        found = tree_of(here)
+        assert found.pop("kept") == b"4"
+        assert found == tree_of(tree)
+        assert not (here / "link").is_symlink()
+    for wrong, error in (("file", RemoteFileReadingFailed), ("nothing", FileNotFoundError)):
+        with pytest.raises(error):
+            runner.copy_directory_from_target(str(tree / wrong), str(tmp_path / "never"))
+        assert not (tmp_path / "never").exists()
+
+
+def test_directory_between_targets(
+    runner: RemoteRunner, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner.set_target([LOCAL], "second")
+    there, elsewhere = tmp_path / "there", tmp_path / "elsewhere"
+    there.mkdir()
+    elsewhere.mkdir(mode=0o755)
+    (there / "kept").write_text("4")
+    (there / "outward").symlink_to(elsewhere)
+    assert runner.copy_directory_between_targets("default", str(tree), "second", str(there), mode="0o750") == DONE
+    found = tree_of(there)
+    assert (found.pop("kept"), found.pop("outward")) == (b"4", None)
+    assert found == tree_of(tree)
+    assert {mode_of(there / name) for name in found} == {mode_of(there)} == {0o750}
+    with pytest.raises(RemoteFileReadingFailed, match="is no folder"):
+        runner.copy_directory_between_targets("default", str(tree / "file"), "second", str(there))
+    # A target that lies about the names in its folder changes nothing outside the copy.
+    lies = [str(elsewhere), "../elsewhere", "outward", "outward/../kept", "file"]
+    monkeypatch.setattr(_Copying, "members", lambda _self, _root: lies)
+    runner.copy_directory_between_targets("default", str(tree), "second", str(there), mode="0o700")
+    assert (mode_of(elsewhere), mode_of(there / "file")) == (0o755, 0o700)
+    assert mode_of(there / "kept") != 0o700
+
+
+def test_directories_end_by_their_timeout(runner: RemoteRunner, tmp_path: Path) -> None:
+    runner.set_target([LOCAL], "second")
+    (tmp_path / "tree").mkdir()
+    with open(tmp_path / "tree/big", "wb") as file:
+        file.truncate(3_000_000_000)
+    runner.open_targets()
+    with pytest.raises(RemoteFileOperationTimeout):
+        runner.copy_directory_from_target(str(tmp_path / "tree"), str(tmp_path / "one"), timeout=0.3)
+    with pytest.raises(RemoteFileOperationTimeout):
+        runner.copy_directory_between_targets(
+            "default", str(tmp_path / "tree"), "second", str(tmp_path / "two"), timeout=0.3
+        )
+    assert not (tmp_path / "one/big").exists()
+    assert not (tmp_path / "two/big").exists()
+    assert runner.execute_command_in_target("echo on", "second").stdout == "on"
+
+
 def test_create_directory(runner: RemoteRunner, tmp_path: Path) -> None:
     for _ in range(2):
         assert runner.create_directory_in_target(str(tmp_path / "a/b"), mode="0o710") == DONE
@@ -103,7 +178,13 @@ def test_between_hosts(hosts: RemoteRunner, source: Path, tmp_path: Path) -> Non
     assert listed.stdout == "600"
     hosts.copy_file_from_target("crl-folder/crl-between", str(tmp_path / "back"), target="beta")
     assert (tmp_path / "back").read_bytes() == source.read_bytes()
-    assert hosts.execute_command_in_target("rm /tmp/crl-between; id -u", "root").stdout == "0"
+    hosts.execute_command_in_target("mkdir -p crl-tree/inside; echo 1 >crl-tree/inside/one", "beta")
+    hosts.copy_directory_between_targets("beta", "crl-tree", "root", "/tmp/crl-tree", mode="0o700")
+    hosts.copy_directory_from_target("/tmp/crl-tree", str(tmp_path / "tree"), target="root")
+    assert (tmp_path / "tree/inside/one").read_text() == "1\n"
+    assert hosts.execute_command_in_target("stat -c %a /tmp/crl-tree/inside", "root").stdout == "700"
+    assert hosts.execute_command_in_target("rm -r /tmp/crl-between /tmp/crl-tree; id -u", "root").stdout == "0"
+    assert hosts.execute_command_in_target("rm -r crl-tree", "beta").status == "0"
     assert hosts.execute_command_in_target("rm -r crl-folder", "beta").status == "0"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,12 +14,9 @@ from crl.interactivesessions.shells import conformance
 from crl.interactivesessions.shells.bashshell import BashShell
 from crl.interactivesessions.shells.keyauthenticatedsshshell import KeyAuthenticatedSshShell
 from crl.interactivesessions.shells.namespaceshell import NamespaceShell
-from crl.interactivesessions.shells.serialshell import SerialShell
 from crl.interactivesessions.shells.sshshell import SshShell
 from crl.interactivesessions.shells.sudoshell import SudoShell
-from crl.interactivesessions.shells.telnetshell import TelnetShell
 from crl.lab.plan import ROLES
-from tests.shells.consoles import serial_line, telnetd
 
 if TYPE_CHECKING:
     from crl.interactivesessions.shells.shell import Shell
@@ -53,33 +49,6 @@ def conforms(request: pytest.FixtureRequest) -> Conforms:
 @pytest.mark.parametrize("command", LOCAL)
 def test_local_shell(open_session: Open, command: str) -> None:
     conformance.check_shell(open_session(BashShell(command)))
-
-
-@pytest.mark.parametrize(
-    ("command", "way"),
-    [
-        # Each shell over one of both; the rest is the long form.
-        pytest.param(command, way, marks=[] if (index + turn) % 2 else [pytest.mark.long])
-        for index, command in enumerate(LOCAL)
-        for turn, way in enumerate(("telnet", "serial"))
-    ],
-)
-def test_login_shell_of_a_console(
-    open_session: Open, conforms: Conforms, tmp_path: Path, command: str, way: str
-) -> None:
-    program = tmp_path / "login"
-    program.write_text(f"#!/bin/sh\nstty sane\nexec {command}\n", encoding="ascii")
-    program.chmod(0o700)
-    if way == "telnet":
-        with telnetd(str(program)) as port:
-            session = open_session(TelnetShell("127.0.0.1", port=port))
-            conforms(session)
-            session.close_terminal()
-    else:
-        with serial_line(tmp_path, str(program)) as device:
-            session = open_session(SerialShell(device))
-            conforms(session)
-            session.close_terminal()
 
 
 class OneByteChannel(LocalPtyChannel):

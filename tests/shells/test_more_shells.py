@@ -178,6 +178,18 @@ def test_registered_by_name(name: str) -> None:
     assert RegisteredShells().get_shellcls(name).__name__ == name
 
 
+def test_messages_of_unknown_length(open_session: Open) -> None:
+    shell = open_session(BashShell("bash --norc")).current_shell()
+    shell._send_input_line("sleep 0.2; echo banner")
+    MsgReader.set_timeout(10)
+    try:
+        assert MsgReader(shell._read_until_end).read_until_end().startswith("banner\r\n")
+        MsgReader.set_timeout(0.05)
+        assert MsgReader(shell._read_until_end).read_until_end() == ""
+    finally:
+        MsgReader.reset_timeout()
+
+
 def test_timeouts_of_the_process() -> None:
     timeouts = Timeouts()
     timeouts.set("7")  # type: ignore[arg-type]

@@ -166,6 +166,8 @@ shells.registershell.RegisterShell()
 shells.registershell.RegisteredShells()
 shells.registershell.RegisteredShells.add_shellcls(shellcls)
 shells.registershell.RegisteredShells.create_shell(shellname, **kwargs)
+shells.msgreader.MsgReader(read_until_end)
+shells.msgreader.MsgReader.read_until_end()
 shells.msgreader.MsgReader.get_timeout()
 shells.msgreader.MsgReader.set_timeout(timeout)
 shells.msgreader.MsgReader.reset_timeout()
@@ -202,6 +204,66 @@ SelfRepairingSession.SelfRepairingSession.run_no_validate(cmd, timeout=-1, execu
 SelfRepairingSession.SelfRepairingSession.run_ignore_all_exceptions(cmd, timeout=-1, executable='/bin/bash')
 InteractiveSessionExecutor.InteractiveSessionExecutor(node_name, host_name, host_user, host_password, node_ip=None, node_user=None, node_password=None, python_command=None, node_namespace=None, dhcpagenthost=None, work_dir=None, management_node_floating_ip=None)
 RunnerSession.RunnerSession(node_name, **kwargs)
+daemonizer.daemon_popen(cmd, executable, env, outfile=None)
+garbagemanager.GarbageManager(clean, max_garbage)
+garbagemanager.GarbageManager.add(session_id, garbage)
+garbagemanager.GarbageManager.clean_if_needed(session_id)
+ShellSubprocess.ExecutionResult(run_id, cmd)
+ShellSubprocess.ExecutionResult.get_result(run_id)
+ShellSubprocess.ExecutionResult.get_remote_result()
+ShellSubprocess.ShellSubprocess(run_id)
+ShellSubprocess.ShellSubprocess.get_start_trigger()
+ShellSubprocess.ShellSubprocess.get_python_file_path()
+ShellSubprocess.ShellSubprocess.get_python_filename()
+ShellSubprocess.ShellSubprocess.get_module_name()
+ShellSubprocess.ReadonlyShellSubprocess(run_id, serialized_cmd='')
+ShellSubprocess.ReadonlyShellSubprocess.run()
+ShellSubprocess.RunShellSubprocess(run_id, serialized_cmd, timeout=60, executable='/bin/bash')
+ShellSubprocess.RunShellSubprocess.run()
+shells.msgpythonshell.MsgPythonShell()
+shells.msgpythonshell.MsgPythonShell.set_retry(retry)
+shells.msgpythonshell.MsgPythonShell.reset_retry()
+shells.msgpythonshell.MsgPythonShell.exec_command(cmd, timeout=-1)
+shells.msgpythonshell.MsgPythonShell.send_command(cmd)
+shells.msgpythonshell.MsgPythonShell.get_stdout_str()
+shells.msgpythonshell.MsgPythonShell.get_prompt()
+shells.msgpythonshell.MsgPythonShell.get_prompt_from_terminal(empty_command='', timeout=-1)
+shells.paramikospawn.ParamikoSpawn(chan, timeout=30, maxread=40000, searchwindowsize=None, logfile=None, encoding=None, codec_errors='strict', remove_ansi_chars=False)
+shells.paramikospawn.ParamikoSpawn.read_nonblocking(size, timeout)
+shells.paramikospawn.ParamikoSpawn.write(s)
+shells.paramikospawn.ParamikoSpawn.writelines(sequence)
+shells.paramikospawn.ParamikoSpawn.send(s)
+shells.paramikospawn.ParamikoSpawn.sendline(s='')
+shells.paramikospawn.ParamikoSpawn.sendeof()
+shells.paramikospawn.ParamikoSpawn.close(force=...)
+shells.modules.MainModule(module)
+shells.modules.MainModule.cmds_gen()
+shells.modules.MainModule.raw_cmds_gen()
+shells.modules.ChildModule(module, parent)
+shells.termserialization.serialize(s)
+shells.termserialization.serialize_from_file(path)
+shells.terminalclient.Timer(timeout)
+shells.terminalclient.Timer.remaining_timeouts()
+shells.terminalclient.TerminalClient()
+shells.terminalclient.TerminalClient.set_retry(retry)
+shells.terminalclient.TerminalClient.set_wrap_timeout_exception(wrap_timeout_exception)
+shells.terminalclient.TerminalClient.set_terminal(terminal)
+shells.terminalclient.TerminalClient.send_and_receive(msg, timeout)
+shells.terminalclient.TerminalClient.send(msg)
+shells.terminalclient.TerminalClient.receive_and_send_ack(timeout)
+shells.terminalclient.TerminalComm(terminal)
+shells.terminalclient.TerminalComm.set_timeout(timeout)
+shells.terminalclient.TerminalComm.read(n)
+shells.terminalclient.TerminalComm.read_until_size(n)
+shells.terminalclient.TerminalComm.write(s)
+shells.remotemodules.msgmanager.Retry(tries, interval, timeout)
+shells.remotemodules.msgmanager.Retry.serialize()
+shells.remotemodules.msgmanager.Retry.deserialize(serialized_retry)
+shells.remotemodules.msgmanager.Retry.timeouts()
+shells.remotemodules.msgs.ExecCommandRequest.create(arg=...)
+shells.remotemodules.msgs.ExecCommandReply.create_reply(msg, arg=...)
+shells.remotemodules.pythoncmdline.PythonCmdline.exec_command(cmd)
+shells.remotemodules.pythoncmdline.get_code_object(cmd, mode='exec')
 """  # noqa: E501 - one line for a callable
 CAUGHT = """
 _process.RunnerTimeout _process.FailedToKillProcess _terminalpools.TerminalPoolsBusy _terminalpools.PoolNotFoundError
@@ -217,6 +279,16 @@ shells.sshshell.SshError shells.sudoshell.SudoError shells.keyauthenticatedsshsh
 shells.pythonshell.PythonRunNotStarted shells.pythonshellbase.UnexpectedOutputInPython shells.remoteshell.RemoteError
 shells.sftpshell.SftpConnectionError
 shells.registershell.UnregisteredShell shells.registershell.ShellAlreadyRegistered
+shells.msgpythonshell.ExecCommandError shells.terminalclient.TerminalClientError
+shells.terminalclient.TerminalClientFatalError shells.terminalclient.TimerTimeout
+shells.remotemodules.exceptions.FatalPythonError shells.remotemodules.exceptions.ExitFromServe
+ShellSubprocess.MismatchInRunId ShellSubprocess.RemoteTimeoutError ShellSubprocess.InterruptedWithSigint
+ShellSubprocess.ResultNotStoredYet ShellSubprocess.BackupNotFound SelfRepairingSession.CommandExecutionFailed
+SelfRepairingSession.FailedToRunInteractiveHandler SelfRepairingSession.UnexpectedTerminalOutput
+SelfRepairingSession.RunNotStarted SelfRepairingSession.SessionNotInitialized
+SelfRepairingSession.FailedToCreateSession SelfRepairingSession.RestoreTimedOut
+InteractiveSessions.NoSuchTerminal InteractiveSessions.TerminalAlreadyExists
+InteractiveSessionExecutor.FailedToSetWorkingDirectory InteractiveSessionExecutor.FailedToRemoveWorkingDirectory
 """
 FOR_SUBCLASSES = {
     "runnerterminal.RunnerTerminal": "HANDLED_TYPES HANDLER_SOURCE_PATH HANDLER_TARGET_PATH UNPICKLER "

@@ -72,6 +72,7 @@ class _Answers:
     left: list[Secret]
     used: int = 0
     keys: int = 0
+    no_key_helps: bool = False
     refused: bool = False
     problems: list[str] = field(default_factory=list)
 
@@ -114,18 +115,22 @@ def log_in(
     """Log in on a connection whose host key was accepted.
 
     Keys come first (those of the configuration, then the agent's), then keyboard-interactive, then password; with a
-    password and no key named by the settings, no key is tried. A wrong secret is not tried by a second method.
+    password and no key named by the settings, no key is tried. A wrong secret is not tried by a second method. Where
+    keys are all there is, they are offered at once; the host is asked for its methods when none of them helps.
 
     Raises:
         AuthenticationFailed: The host does not let the user in.
     """
     answers = _Answers([secret for secret in secrets if secret is not None])
-    allowed = _ask_methods(transport, host.user)
+    at_once = host.methods[:1] == ("publickey",) and not answers.left
+    allowed = ["publickey"] if at_once else _ask_methods(transport, host.user)
     for _ in range(4):  # each round ends one of the methods that the host wants
         if transport.is_authenticated():
             return
         _limit(transport, deadline)
         further = _one_method(transport, host, allowed, answers, deadline)
+        if further is None and at_once and transport.is_active():
+            at_once, further = False, _ask_methods(transport, host.user)
         if further is None:
             break
         allowed = further
@@ -157,7 +162,9 @@ def _one_method(
 ) -> list[str] | None:
     """Get through one method; the methods still wanted after it, or None when none of them helps."""
     for method in host.methods:
-        if method not in allowed or (method == "publickey" and answers.left and not host.identities_only):
+        if method not in allowed:
+            continue
+        if method == "publickey" and (answers.no_key_helps or (answers.left and not host.identities_only)):
             continue
         _limit(transport, deadline)
         if method == "publickey":
@@ -183,6 +190,7 @@ def _by_key(
             return list(transport.auth_publickey(host.user, key))
         if not transport.is_active():
             break
+    answers.no_key_helps = True
     return None
 
 

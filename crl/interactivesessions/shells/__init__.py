@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from crl.interactivesessions.shells.bashshell import BashShell, CommandResult
     from crl.interactivesessions.shells.keyauthenticatedsshshell import KeyAuthenticatedSshShell
     from crl.interactivesessions.shells.kubernetesshell import ContainerShell, KubernetesShell
+    from crl.interactivesessions.shells.msgpythonshell import MsgPythonShell
     from crl.interactivesessions.shells.namespaceshell import NamespaceShell
     from crl.interactivesessions.shells.pythonshell import PythonShell
     from crl.interactivesessions.shells.rawpythonshell import RawPythonShell
@@ -36,6 +37,7 @@ __all__ = [
     "DefaultSshShell",
     "KeyAuthenticatedSshShell",
     "KubernetesShell",
+    "MsgPythonShell",
     "NamespaceShell",
     "PythonShell",
     "RawPythonShell",
@@ -60,6 +62,7 @@ _HOMES: Final = {
     "DefaultSshShell": "shellstack",
     "KeyAuthenticatedSshShell": "keyauthenticatedsshshell",
     "KubernetesShell": "kubernetesshell",
+    "MsgPythonShell": "msgpythonshell",
     "NamespaceShell": "namespaceshell",
     "PythonShell": "pythonshell",
     "RawPythonShell": "rawpythonshell",

@@ -107,7 +107,9 @@ def setup_line(kind: str, prompt: ShellPrompt, nonce: Nonce, *, echo: bool = Fal
 
     The answer is the nonce on a line of its own, then the prompt with `CHECK_STATUS`.
     """
-    terminal = f"stty {'echo' if echo else '-echo'} -ixon {_SIZE} 2>/dev/null"
+    modes = f"{'echo' if echo else '-echo'} -ixon {_SIZE}"
+    # Some terminals turn tabs into blanks (telnetd's do); a stty that does not know the word sets nothing at all.
+    terminal = f"{{ stty {modes} tab0 || stty {modes}; }} 2>/dev/null"
     quieten = _QUIETEN.get(kind, _QUIETEN_OTHERS)
     return f"{quieten}; {terminal}; {prompt.assignments()}; echo {nonce.quoted}; (exit {CHECK_STATUS})"
 

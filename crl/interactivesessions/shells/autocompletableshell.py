@@ -6,6 +6,7 @@ It adds one method to `Shell`.
 from __future__ import annotations
 
 from crl.interactivesessions.shells.shell import Shell
+from crl.interactivesessions.shells.shell import TimeoutError as ShellTimeout
 
 __all__ = ["AutoCompletableShell"]
 
@@ -27,7 +28,11 @@ class AutoCompletableShell(Shell):
             TimeoutError: Nothing came; a `BashShell`, whose line editor is off, offers none.
         """
         self._send_input(cmd + autocompletion_trigger)
-        output = self._read_until_end(timeout=timeout, chunk_timeout=_CHUNK_SILENCE)
+        try:
+            output = self._read_until_end(timeout=timeout, chunk_timeout=_CHUNK_SILENCE)
+        except ShellTimeout:
+            self._after_timeout()  # what was typed is on the line still
+            raise
         self._send_interrupt()
         self._read_until_prompt()
         return output

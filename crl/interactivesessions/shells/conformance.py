@@ -1,4 +1,4 @@
-"""The suite that every POSIX-like shell of a session passes; for people who write their own shell.
+"""The suites that every POSIX-like shell and every Python of a session passes; for people who write their own shell.
 
 It drives a session through its public names only, on a target that has the usual small programs (``head``, ``tr``,
 ``seq``, ``sleep``, ``cat``). It promises that a shell which passes gives exact output and statuses and comes back from
@@ -26,10 +26,11 @@ from crl.errors import CrlError, RemoteWorldError
 from crl.interactivesessions.InteractiveSession import InteractiveSession
 from crl.interactivesessions.interactivesessionexceptions import ShellStateError
 from crl.interactivesessions.shells.bashshell import BashShell, IncompleteCommand
+from crl.interactivesessions.shells.pythonshellbase import PythonShellBase
 from crl.interactivesessions.shells.shell import Shell
 from crl.interactivesessions.shells.shell import TimeoutError as ShellTimeout
 
-__all__ = ["CHECKS", "Check", "ShellNotConforming", "check_shell"]
+__all__ = ["CHECKS", "PYTHON_CHECKS", "Check", "ShellNotConforming", "check_python_shell", "check_shell"]
 
 Check: TypeAlias = Callable[[InteractiveSession], None]
 
@@ -50,7 +51,9 @@ _ODD_OUTPUTS: Final = (
     bytes(range(1, 256)),
     b"nul \0 inside",
 )
+_ODD_TEXTS: Final = ["$ ", "# \n# ", "\x1b[31m", "\x00"]
 _MANY_LINES: Final = 150_000
+_MANY_NUMBERS: Final = 20_000
 _LONG: Final = 20_000
 _TIMEOUT: Final = 0.5
 _GRACE: Final = 1.5
@@ -70,7 +73,24 @@ def check_shell(session: InteractiveSession, checks: Iterable[Check] | None = No
     Raises:
         ShellNotConforming: A check failed, or the shell raised where it should not.
     """
-    for check in CHECKS if checks is None else checks:
+    _run(session, CHECKS if checks is None else checks)
+
+
+def check_python_shell(session: InteractiveSession, checks: Iterable[Check] | None = None) -> None:
+    """Run all checks on the current shell of a session, which is an interactive Python; the last one pops it.
+
+    Args:
+        session: An open session; its current shell is a `PythonShellBase`.
+        checks: The checks to run; None is all of `PYTHON_CHECKS`.
+
+    Raises:
+        ShellNotConforming: A check failed, or the shell raised where it should not.
+    """
+    _run(session, PYTHON_CHECKS if checks is None else checks)
+
+
+def _run(session: InteractiveSession, checks: Iterable[Check]) -> None:
+    for check in checks:
         try:
             check(session)
         except ShellNotConforming:
@@ -236,6 +256,60 @@ def push_and_pop(session: InteractiveSession) -> None:
     _expect("the shell after the pop", shell.exec_command('echo "[$crl_outer]"'), "[yes]\r\n")
 
 
+def _python(session: InteractiveSession) -> PythonShellBase:
+    shell: Shell = session.current_shell()
+    if not isinstance(shell, PythonShellBase):
+        raise ShellNotConforming(f"a {type(shell).__name__} is no interactive Python")
+    return shell
+
+
+def python_values(session: InteractiveSession) -> None:
+    """The value of an expression is exact, also a long one, and one with prompts of shells in it."""
+    shell = _python(session)
+    _expect("a number", shell.exec_command_rstrip("6 * 7"), "42")
+    _expect("odd texts", shell.exec_command_rstrip(repr(_ODD_TEXTS)), repr(_ODD_TEXTS))
+    numbers = range(_MANY_NUMBERS)
+    _require("a long value is exact", shell.exec_command_rstrip(f"list(range({len(numbers)}))") == repr(list(numbers)))
+
+
+def python_state(session: InteractiveSession) -> None:
+    """Statements print nothing, blocks may come line by line, and what they made is kept."""
+    shell = _python(session)
+    for line in ("crl_kept = 20", "def crl_function():", "    crl_more = 1", "    return crl_kept + crl_more", ""):
+        _expect(f"output of {line!r}", shell.exec_command_rstrip(line), "")
+    _expect("kept state", shell.exec_command_rstrip("crl_function()"), "21")
+
+
+def python_errors(session: InteractiveSession) -> None:
+    """An error is told with its name, and the Python goes on."""
+    shell = _python(session)
+    for command, name in (("1 / 0", "ZeroDivisionError"), ("crl_no_such_name", "NameError"), ("a b", "SyntaxError")):
+        _require(f"{command!r} tells {name}", name in shell.exec_command_rstrip(command))
+        _expect("a value afterwards", shell.exec_command_rstrip("1 + 1"), "2")
+
+
+def python_timeout(session: InteractiveSession) -> None:
+    """After a timeout the Python answers."""
+    shell = _python(session)
+    began = time.monotonic()
+    try:
+        shell.exec_command("import time; time.sleep(600)", timeout=_TIMEOUT)
+    except ShellTimeout:
+        _require("the timeout came in time", time.monotonic() - began < _TIMEOUT + _GRACE)
+    else:
+        raise ShellNotConforming("a command of ten minutes was not timed out")
+    _expect("a value after a timeout", shell.exec_command_rstrip("2 + 2"), "4")
+
+
+def python_is_left(session: InteractiveSession) -> None:
+    """When the Python is left, the shell under it answers, if there is one."""
+    _python(session)
+    session.pop()
+    if session.get_nbr_of_shells():
+        output = session.current_shell().exec_command("echo back")
+        _expect("the shell after the pop", output.splitlines()[-1:], ["back"])
+
+
 CHECKS: Final[tuple[Check, ...]] = (
     exact_output,
     own_prompt_in_output,
@@ -251,3 +325,12 @@ CHECKS: Final[tuple[Check, ...]] = (
     push_and_pop,
 )
 """All checks, in an order in which one session can pass them."""
+
+PYTHON_CHECKS: Final[tuple[Check, ...]] = (
+    python_values,
+    python_state,
+    python_errors,
+    python_timeout,
+    python_is_left,
+)
+"""All checks of an interactive Python, in an order in which one session can pass them."""

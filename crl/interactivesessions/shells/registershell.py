@@ -21,6 +21,7 @@ _OURS: Final = {
     "DefaultSshShell": "shellstack",
     "KeyAuthenticatedSshShell": "keyauthenticatedsshshell",
     "KubernetesShell": "kubernetesshell",
+    "MsgPythonShell": "msgpythonshell",
     "NamespaceShell": "namespaceshell",
     "PythonShell": "pythonshell",
     "RawPythonShell": "rawpythonshell",

@@ -135,6 +135,11 @@ class SftpShell(Shell):
         # sftp's own line editor shows what is typed, whatever the terminal does.
         self._read_until("\r\n")
 
+    def exec_command(self, cmd: str, timeout: float | None = -1) -> str:
+        """Run a command of sftp and return what it printed; see `Shell.exec_command`."""
+        # What is typed while the editor is only about to listen is shown twice.
+        return super().exec_command(cmd, timeout).removeprefix(f"{cmd}\r\n")
+
     def exit(self) -> None:
         """Leave sftp."""
         self._send_input_line("bye")

@@ -93,6 +93,9 @@ class Shell(abc.ABC):
         tty_echo: Whether the terminal echoes what is typed.
     """
 
+    rides_link = False
+    """Whether the shell runs on a link over the shell under it, and gives that one its terminal back by itself."""
+
     _spawned: Any = None
     _covered_by: str | None = None
     _parent_prompt: str | None = None
@@ -199,6 +202,18 @@ class Shell(abc.ABC):
     @abc.abstractmethod
     def exit(self) -> None:
         """Leave the shell."""
+
+    def start_over(self, lane: Lane, timeout: float) -> str:
+        """Start a shell that `rides_link`, on the lane of the shell under it; for sessions.
+
+        Raises:
+            UsageError: This kind of shell is started by its command.
+        """
+        del lane, timeout
+        raise UsageError(f"a {type(self).__name__} is started by its command")
+
+    def drop(self) -> None:  # noqa: B027 - most shells hold nothing
+        """Let go of what the shell holds beside its terminal, which is being closed; for sessions."""
 
     # The prompt
 

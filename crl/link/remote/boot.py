@@ -8,6 +8,7 @@ and gives the shell its prompt back: with status 0 after an orderly end, with an
 
 import os
 import sys
+import zlib
 
 from crl.link.remote.tiny import wait_as_something_tiny
 
@@ -18,12 +19,14 @@ if MYPY:
 PACKAGES = ("_crl", "_crl.wire", "_crl.remote")
 
 
-def start(modules, config):
-    # type: (list[tuple[str, str]], dict[str, Any]) -> None
+def start(names, packed, compiled, config):
+    # type: (list[str], bytes, bool, dict[str, Any]) -> None
     """Become the remote program.
 
     Args:
-        modules: Names and sources of the modules to load, in order; the last one has `main`.
+        names: Names of the modules to load, in order; the last one has `main`.
+        packed: The modules themselves, compressed: their sources, or a list of their code.
+        compiled: Whether it is code, which this very version of Python has made.
         config: What the controller decided; see `program.Program`; ``mark`` stands before the last words of a program
             that was killed.
     """
@@ -43,11 +46,22 @@ def start(modules, config):
     kept = sys.dont_write_bytecode
     sys.dont_write_bytecode = True
     make_packages()
-    for name, source in modules:
-        module = load(name, source)
+    make = run if compiled else load
+    for name, part in zip(names, _unpacked(packed, compiled)):  # noqa: B905 - Python 2 knows no strict
+        module = make(name, part)
     sys.dont_write_bytecode = kept
     sys.modules["_crl"].__dict__["load"] = load
     module.main(config, path, life_write, pipes)
+
+
+def _unpacked(packed, compiled):
+    # type: (bytes, bool) -> list[Any]
+    data = zlib.decompress(packed)
+    if not compiled:
+        return data.split(b"\0")
+    import marshal
+
+    return marshal.loads(data)  # type: ignore[no-any-return]
 
 
 def _close_on_exec(descriptor):
@@ -68,12 +82,18 @@ def make_packages():
 
 
 def load(name, source):
-    # type: (str, str) -> Any
+    # type: (str, str | bytes) -> Any
     """Make a module of its source."""
+    return run(name, compile(source, "<%s>" % name, "exec", dont_inherit=True))
+
+
+def run(name, code):
+    # type: (str, Any) -> Any
+    """Make a module of its code."""
     module = type(sys)(name)
     module.__file__ = "<%s>" % name
     _register(name, module)
-    exec(compile(source, module.__file__, "exec", dont_inherit=True), module.__dict__)
+    exec(code, module.__dict__)
     return module
 
 

@@ -212,7 +212,7 @@ class Calls(object):
             messages.INVOKE: self._invoke,
             messages.STEP: self._step,
             messages.SERVICE: self._service,
-        }  # type: dict[str, Callable[..., tuple[Any, Any]]]
+        }  # type: dict[int, Callable[..., tuple[Any, Any]]]
 
     def run(self, number, body):
         # type: (int, bytes) -> bytes
@@ -239,32 +239,32 @@ class Calls(object):
 
     # -- operations ------------------------------------------------------------------------------------------------
 
-    def _evaluate(self, source, keep):
+    def _evaluate(self, source, keep=None):
         # type: (str, Any) -> tuple[Any, Any]
         return self.evaluate(source), keep
 
-    def _invoke(self, function, args, kwargs, keep):
+    def _invoke(self, function, args, kwargs, keep=None):
         # type: (str, Any, Any, Any) -> tuple[Any, Any]
         return self.evaluate(function)(*args, **(kwargs or {})), keep
 
-    def _step(self, expression, step, args, keep):
+    def _step(self, expression, step, args, keep=None):
         # type: (str, str, Any, Any) -> tuple[Any, Any]
         operate = STEPS.get(step)
         if operate is None:
             raise TypeError("Python %d.%d has no operator %s" % (sys.version_info[0], sys.version_info[1], step))
         return operate(self.evaluate(expression), *args), keep
 
-    def _service(self, name, args, keep):
+    def _service(self, name, args, keep=None):
         # type: (str, Any, Any) -> tuple[Any, Any]
         return self.services[name](*args), keep
 
     def evaluate(self, source):
         # type: (str) -> Any
         """The value of an expression; None for statements, which are executed."""
-        if source.startswith(HANDLE_START) and source.endswith("']") and source.count("'") == 2:
-            return self.kept[source[len(HANDLE_START) : -2]]
         code = self._compiled.get(source)
         if code is None:
+            if source.startswith(HANDLE_START) and source.endswith("']") and source.count("'") == 2:
+                return self.kept[source[len(HANDLE_START) : -2]]
             code = self._compile(source)
         return eval(code, self.namespace)
 

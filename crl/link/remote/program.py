@@ -30,7 +30,7 @@ if MYPY:
 READ_SIZE = 65536
 TICK = 0.002
 TICKS_BEFORE_PARKING = 25
-SWITCH_INTERVAL = 0.001
+SWITCH_INTERVAL = 0.0005
 MISSED_HEARTBEATS = 3
 GREETING_INTERVAL_MS = 1000
 END_LIMIT = 10.0
@@ -292,7 +292,9 @@ class Program(object):
             if here is not self.terminal:
                 return
             try:
-                self._whole_session().take(here.decode(data))
+                if self.session.interrupted:
+                    self._mend()
+                self.session.take(here.decode(data))
                 return
             except ProtocolError:
                 # Nothing that damage can explain: who speaks there is not our controller.
@@ -302,39 +304,39 @@ class Program(object):
                 raise
         self.end(orderly=False)
 
-    def _whole_session(self):
-        # type: () -> session.Session
-        """The session; what a signal handler of user code has cut short in it is mended first."""
-        if self.session.interrupted:
-            self.session.recover()
-            self.session.ping(0)
-        return self.session
+    def _mend(self):
+        # type: () -> None
+        """A signal handler of user code has cut something short in the session. Under the lock."""
+        self.session.recover()
+        self.session.ping(0)
 
     def handle(self, message, turn):
         # type: (bytes, int) -> None
         """Do what one message asks."""
         kind, number, body = messages.unpack(message)
         handler = self.handlers.get(kind)
-        if handler is not None:
-            if kind == messages.CALL or kind == messages.LOAD:
-                self._begin()
-                handler(number, body)
-                with self._turn_lock:
-                    if self._turn == turn:
-                        self._busy = False
-            else:
-                handler(number, body)
-
-    def _begin(self):
-        # type: () -> None
+        if handler is None:
+            return
+        if kind != messages.CALL and kind != messages.LOAD:
+            handler(number, body)
+            return
         with self._turn_lock:
             self._busy = True
             self._started += 1
             if self._parked:
-                self._parked = False
-                if not self._has_deputy:
-                    self._start_deputy()
-                self._wake_deputy.release()
+                self._unpark()
+        handler(number, body)
+        with self._turn_lock:
+            if self._turn == turn:
+                self._busy = False
+
+    def _unpark(self):
+        # type: () -> None
+        """Have the deputy watch; with the lock of the turn."""
+        self._parked = False
+        if not self._has_deputy:
+            self._start_deputy()
+        self._wake_deputy.release()
 
     def _start_deputy(self):
         # type: () -> None
@@ -449,7 +451,9 @@ class Program(object):
         # type: (bytes, int | None) -> None
         """Queue a message; the thread with the turn writes it when no more input waits."""
         with self._lock:
-            self._whole_session().post(message, order)
+            if self.session.interrupted:
+                self._mend()
+            self.session.post(message, order)
 
     def send(self, message, order=None):
         # type: (bytes, int | None) -> None
@@ -475,7 +479,7 @@ class Program(object):
         while True:
             here = self.terminal
             here.flush_again = True
-            if not here.lock_for_writing():
+            if not here.lock_for_writing(False):
                 return
             try:
                 while here.flush_again and here.waiting is None:
@@ -491,28 +495,24 @@ class Program(object):
             if not here.flush_again and here is self.terminal:
                 return
 
-    def _take_outgoing(self, here):
-        # type: (terminal.Terminal) -> list[bytes]
+    def _write_ready(self, here, may_block=False):
+        # type: (terminal.Terminal, bool) -> None
+        """Write what is ready now; who posts something later flushes again."""
         with self._lock:
             if here is not self.terminal:
-                return []
+                return
             try:
-                return self._whole_session().outgoing()
+                if self.session.interrupted:
+                    self._mend()
+                ready = self.session.outgoing()
             except BaseException:
                 self.session.interrupted = True
                 raise
-
-    def _write_ready(self, here, may_block=False):
-        # type: (terminal.Terminal, bool) -> None
-        while self.session.has_outgoing:
-            ready = self._take_outgoing(here)
-            if not may_block and ready and not here.takes(ready):
-                here.waiting = ready
-                return
-            for frame in ready:
-                if not here.write(frame):
-                    return
-            if not ready:
+        if ready and not may_block and not here.takes(ready):
+            here.waiting = ready
+            return
+        for frame in ready:
+            if not here.write(frame):
                 return
 
     def _wake_writer(self, here):

@@ -46,6 +46,7 @@ class Terminal(object):
         lost: Whether nothing comes from it any more.
         waiting: Frames for the thread that may block, see `Program.flush`; None when there are none.
         flush_again: Set by whoever has something to write while another thread writes.
+        lock_for_writing: Makes the caller the one who writes; called with whether to wait, says whether it did.
     """
 
     def __init__(self, tty_in, tty_out, life, mark, armour):
@@ -63,6 +64,9 @@ class Terminal(object):
         self._broken = False
         self._retired = False
         self._write_lock = allocate_lock()
+        self.lock_for_writing = self._write_lock.acquire
+        self._room = select.poll()
+        self._room.register(tty_out, select.POLLOUT)
         self._armour = _armour(armour)
 
     # -- reading ---------------------------------------------------------------------------------------------------
@@ -73,11 +77,6 @@ class Terminal(object):
         return data if self._armour is None else self._armour.decode(data)
 
     # -- writing ---------------------------------------------------------------------------------------------------
-
-    def lock_for_writing(self, wait=False):
-        # type: (bool) -> bool
-        """Become the one who writes."""
-        return self._write_lock.acquire(wait)
 
     def unlock(self):
         # type: () -> None
@@ -91,9 +90,7 @@ class Terminal(object):
         """Whether writing these would not block: they are small, and there is room."""
         if sum(map(len, frames)) > (SMALL if self._armour is None else ARMOURED_SMALL):
             return False
-        poller = select.poll()
-        poller.register(self.tty_out, select.POLLOUT)
-        return bool(world.wait(poller, 0))
+        return bool(world.wait(self._room, 0))
 
     def write(self, frame):
         # type: (bytes) -> bool

@@ -6,12 +6,14 @@ frames or nothing, in linear time and with no more memory than one frame.
 """
 
 import struct
-import zlib
+from zlib import crc32
 
 MAGIC = b"\xc5\x1bRL"
 HEADER = struct.Struct(">4sBBHIQQII")
 CHECK = struct.Struct(">I")
-HEADER_SIZE = HEADER.size + CHECK.size
+CHECKED_HEADER = struct.Struct(">4sBBHIQQIII")
+CHECK_SIZE = CHECK.size
+HEADER_SIZE = CHECKED_HEADER.size
 MAX_PAYLOAD = 256 * 1024
 
 # Kinds of frames. DATA carries a piece of a message and is numbered; the others are unsequenced and never repeated.
@@ -63,9 +65,9 @@ def encode(kind, flags, epoch, message, seq, ack, payload):
     # type: (int, int, int, int, int, int, bytes) -> bytes
     """The bytes of one frame."""
     head = HEADER.pack(
-        MAGIC, kind, flags, epoch, message, seq, ack, len(payload), zlib.crc32(payload) & 0xFFFFFFFF
+        MAGIC, kind, flags, epoch, message, seq, ack, len(payload), crc32(payload) & 0xFFFFFFFF
     )
-    return head + CHECK.pack(zlib.crc32(head) & 0xFFFFFFFF) + payload
+    return head + CHECK.pack(crc32(head) & 0xFFFFFFFF) + payload
 
 
 def readdress(frame, epoch, ack):
@@ -73,7 +75,7 @@ def readdress(frame, epoch, ack):
     """A frame made by `encode`, for another attachment."""
     magic, kind, flags, _, message, seq, _, length, check = HEADER.unpack_from(frame)
     head = HEADER.pack(magic, kind, flags, epoch, message, seq, ack, length, check)
-    return head + CHECK.pack(zlib.crc32(head) & 0xFFFFFFFF) + frame[HEADER_SIZE:]
+    return head + CHECK.pack(crc32(head) & 0xFFFFFFFF) + frame[HEADER_SIZE:]
 
 
 class Decoder(object):
@@ -83,6 +85,7 @@ class Decoder(object):
         noise: The last bytes that belonged to no frame, for error texts.
         noise_bytes: How many such bytes there were in all.
         damaged: How many frames had a good header and a bad payload.
+        held: Whether a BYE came: what follows may be somebody else's and is not looked at until `go_on`.
     """
 
     def __init__(self):
@@ -93,34 +96,28 @@ class Decoder(object):
         self._chunks = []  # type: list[bytes]
         self._have = 0
         self._need = 1
-        self._held = False
+        self.held = False
 
     def feed(self, data):
         # type: (bytes) -> list[Frame]
         """Take the next bytes of the stream and return the frames that are complete now."""
-        self._chunks.append(data)
-        self._have += len(data)
-        # Joining only when a whole frame can be there keeps the cost linear however small the reads are.
-        if self._have < self._need or self._held:
-            return []
-        buffer = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         found = []  # type: list[Frame]
-        position = self._scan(buffer, found)
-        rest = buffer[position:]
-        self._chunks = [rest] if rest else []
-        self._have = len(rest)
+        if self._have or self.held:
+            self._chunks.append(data)
+            self._have += len(data)
+            # Joining only when a whole frame can be there keeps the cost linear however small the reads are.
+            if self._have < self._need or self.held:
+                return found
+            data = b"".join(self._chunks)
+        position = self._scan(data, found)
+        self._have = len(data) - position
+        self._chunks = [data[position:]] if self._have else []
         return found
-
-    @property
-    def held(self):
-        # type: () -> bool
-        """Whether a BYE came: what follows may be somebody else's and is not looked at until `go_on`."""
-        return self._held
 
     def go_on(self):
         # type: () -> list[Frame]
         """Look behind a BYE that was not meant for us."""
-        self._held = False
+        self.held = False
         self._need = 1
         return self.feed(b"")
 
@@ -140,35 +137,38 @@ class Decoder(object):
         """Parse all whole frames; returns where the first incomplete one starts."""
         position = sound = 0
         size = len(buffer)
+        self._need = HEADER_SIZE
         # From `sound` to `position` stands noise that is not noted yet: noting it once keeps floods of it cheap.
-        while not self._held:
-            if position < size:
-                start = buffer.find(MAGIC, position)
-                position = size - _partial_magic(buffer, size) if start < 0 else start
-            if size - position < HEADER_SIZE:
-                self._need = HEADER_SIZE
-                break
-            head = buffer[position : position + HEADER.size]
-            (check,) = CHECK.unpack_from(buffer, position + HEADER.size)
-            (_, kind, flags, epoch, message, seq, ack, length, payload_check) = HEADER.unpack(head)
-            if zlib.crc32(head) & 0xFFFFFFFF != check or length > MAX_PAYLOAD:
-                position += 1
+        while size - position >= HEADER_SIZE and not self.held:
+            magic, kind, flags, epoch, message, seq, ack, length, payload_check, check = CHECKED_HEADER.unpack_from(
+                buffer, position
+            )
+            start = position + HEADER_SIZE
+            if (
+                magic != MAGIC
+                or crc32(buffer[position : start - CHECK_SIZE]) & 0xFFFFFFFF != check
+                or length > MAX_PAYLOAD
+            ):
+                position = _next_magic(buffer, position + 1)
                 continue
-            end = position + HEADER_SIZE + length
+            end = start + length
             if size < end:
                 self._need = end - position
                 break
             if sound < position:
                 self._skip(buffer, sound, position)
-            payload = buffer[position + HEADER_SIZE : end]
+            payload = buffer[start:end]
             position = sound = end
-            if zlib.crc32(payload) & 0xFFFFFFFF != payload_check:
+            if crc32(payload) & 0xFFFFFFFF != payload_check:
                 self.damaged += 1
                 continue
             found.append(Frame(kind, flags, epoch, message, seq, ack, payload))
-            self._held = kind == BYE
-        if sound < position:
-            self._skip(buffer, sound, position)
+            self.held = kind == BYE
+        if sound < size:
+            if size - position < HEADER_SIZE and not self.held:
+                position = _next_magic(buffer, position)
+            if sound < position:
+                self._skip(buffer, sound, position)
         return position
 
     def _skip(self, buffer, start, end):
@@ -177,10 +177,14 @@ class Decoder(object):
         self.noise = (self.noise + buffer[max(start, end - NOISE_KEPT) : end])[-NOISE_KEPT:]
 
 
-def _partial_magic(buffer, size):
+def _next_magic(buffer, position):
     # type: (bytes, int) -> int
-    """How many bytes at the end of the buffer may be the beginning of a magic number."""
-    for length in range(min(len(MAGIC) - 1, size), 0, -1):
+    """Where from a position on the next magic number stands, or begins at the end of the buffer."""
+    start = buffer.find(MAGIC, position)
+    if start >= 0:
+        return start
+    size = len(buffer)
+    for length in range(min(len(MAGIC) - 1, size - position), 0, -1):
         if buffer.endswith(MAGIC[:length]):
-            return length
-    return 0
+            return size - length
+    return size

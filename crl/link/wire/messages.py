@@ -42,11 +42,11 @@ GAP = 36  # how many bytes were not kept before what follows; from the target on
 # How many bytes of a stream may be under way before the receiver has used some.
 STREAM_CREDIT = 512 * 1024
 
-# Operations of CALL.
-EVALUATE = "evaluate"  # source, keep
-INVOKE = "invoke"  # function expression, args, kwargs or None, keep
-STEP = "step"  # expression, name of the operator, args, keep
-SERVICE = "service"  # name, args
+# Operations of CALL; behind what stands here comes what is to be kept, if anything.
+EVALUATE = 1  # source
+INVOKE = 2  # function expression, args, kwargs or None
+STEP = 3  # expression, name of the operator, args
+SERVICE = 4  # name, args
 
 
 def pack(kind, number, body=b""):

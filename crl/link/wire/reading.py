@@ -60,10 +60,12 @@ UNREADABLE = (
     StopIteration,
     RuntimeError,
 )
-SMALL_INT = 128
+# What is one byte: the ints from 0 to 127, and the constants.
+SINGLES = {tag: tag - 128 for tag in range(128, 256)}  # type: dict[int, Any]
+SINGLES.update({ord("N"): None, ord("T"): True, ord("F"): False})
 SHORT_TEXT = ord("u")
+SHORT_TUPLE = ord("U")
 LONG_INT = ord("i")
-CONSTANTS = {ord("N"): None, ord("T"): True, ord("F"): False}
 BOTH = (False, True)
 WHOLE_NUMBERS = {int, long_type}
 
@@ -116,16 +118,17 @@ class Reader(object):
         items = []
         for _ in itertools.repeat(None, count):
             tag = data[position]
-            if tag >= SMALL_INT:
-                items.append(tag - SMALL_INT)
+            if tag in SINGLES:
+                items.append(SINGLES[tag])
                 position += 1
             elif tag == SHORT_TEXT:
                 start = position + 2
                 position = start + data[position + 1]
                 items.append(data[start:position].decode("utf-8", TEXT_ERRORS))
-            elif tag in CONSTANTS:
-                items.append(CONSTANTS[tag])
-                position += 1
+            elif tag == SHORT_TUPLE:
+                self.position = position + 1
+                items.append(tuple(self.few(depth)))
+                position = self.position
             elif tag == LONG_INT:
                 items.append(INT64.unpack_from(data, position + 1)[0])
                 position += 9
@@ -381,7 +384,6 @@ READERS = {
     ord("b"): lambda reader, _: reader.piece(),
     ord("B"): lambda reader, _: bytearray(reader.piece()),
     ord("L"): Reader.few,
-    ord("U"): lambda reader, depth: tuple(reader.few(depth)),
     ord("M"): Reader.short_mapping,
     ord("l"): Reader.items,
     ord("t"): lambda reader, depth: tuple(reader.items(depth)),

@@ -56,20 +56,17 @@ class Receiver(object):
                 # It was repeated although it is here: an acknowledgement got lost.
                 self.ack_wanted = True
             return
-        self._deliver(frame)
-        while self._early and self.expected in self._early:
-            early = self._early.pop(self.expected)
-            self._early_bytes -= frames.HEADER_SIZE + len(early.payload)
-            self._deliver(early)
-
-    def _deliver(self, frame):
-        # type: (frames.Frame) -> None
-        """The frame whose turn it is. One operation makes it arrive; what follows can be made up for."""
-        if frame.flags & frames.WHOLE == frames.WHOLE:
-            self.delivered.append((frame.seq, frame.message, frame.payload))
-        else:
-            self._join(frame)
-        self.expected = frame.seq + 1
+        while True:
+            # The frame whose turn it is. One operation makes it arrive; what follows can be made up for.
+            if frame.flags & frames.WHOLE == frames.WHOLE:
+                self.delivered.append((seq, frame.message, frame.payload))
+            else:
+                self._join(frame)
+            self.expected = seq = seq + 1
+            if seq not in self._early:
+                return
+            frame = self._early.pop(seq)
+            self._early_bytes -= frames.HEADER_SIZE + len(frame.payload)
 
     def _join(self, frame):
         # type: (frames.Frame) -> None

@@ -29,7 +29,7 @@ MESSAGES_OPEN = 64
 
 
 class Entry(object):
-    """A message on its way out, and how far it is."""
+    """A message on its way out in pieces, and how far it is."""
 
     __slots__ = ("number", "message", "offset", "order")
 
@@ -52,22 +52,25 @@ class Sender(object):
 
     Attributes:
         window: The window now.
+        frame_size: The largest piece now: a slow way gets small ones, so that a call does not wait long for one.
         next_seq: The number of the next frame.
         repeated: How many frames were sent again because the peer asked.
         delay: The shortest time in which an acknowledgement came back, in seconds; None before the first.
+        repeats: The frames that the peer waits for because it has missed them.
     """
 
     def __init__(self, window, frame_limit, max_message, clock=None):
         # type: (int, int, int, Callable[[], float] | None) -> None
-        self.window = window
-        self.frame_limit = frame_limit
+        self._frame_limit = frame_limit
+        self._set_window(window)
         self.max_message = max_message
         self.next_seq = 1
         self.repeated = 0
         self.delay = None  # type: float | None
         self._clock = clock
         self._next_message = 1
-        self._small = deque()  # type: deque[Entry]
+        # What goes as one frame: its number and itself.
+        self._small = deque()  # type: deque[tuple[int, bytes]]
         self._bulk = {}  # type: dict[int, deque[Entry]]
         self._turns = deque()  # type: deque[int]
         self._waiting = deque()  # type: deque[int]
@@ -75,9 +78,9 @@ class Sender(object):
         self._acked = 1
         self._unacked = {}  # type: dict[int, bytes]
         self._unacked_bytes = 0
-        self._repeats = {}  # type: dict[int, bytes]
-        # What is being framed: its number and, for after an interruption, its entry and how far it then is.
-        self._framing = None  # type: tuple[int, Entry, int] | None
+        self.repeats = {}  # type: dict[int, bytes]
+        # What is being framed: its number and, for after an interruption, where it stands and how far it then is.
+        self._framing = None  # type: tuple[int, Entry | tuple[int, bytes], int] | None
         self._since_asked = 0
         self._asked = None  # type: tuple[int, float, int] | None
         self._acked_bytes = 0
@@ -88,15 +91,25 @@ class Sender(object):
 
     def post(self, message, order=None):
         # type: (bytes, int | None) -> None
-        """Queue a message; see `Session.post`."""
-        if len(message) > self.max_message:
-            raise NotTransferable("%d bytes in one message; the limit is %d" % (len(message), self.max_message))
+        """Queue a message; `take_frames` gives its frames when the window has room.
+
+        Args:
+            message: The message.
+            order: Messages of the same order arrive in the order they were posted and give way to those of none.
+                Without one, small messages keep their order and a large one lets others pass.
+
+        Raises:
+            NotTransferable: It is larger than the peer takes.
+        """
+        size = len(message)
+        if size > self.max_message:
+            raise NotTransferable("%d bytes in one message; the limit is %d" % (size, self.max_message))
         number = self._next_message
         self._next_message = (number % 0xFFFFFFFF) + 1
-        entry = Entry(number, message, order)
-        if order is None and len(message) <= self.frame_size:
-            self._small.append(entry)
+        if order is None and size <= self.frame_size:
+            self._small.append((number, message))
             return
+        entry = Entry(number, message, order)
         key = _key(entry)
         queue = self._bulk.get(key)
         if queue is not None:
@@ -111,37 +124,43 @@ class Sender(object):
         # type: () -> int
         """How many bytes of messages wait for room in the window."""
         bulk = sum(len(e.message) - e.offset for queue in self._bulk.values() for e in queue)
-        return bulk + sum(len(e.message) for e in self._small)
+        return bulk + sum(len(message) for _, message in self._small)
 
-    @property
-    def frame_size(self):
-        # type: () -> int
-        """The largest piece now: a slow way gets small ones, so that a call does not wait long for one of them."""
-        return min(self.frame_limit, max(LEAST_FRAME, self.window >> 3))
+    def _set_window(self, window):
+        # type: (int) -> None
+        self.window = window
+        self.frame_size = min(self._frame_limit, max(LEAST_FRAME, window >> 3))
 
     # -- frames ----------------------------------------------------------------------------------------------------
 
     @property
     def ready(self):
         # type: () -> bool
-        """Whether `frame` would give one."""
+        """Whether `take_frames` would give any."""
         if self._small or self._turns or self._waiting:
             if self._unacked_bytes < self.window:
                 return True
             self._was_full = True
         return False
 
-    def frame(self, epoch, ack):
-        # type: (int, int) -> bytes
-        """The next data frame; only when `ready`."""
-        if self._small:
-            entry = self._small[0]
-            frame = self._number(entry, frames.WHOLE, entry.message, len(entry.message), epoch, ack)
-            self._small.popleft()
-        else:
-            frame = self._piece(epoch, ack)
-        self._framing = None
-        return frame
+    def take_frames(self, epoch, ack, ready):
+        # type: (int, int, list[bytes]) -> bool
+        """Put the data frames that the window has room for into a list; whether there were any."""
+        small = self._small
+        before = self.next_seq
+        while small or self._turns or self._waiting:
+            if self._unacked_bytes >= self.window:
+                self._was_full = True
+                break
+            if small:
+                entry = small[0]
+                number, message = entry
+                ready.append(self._number(entry, number, frames.WHOLE, message, len(message), epoch, ack))
+                small.popleft()
+            else:
+                ready.append(self._piece(epoch, ack))
+            self._framing = None
+        return self.next_seq != before
 
     def _piece(self, epoch, ack):
         # type: (int, int) -> bytes
@@ -154,7 +173,7 @@ class Sender(object):
         end = min(len(entry.message), entry.offset + self.frame_size)
         flags = (frames.FIRST if entry.offset == 0 else 0) | (frames.LAST if end == len(entry.message) else 0)
         piece = entry.message if flags == frames.WHOLE else entry.message[entry.offset : end]
-        frame = self._number(entry, flags, piece, end, epoch, ack)
+        frame = self._number(entry, entry.number, flags, piece, end, epoch, ack)
         entry.offset = end
         self._turns.popleft()
         if end < len(entry.message):
@@ -183,9 +202,9 @@ class Sender(object):
             self._begun_bytes += size
             self._turns.append(self._waiting.popleft())
 
-    def _number(self, entry, flags, piece, end, epoch, ack):
-        # type: (Entry, int, bytes, int, int, int) -> bytes
-        """Make a frame of a piece, number it and keep it."""
+    def _number(self, entry, message, flags, piece, end, epoch, ack):
+        # type: (Entry | tuple[int, bytes], int, int, bytes, int, int, int) -> bytes
+        """Make a frame of a piece of a message, number it and keep it."""
         seq = self.next_seq
         size = frames.HEADER_SIZE + len(piece)
         self._since_asked += size
@@ -193,7 +212,7 @@ class Sender(object):
         if asks:
             flags |= frames.ASK
             self._since_asked = 0
-        frame = frames.encode(frames.DATA, flags, epoch, entry.number, seq, ack, piece)
+        frame = frames.encode(frames.DATA, flags, epoch, message, seq, ack, piece)
         self._framing = (seq, entry, end)
         self._unacked[seq] = frame
         # From here on it counts as sent.
@@ -211,13 +230,17 @@ class Sender(object):
         """The peer has all frames below `ack`."""
         if ack > self.next_seq:
             raise ProtocolError("frame %d was acknowledged, the last one sent is %d" % (ack - 1, self.next_seq - 1))
-        for seq in range(self._acked, ack):
+        seq = self._acked
+        if ack <= seq:
+            return
+        while seq < ack:
             frame = self._unacked.pop(seq, None)
             if frame is not None:
-                self._unacked_bytes -= len(frame)
-                self._acked_bytes += len(frame)
-        if ack > self._acked:
-            self._acked = ack
+                size = len(frame)
+                self._unacked_bytes -= size
+                self._acked_bytes += size
+            seq += 1
+        self._acked = ack
         asked = self._asked
         if asked is not None and ack > asked[0]:
             self._asked = None
@@ -235,7 +258,7 @@ class Sender(object):
         self._rates.append((self._acked_bytes - acked_then) / seconds)
         rate = max(self._rates)
         least = min(LEAST_WINDOW, max(SLOW_WINDOW, int(rate / 4)))
-        self.window = max(least, min(MOST_WINDOW, int(rate * (2 * self.delay + QUEUE_SECONDS))))
+        self._set_window(max(least, min(MOST_WINDOW, int(rate * (2 * self.delay + QUEUE_SECONDS)))))
 
     def note_delay(self, seconds):
         # type: (float) -> None
@@ -247,18 +270,12 @@ class Sender(object):
         """The peer misses a frame; however often it asks, one answer goes out."""
         frame = self._unacked.get(seq)
         if frame is not None:
-            self._repeats[seq] = frame
-
-    @property
-    def has_repeats(self):
-        # type: () -> bool
-        """Whether the peer waits for frames that it has missed."""
-        return bool(self._repeats)
+            self.repeats[seq] = frame
 
     def take_repeats(self):
         # type: () -> list[bytes]
         """The frames to send again."""
-        repeats, self._repeats = self._repeats, {}
+        repeats, self.repeats = self.repeats, {}
         self.repeated += len(repeats)
         return [repeats[seq] for seq in sorted(repeats)]
 
@@ -270,7 +287,7 @@ class Sender(object):
         repeats = {}
         for seq in sorted(self._unacked):
             repeats[seq] = self._unacked[seq] = frames.readdress(self._unacked[seq], epoch, ack)
-        self._repeats = repeats
+        self.repeats = repeats
 
     # -- after an interruption -------------------------------------------------------------------------------------
 
@@ -294,10 +311,11 @@ class Sender(object):
         self._unacked_bytes = sum(len(frame) for frame in self._unacked.values())
 
     def _finish(self, entry, end):
-        # type: (Entry, int) -> None
+        # type: (Entry | tuple[int, bytes], int) -> None
         """The frame of this piece was numbered: what it came from must not be sent again."""
-        if self._small and self._small[0] is entry:
-            self._small.popleft()
+        if not isinstance(entry, Entry):
+            if self._small and self._small[0] is entry:
+                self._small.popleft()
             return
         entry.offset = end
         queue = self._bulk.get(_key(entry))

@@ -36,6 +36,7 @@ class Session(object):
         hello: The payload of the peer's HELLO, None before it.
         ended: Whether the peer has said BYE.
         delivered: Messages that have arrived, each behind its numbers, until their owner takes them.
+        post: Queues a message: `Sender.post` itself, for every call comes through it.
         interrupted: Set by whoever was interrupted in a method: `recover` has to come before all else.
     """
 
@@ -62,26 +63,13 @@ class Session(object):
         self.sender = sending.Sender(window, frame_limit, max_message, clock)
         self.receiver = receiving.Receiver(max_message, max(receiving.EARLY_LIMIT, 2 * window))
         self.delivered = self.receiver.delivered
+        self.post = self.sender.post
         # What is unsequenced is kept as a state and never queued: however often a peer asks, one answer goes out.
         self._control = {}  # type: dict[int, bytes]
         self._parted = False
         self._awaits_peer = False
 
     # -- sending ---------------------------------------------------------------------------------------------------
-
-    def post(self, message, order=None):
-        # type: (bytes, int | None) -> None
-        """Queue a message; `outgoing` gives its frames when the window has room.
-
-        Args:
-            message: The message.
-            order: Messages of the same order arrive in the order they were posted and give way to those of none.
-                Without one, small messages keep their order and a large one lets others pass.
-
-        Raises:
-            NotTransferable: It is larger than the peer takes.
-        """
-        self.sender.post(message, order)
 
     def greet(self, payload):
         # type: (bytes) -> None
@@ -122,25 +110,22 @@ class Session(object):
             return True
         if self._awaits_peer:
             return False
-        receiver = self.receiver
-        return receiver.ack_wanted or bool(receiver.naks) or self.sender.has_repeats or self.sender.ready
+        receiver, sender = self.receiver, self.sender
+        return receiver.ack_wanted or bool(receiver.naks) or bool(sender.repeats) or sender.ready
 
     def outgoing(self):
         # type: () -> list[bytes]
         """Take the frames that may be written now, one `bytes` each, in order."""
         receiver, sender = self.receiver, self.sender
         ready = []  # type: list[bytes]
-        if self._control or receiver.naks or sender.has_repeats:
+        if self._control or receiver.naks or sender.repeats:
             self._urgent(ready)
         if self._parted or self._awaits_peer:
             return ready
-        while sender.ready:
-            ready.append(sender.frame(self.epoch, receiver.expected))
-            receiver.ack_wanted = False
         # Any data frame carries the acknowledgement for free.
-        if receiver.ack_wanted:
-            receiver.ack_wanted = False
+        if not sender.take_frames(self.epoch, receiver.expected, ready) and receiver.ack_wanted:
             ready.append(self._frame(frames.ACK, b""))
+        receiver.ack_wanted = False
         return ready
 
     def _urgent(self, ready):
@@ -186,27 +171,25 @@ class Session(object):
     def take(self, data):
         # type: (bytes) -> None
         """Take bytes of the stream; what has arrived whole stands in `delivered`. Raises as `receive`."""
-        found = self.decoder.feed(data)
+        decoder = self.decoder
+        found = decoder.feed(data)
         while True:
             for frame in found:
-                if frame.epoch == self.epoch:
-                    self._take(frame)
-            if self.ended or not self.decoder.held:
+                if frame.epoch != self.epoch:
+                    continue
+                self.heard += 1
+                if self._awaits_peer:
+                    self._go_on_from(frame.ack)
+                else:
+                    self.sender.forget(frame.ack)
+                if frame.kind == frames.DATA:
+                    self.receiver.take(frame)
+                else:
+                    self._take_control(frame)
+            if self.ended or not decoder.held:
                 return
             # The BYE was one of an older attachment.
-            found = self.decoder.go_on()
-
-    def _take(self, frame):
-        # type: (frames.Frame) -> None
-        self.heard += 1
-        if self._awaits_peer:
-            self._go_on_from(frame.ack)
-        else:
-            self.sender.forget(frame.ack)
-        if frame.kind == frames.DATA:
-            self.receiver.take(frame)
-        else:
-            self._take_control(frame)
+            found = decoder.go_on()
 
     def _take_control(self, frame):
         # type: (frames.Frame) -> None

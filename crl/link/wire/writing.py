@@ -62,12 +62,11 @@ if MYPY:
 class Written(list):  # type: ignore[type-arg]
     """The pieces written so far, and how many items may still come; `record_of` tells what is written as a record."""
 
+    # `encode` sets both: a constructor would cost as much as a small value.
     __slots__ = ("left", "record_of")
-
-    def __init__(self, record_of):
-        # type: (RecordOf) -> None
-        self.left = MAX_ITEMS
-        self.record_of = record_of
+    if MYPY:
+        left = MAX_ITEMS
+        record_of = staticmethod(records.plain_of)  # type: RecordOf
 
     def spend(self, items):
         # type: (int) -> None
@@ -89,9 +88,11 @@ def encode(value, record_of=records.plain_of):
         NotTransferable: Some part of it is outside the codec, it is nested deeper than `MAX_DEPTH` (a cycle is), or it
             has more than `MAX_ITEMS` items.
     """
-    out = Written(record_of)
+    out = Written()
+    out.left = MAX_ITEMS
+    out.record_of = record_of
     try:
-        WRITERS.get(type(value), _write_other)(value, out, MAX_DEPTH)
+        _write_each((value,), out, MAX_DEPTH)
     except RuntimeError as error:
         # The caller's own stack is nearly full, or another thread changes the value while it is read.
         raise NotTransferable("the value cannot be read (%s)" % error)
@@ -252,6 +253,10 @@ def _write_each(items, out, depth):
             out.append(SHORT_TEXTS[len(data)] + data if len(data) < 256 else b"s" + _length(data) + data)
         elif kind is int and 0 <= item < 128:
             out.append(SMALL_INTS[item])
+        elif item is None:
+            out.append(b"N")
+        elif kind is tuple and len(item) < FAST_FROM:
+            _write_few(item, SHORT_TUPLES, out, depth)
         else:
             WRITERS.get(kind, _write_other)(item, out, depth)
 
