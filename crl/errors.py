@@ -11,7 +11,7 @@ from typing import Any
 
 from crl.secrets import redact
 
-__all__ = ["CrlError", "InternalError", "RemoteWorldError", "UsageError"]
+__all__ = ["CrlError", "InternalError", "RemoteWorldError", "UsageError", "WrongArgument"]
 
 TRANSCRIPT_LINES = 12
 
@@ -75,6 +75,10 @@ def _rebuild(cls: type[CrlError], args: tuple[Any, ...], state: dict[str, Any]) 
 
 class UsageError(CrlError):
     """The caller's code is wrong: an argument, an order of calls, a closed object."""
+
+
+class WrongArgument(UsageError, TypeError):
+    """An argument is not of the kind that it has to be; nothing was done."""
 
 
 class RemoteWorldError(CrlError):

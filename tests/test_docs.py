@@ -1,7 +1,7 @@
 """The documentation's Python examples run, against the lab's hosts.
 
-Invariant: every ``python`` block of README.md and docs/*.md runs as it stands, given the names its text introduces. The
-blocks of the pages on Robot Framework and pytest are pieces of docs/examples; tests/faces runs those.
+Invariant: every ``python`` block of README.md and the pages of docs runs as it stands, given the names its text
+introduces. The blocks of the pages on Robot Framework and pytest are pieces of docs/examples; tests/faces runs those.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.shells import consoles
+from tests.shells.test_more_shells import STAND_IN
 
 if TYPE_CHECKING:
     from crl.lab import Lab
@@ -25,7 +26,7 @@ LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 
 
 def _pages() -> list[Path]:
-    return [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def _blocks() -> list[tuple[str, str]]:
@@ -36,8 +37,16 @@ def _blocks() -> list[tuple[str, str]]:
         text = page.read_text(encoding="utf-8")
         for match in BLOCK.finditer(text):
             line = text.count("\n", 0, match.start()) + 1
-            found.append((f"{page.name}:{line}", match.group(1)))
+            found.append((f"{page.relative_to(ROOT)}:{line}", match.group(1)))
     return found
+
+
+def _stand_in(folder: Path) -> Path:
+    """A program that takes the arguments of container engines, none of which runs here."""
+    program = folder / "engine"
+    program.write_text(STAND_IN)
+    program.chmod(0o755)
+    return program
 
 
 @pytest.mark.lab
@@ -52,6 +61,8 @@ def test_example_runs(
     names: dict[str, object] = {
         "ssh_config": lab.ssh_config,
         "password": alpha.user("both").password,
+        "root_password": alpha.root_password,
+        "engine": str(_stand_in(tmp_path)),
         "folder": tmp_path,
         "lab": lab,
     }
@@ -66,6 +77,14 @@ def test_example_runs(
         if "device" in source:
             names["device"] = stack.enter_context(consoles.serial_line(tmp_path, str(login)))
         exec(compile(source, where, "exec"), names)
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = ROOT / "docs" / "index.md"
+    linked = {(index.parent / target).resolve() for target in LINK.findall(index.read_text(encoding="utf-8"))}
+    pages = {page for page in (ROOT / "docs").rglob("*.md") if page != index}
+    assert sorted(pages - linked) == []
+    assert "docs/index.md" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("page", _pages(), ids=lambda page: page.name)

@@ -37,6 +37,7 @@ PUBLISHED = {
     "crl/interactivesessions/shells/bashshell.py": "class BashShell(object):\n    pass\n",
 }
 PUBLISHED_NAME = "crl.interactivesessions"
+pytestmark = pytest.mark.timeout(600)  # pip builds in environments of its own; each of its runs is bounded
 
 
 def make_wheel(folder: Path, name: str, files: Mapping[str, bytes | str]) -> Path:

@@ -1,7 +1,6 @@
 """crl as it is in this tree: the option is its backend for ssh, ``openssh`` or ``paramiko``.
 
-It uses what a user uses, `Target`, and the link below it where a row is about the link. What the present crl does not
-have yet is said with its name.
+It uses what a user uses, `Target`, and the link below it where a row is about the link.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.base import MIB, NotThere, Peer, Settings, Thunk, target_text
+from benchmarks.peers.base import MIB, Peer, Settings, Thunk, target_text
 from crl.errors import CrlError
 from crl.interactivesessions import SshShell, SudoShell
 from crl.interactivesessions.InteractiveSession import InteractiveSession
@@ -94,32 +93,24 @@ class CrlPeer(Peer):
         """The verb."""
         return self._live.connect_socket(("127.0.0.1", port))
 
-    # -- files: the verbs where they are there, else the reason
-
-    @property
-    def _files(self) -> Any:
-        files = getattr(self._live, "files", None)
-        if files is None:
-            raise NotThere("Target.files is not there yet")
-        return files
+    # -- files
 
     def push(self, local: str, remote: str) -> None:
         """The verb."""
-        self._files.push(local, remote)
+        self._live.files.push(local, remote)
 
     def pull(self, remote: str, local: str) -> None:
         """The verb."""
-        self._files.pull(remote, local)
+        self._live.files.pull(remote, local)
 
     def push_tree(self, local: str, remote: str) -> None:
         """The verb; the folder is new."""
-        files = self._files
         self._live.run(["rm", "-rf", remote], check=True)
-        files.push(local, remote)
+        self._live.files.push(local, remote)
 
     def pull_tree(self, remote: str, local: str) -> None:
         """The verb."""
-        self._files.pull(remote, local)
+        self._live.files.pull(remote, local)
 
     def pipe_push(self, local: str, remote: str) -> None:
         """A file through the standard input of a process."""

@@ -22,6 +22,7 @@ import pexpect
 from crl.channels import LocalPtyChannel
 from crl.deadlines import Deadline
 from crl.errors import CrlError, UsageError
+from crl.interactivesessions._beside import lane_beside
 from crl.interactivesessions._spawn import ChannelSpawn
 from crl.interactivesessions.interactivesessionexceptions import (
     InteractiveSessionError,
@@ -30,6 +31,7 @@ from crl.interactivesessions.interactivesessionexceptions import (
     UnknownShellState,
 )
 from crl.interactivesessions.shells._lines import COLUMNS, ROWS
+from crl.interactivesessions.shells._logins import login_place
 from crl.interactivesessions.shells.bashshell import BashShell
 from crl.interactivesessions.shells.namespaceshell import NamespaceShell
 from crl.interactivesessions.shells.pythonshell import PythonShell
@@ -109,6 +111,10 @@ class InteractiveSession:
         Raises:
             InteractiveSessionError: It did not start; the terminal was closed.
         """
+        with login_place(shell):
+            return self._start_first(shell)
+
+    def _start_first(self, shell: Shell) -> str | None:
         shell.set_parent(None)
         self._closed = False
         self.terminal = self._spawn_terminal(shell)
@@ -286,7 +292,14 @@ class InteractiveSession:
             UsageError: This kind of shell cannot carry a link.
         """
         lane = self.current_shell().lane()
-        return lane if self.shells[0].exclusive else replace(lane, reopen=self._reopen)
+        return lane if self.shells[0].exclusive else replace(lane, reopen=self._reopen, beside=self._way_beside())
+
+    def _way_beside(self) -> Callable[[Deadline], Lane] | None:
+        """How a channel without a terminal is had where the only shell runs: behind a second one is somebody else."""
+        shell, run = self.current_shell(), getattr(self.terminal, "beside", None)
+        if run is None or len(self.shells) > 1:
+            return None
+        return lambda deadline: lane_beside(run, shell.host, deadline)
 
     def _reopen(self, deadline: Deadline) -> Lane:
         twin = self._twin(deadline)
@@ -296,7 +309,11 @@ class InteractiveSession:
             twin.discard()
             raise
         return replace(
-            lane, reopen=self._reopen, take_over=lambda: self._take_terminal_of(twin), discard=twin.discard
+            lane,
+            reopen=self._reopen,
+            beside=twin._way_beside(),  # noqa: SLF001 - one of us
+            take_over=lambda: self._take_terminal_of(twin),
+            discard=twin.discard,
         )
 
     def _twin(self, deadline: Deadline) -> InteractiveSession:
@@ -307,15 +324,16 @@ class InteractiveSession:
                 raise UsageError("the session is closed", doing="opening its terminal again")
         twin = InteractiveSession(self.dump_received, self.dump_outgoing)
         try:
-            for shell in shells:
-                left = deadline.remaining()
-                if left is not None:
-                    twin.terminal_spawn_timeout = left
-                    _hurry(shell, left)
-                if twin.shells:
-                    twin.push(shell)
-                else:
-                    twin.spawn(shell)
+            with login_place(shells[0], deadline):
+                for shell in shells:
+                    left = deadline.remaining()
+                    if left is not None:
+                        twin.terminal_spawn_timeout = left
+                        _hurry(shell, left)
+                    if twin.shells:
+                        twin.push(shell)
+                    else:
+                        twin._start_first(shell)
         except BaseException:
             twin.discard()
             raise

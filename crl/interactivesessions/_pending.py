@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from crl.link import Call, CallTimeout
@@ -118,6 +119,14 @@ class PendingResponse:
     def done(self) -> bool:
         """Whether the answer is here."""
         return self._call.done
+
+    def watch(self, on_done: Callable[[], object]) -> None:
+        """Have `on_done` called when the answer is here, in a thread that reads; perhaps twice."""
+        self._call.watch(on_done)
+
+    def cancel(self, patience: float) -> bool:
+        """Stop the call on the target; whether it has ended within that many seconds."""
+        return self._call.cancel(patience)
 
     def __del__(self) -> None:
         if not self._over:

@@ -6,15 +6,20 @@ promises one round trip for each question, and that a question ends at the limit
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from crl.deadlines import Deadline
 from crl.interactivesessions._arguments import RemoteName
+from crl.interactivesessions._awaiting import answered, begun
+from crl.interactivesessions._pending import PendingResponse
 from crl.interactivesessions._recovery import RecoveryPending
 from crl.interactivesessions.runnerexceptions import (
     InvalidProxySession,
     RemoteTimeout,
+    RunnerException,
     RunnerTerminalSessionClosed,
 )
 from crl.link import Call, Keep, Kept, Link
@@ -24,8 +29,15 @@ if TYPE_CHECKING:
 
 __all__ = ["ProxyState", "redeemed"]
 
+AWAITING = "__import__('sys').modules['_crl.remote.awaiting'].AWAITING"
+RUN, LEAVE, STOP = (f"{AWAITING}.{name}" for name in ("run", "leave", "stop"))
+STOP_TIMEOUT = 2.0
+
 Finish = Callable[[Any], Any]
 Submit = Callable[[Link], Call]
+
+
+_awaits = itertools.count(1)
 
 
 def as_it_is(value: Any) -> Any:
@@ -188,7 +200,7 @@ class ProxyState:
     def step(self, operator: str, args: tuple[Any, ...] = (), finish: Finish = as_it_is, *, later: bool = False) -> Any:
         """One operation on the object whose value comes over."""
         deadline, name = self.begin()
-        args, _, names = self.terminal.arguments(args, {})
+        args, _, names = self.terminal.arguments(args, {}, deadline)
         return self.ask(
             deadline, lambda link: link.submit_step(name.text, operator, args), finish, needs=(name, names), later=later
         )
@@ -196,13 +208,13 @@ class ProxyState:
     def value_of_call(self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], *, later: bool) -> Any:
         """Call a function on the target, ``{}`` in whose expression is the object; the value comes over."""
         deadline, name = self.begin()
-        submit, needs = self.terminal.invocation(function.replace("{}", name.text), args, kwargs)
+        submit, needs = self.terminal.invocation(function.replace("{}", name.text), args, kwargs, deadline)
         return self.ask(deadline, submit, self.terminal.value_of, needs=(name, needs), later=later)
 
     def kept_step(self, operator: str, args: tuple[Any, ...], make: type[Any], *, later: bool = True) -> Any:
         """One operation on the object; what comes of it is a proxy, or a value of a handled type."""
         deadline, name = self.begin()
-        args, _, names = self.terminal.arguments(args, {})
+        args, _, names = self.terminal.arguments(args, {}, deadline)
         keep, finish, new = self.keeper(make)
         submit = lambda link: link.submit_step(name.text, operator, args, keep=keep)  # noqa: E731
         return self.ask(deadline, submit, finish, needs=(name, names, new), later=later)
@@ -212,11 +224,41 @@ class ProxyState:
     ) -> Any:
         """As `value_of_call`, with a result as in `kept_step`."""
         deadline, name = self.begin()
-        args, kwargs, names = self.terminal.arguments(args, kwargs)
+        args, kwargs, names = self.terminal.arguments(args, kwargs, deadline)
         keep, finish, new = self.keeper(make)
         text = function.replace("{}", name.text)
         submit = lambda link: link.submit_invoke(text, args, kwargs, keep=keep)  # noqa: E731
         return self.ask(deadline, submit, finish, needs=(name, names, new), later=later)
+
+    async def awaited(self, what: str, proxy: Any, args: tuple[Any, ...], make: type[Any]) -> Any:
+        """What comes of awaiting the object, or an asynchronous method of it, on the target's event loop.
+
+        Args:
+            what: The method's name; nothing for the object itself.
+            proxy: The proxy of this state.
+            args: The method's arguments, for ``__aexit__`` the exception's class name and text.
+            make: Makes a proxy of a result that stays.
+        """
+        key = next(_awaits)
+        terminal = self.terminal
+        function, given = (LEAVE, (key, proxy, args)) if what == "__aexit__" else (RUN, (key, what, proxy, args))
+
+        def start() -> tuple[PendingResponse, Finish, Deadline]:
+            deadline, name = self.begin()
+            terminal.load("awaiting", deadline)
+            plain, _, names = terminal.arguments(given, {}, deadline)
+            keep, finish, new = self.keeper(make)
+            submit = lambda link: link.submit_invoke(function, plain, {}, keep=keep)  # noqa: E731
+            return terminal.start(submit, needs=(name, names, new), session_id=self.session_id), finish, deadline
+
+        def stop() -> None:
+            with contextlib.suppress(RunnerException):  # it has ended with the session, or goes on as a timeout says
+                pending = terminal.start(lambda link: link.submit_invoke(STOP, (key,)), session_id=self.session_id)
+                terminal.answer(pending, STOP_TIMEOUT)
+
+        pending, finish, deadline = await begun(start, stop)
+        over = await answered(pending, deadline.remaining(), stop)
+        return self._answer(pending, 0.0 if over else -1.0, finish)
 
     def keeper(self, make: type[Any]) -> tuple[Keep, Finish, RemoteName]:
         """How a result is to be kept, what makes a proxy or value of the answer, and the name it may get."""

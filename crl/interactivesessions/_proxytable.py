@@ -6,11 +6,10 @@ here does not go. This module knows how a proxy asks and promises one round trip
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Callable, Generator
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from crl.interactivesessions._proxystate import ProxyState
 
@@ -20,16 +19,10 @@ __all__ = ["READABLE_DUNDERS", "OperatorTable", "never_remote"]
 # (copying, pickling, arrays, paths, displays), for which an answer from elsewhere would be wrong or dangerous.
 _READABLE = """
     all annotations author bases builtins cached call cause closure code context date defaults delattr delitem dict doc
-    enter exit file func getitem globals init iter kwdefaults len loader members mro name next notes objclass package
-    path qualname self setattr setitem slots spec subclasses suppress_context traceback version weakref add sub mul
-    contains eq lt gt le ge ne bool int float index abs neg hash str repr
+    file func globals init kwdefaults loader members mro name notes objclass package path qualname repr self setattr
+    slots spec subclasses suppress_context traceback version weakref
 """
-READABLE_DUNDERS = frozenset(f"__{name}__" for name in _READABLE.split())
 _NEVER = re.compile(r"_repr_\w*_$|_ipython_\w*$|__array\w*__$|__fspath__$|__reduce\w*__$")
-
-AWAIT = (
-    "(lambda a: (lambda l: (l.run_until_complete(a), l.close())[0])(__import__('asyncio').new_event_loop()))"
-)
 
 
 def never_remote(name: str) -> bool:
@@ -106,15 +99,40 @@ class OperatorTable:
         return bool(self._crl.step("exit", _described(error)))
 
     def __await__(self) -> Generator[Any, None, Any]:
-        loop = asyncio.get_running_loop()
-        waiting = loop.run_in_executor(
-            None, lambda: self._crl.kept_call(AWAIT, (self,), {}, type(self), later=False)
-        )
-        return waiting.__await__()
+        return self._crl.awaited("", self, (), type(self)).__await__()
+
+    def __aiter__(self) -> Any:
+        return self._crl.kept_call("(lambda o: type(o).__aiter__(o))", (self,), {}, type(self), later=False)
+
+    async def __anext__(self) -> Any:
+        return await self._crl.awaited("__anext__", self, (), type(self))
+
+    async def __aenter__(self) -> Any:
+        return await self._crl.awaited("__aenter__", self, (), type(self))
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        return bool(await self._crl.awaited("__aexit__", self, _described(error), type(self)))
+
+    def __instancecheck__(self, instance: Any) -> bool:
+        return bool(self._crl.value_of_call("(lambda c, o: isinstance(o, c))", (self, instance), {}, later=False))
+
+    def __subclasscheck__(self, subclass: Any) -> bool:
+        return bool(self._crl.value_of_call("(lambda c, o: issubclass(o, c))", (self, subclass), {}, later=False))
+
+    def __mro_entries__(self, bases: tuple[Any, ...]) -> NoReturn:
+        raise TypeError("a class of the target has no subclasses here; define them there, with exec or import_local")
 
     def __hash__(self) -> int:
         name = self._crl.name
         return hash((self._crl.session_id, name and name.text))
+
+
+# With them whatever stands in the table, which `_RemoteProxy` has as attributes only.
+READABLE_DUNDERS = frozenset(f"__{name}__" for name in _READABLE.split()).union(
+    name for name in vars(OperatorTable) if name not in ("__mro_entries__", "__slots__")
+)
 
 
 def _described(error: BaseException | None) -> tuple[str | None, str]:

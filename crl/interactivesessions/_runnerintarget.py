@@ -11,13 +11,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from crl.deadlines import Deadline
-from crl.errors import UsageError
+from crl.errors import UsageError, WrongArgument
 from crl.interactivesessions import _process
 from crl.interactivesessions._pooledterminal import PooledTerminal
 from crl.interactivesessions._process import BackgroundProcess, RunnerTimeout, RunResult
 from crl.interactivesessions._recovery import RecoveryPending
 from crl.interactivesessions._targetproperties import _TargetProperties
 from crl.interactivesessions._terminalpools import _TerminalPools
+from crl.interactivesessions.shells.shellstack import described
 
 __all__ = ["BackgroundExecution", "_RunnerInTarget"]
 
@@ -85,7 +86,7 @@ class _RunnerInTarget:
     def __init__(self, shelldicts: Iterable[Mapping[str, Any]]) -> None:
         if isinstance(shelldicts, Mapping):
             shelldicts = [shelldicts]
-        self.shelldicts = [dict(shell) for shell in shelldicts]
+        self.shelldicts = described(shelldicts)
         if not self.shelldicts:
             raise UsageError("a target needs at least one shell", doing="Set Target")
         self.properties = _TargetProperties()
@@ -138,12 +139,14 @@ class _RunnerInTarget:
             RunnerTimeout: It takes longer; it and its process group were killed.
             RunnerTerminalSessionBroken: The session is lost; whether the command has ended is unknown.
         """
+        _check_command(command)
         deadline = Deadline.after(timeout)
         with self.active_terminal(deadline) as terminal:
             return _process.run(self._start(terminal, command, executable), deadline, progress_log=progress_log)
 
     def run_in_background(self, command: str, executable: str | None) -> BackgroundExecution:
         """Start a command and leave it running."""
+        _check_command(command)
         terminal = self.pools.share(self.shelldicts, self.properties.properties)
         try:
             terminal.open(Deadline.after(None))
@@ -156,6 +159,7 @@ class _RunnerInTarget:
 
     def run_in_nocomm_background(self, command: str, executable: str | None) -> int:
         """Start a command that stays when the connection ends; its process id, which is that of its group too."""
+        _check_command(command)
         properties = self.properties.properties
         shell = executable or properties["default_executable"]
         env = properties["update_env_dict"] or None
@@ -171,6 +175,11 @@ class _RunnerInTarget:
             properties["update_env_dict"],
             float(properties["termination_timeout"]),
         )
+
+
+def _check_command(command: object) -> None:
+    if not isinstance(command, str):
+        raise WrongArgument(f"the command {command!r} is no text", doing="running a command", advice="give it as text")
 
 
 def _open(terminal: PooledTerminal, deadline: Deadline) -> None:

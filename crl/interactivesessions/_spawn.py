@@ -63,6 +63,9 @@ class ChannelSpawn(_PexpectSpawn):  # type: ignore[misc]
         maxread: Largest read at a time.
         output_cap: Bytes of unmatched output that are kept.
         on_close: Called once after the channel was closed, to free what it stood on.
+
+    Attributes:
+        beside: Runs a command without a terminal on the same connection; None where that cannot be done.
     """
 
     _before: Any
@@ -97,6 +100,7 @@ class ChannelSpawn(_PexpectSpawn):  # type: ignore[misc]
         self._ahead = bytearray()
         self._lent_to: str | None = None
         self._on_close = on_close
+        self.beside: Callable[[str, Deadline], Channel] | None = None
 
     def add_prompt(self, prompt: StatusPrompt) -> None:
         """Take the status out of ``before``, into `last_status`, whenever this prompt is what was found."""

@@ -10,12 +10,14 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn, cast
 
-from crl.interactivesessions._arguments import RemoteName, to_expressions
+from crl.deadlines import Deadline
+from crl.errors import WrongArgument
+from crl.interactivesessions._arguments import RemoteName, Replacing, to_expressions
 from crl.interactivesessions._pending import Bin, PendingResponse
 from crl.interactivesessions._recovery import is_target_error
-from crl.interactivesessions.remoteproxies import name_of
+from crl.interactivesessions.remoteproxies import _RecursiveProxy, name_of
 from crl.interactivesessions.runnerexceptions import (
     InvalidProxySession,
     RemoteTimeout,
@@ -23,14 +25,28 @@ from crl.interactivesessions.runnerexceptions import (
     RunnerTerminalSessionClosed,
     RunnerTerminalUnableToDeserialize,
 )
-from crl.link import Call, CallTimeout, Link, LinkLost, ValueNotTransferable
+from crl.link import ArgumentNotTransferable, Call, CallTimeout, Expression, Link, LinkLost, ValueNotTransferable
+
+if TYPE_CHECKING:
+    from crl.interactivesessions.runnerterminal import RunnerTerminal
 
 __all__ = ["Live", "Submit", "TerminalCalls"]
 
 DEFAULT_TIMEOUT = 3600.0
 PROMPT_TIMEOUT = 30.0
 SILENCE_WORTH_TELLING = 5.0
-HANDLES = "_PROXY_CONTAINER["
+
+INSTEAD_OF_VALUES = (
+    "leave it there and use a proxy (get_proxy_object_from_call, get_recursive_proxy), ask for a part of it, or for all"
+    " of it in pieces (stream_python)"
+)
+REOPENED = (
+    "whether calls under way were done is not known; initialize_if_needed, or the next use of a proxy of an"
+    " AutoRunnerTerminal, opens the session anew"
+)
+
+# Types that hold no proxy and no function: most arguments are of these.
+PLAIN = frozenset((str, int, float, bool, bytes, type(None)))
 
 Submit = Callable[[Link], Call]
 
@@ -38,11 +54,19 @@ logger = logging.getLogger("crl.interactivesessions.runnerterminal")
 
 
 class Live(NamedTuple):
-    """A link, the random id of its session, and what of it is not used any more."""
+    """A link and what belongs to its session.
+
+    Attributes:
+        link: The link.
+        session_id: Its random id.
+        unused: What the target holds and nobody uses any more.
+        imported: Names of modules of this end that were imported there.
+    """
 
     link: Link
     session_id: str
     unused: Bin
+    imported: set[str]
 
 
 class TerminalCalls:
@@ -98,7 +122,11 @@ class TerminalCalls:
 
     def seconds_of(self, timeout: float | None) -> float:
         """What a timeout argument means: None is the default, a negative one is kept."""
-        return self.default_timeout if timeout is None else timeout
+        if timeout is None:
+            return self.default_timeout
+        if not isinstance(timeout, int | float):
+            raise WrongArgument(f"the timeout {timeout!r} is no number", host=self.host, advice="give seconds, or None")
+        return timeout
 
     def start(self, submit: Submit, *, needs: object = None, session_id: str | None = None) -> PendingResponse:
         """Send one call.
@@ -128,11 +156,7 @@ class TerminalCalls:
         live.unused.let_go()
         if len(live.unused) <= self.MAX_GARBAGE:
             return
-        names = live.unused.take_handles()
-        live.link.release([name for name in names if name.startswith(HANDLES)])
-        others = [name for name in names if not name.startswith(HANDLES)]
-        if others:
-            live.link.submit_evaluate("del " + ", ".join(others)).abandon()
+        live.link.release(live.unused.take_handles())
 
     def answer(self, pending: PendingResponse, timeout: float | None) -> Any:
         """Wait for the answer of a call, at most `timeout` seconds; None is for ever, negative is not at all.
@@ -153,7 +177,7 @@ class TerminalCalls:
             self.raise_broken(error)
         except ValueNotTransferable as error:
             raise RunnerTerminalUnableToDeserialize(
-                error.message, host=self.host, advice="ask for a proxy instead, or for a part of it"
+                error.message, host=self.host, doing="fetching a result", advice=INSTEAD_OF_VALUES
             ) from error
         except Exception as error:
             if is_target_error(error):
@@ -165,6 +189,7 @@ class TerminalCalls:
         timeout = RemoteTimeout(pending.response_id, host=self.host)
         timeout.link_state = self._state_of_link()
         timeout._pending = pending  # noqa: SLF001 - the handle is filled here and nowhere else
+        timeout._owner = self  # noqa: SLF001
         return timeout
 
     def _state_of_link(self) -> str:
@@ -173,31 +198,81 @@ class TerminalCalls:
 
     def raise_broken(self, error: BaseException) -> NoReturn:
         """Tell the owner of the session, and the caller, that the session is lost."""
+        advice = getattr(error, "advice", None) or REOPENED
         with self.error_handling():
-            raise RunnerTerminalSessionBroken(error, host=self.host) from error
-        raise RunnerTerminalSessionBroken(error, host=self.host) from error
+            raise RunnerTerminalSessionBroken(error, host=self.host, advice=advice) from error
+        raise RunnerTerminalSessionBroken(error, host=self.host, advice=advice) from error
 
     def request(self, submit: Submit, timeout: float | None, *, needs: object = None) -> Any:
         """Send one call and wait for its answer; see `start` and `answer`."""
         return self.answer(self.start(submit, needs=needs), self.seconds_of(timeout))
 
     def arguments(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], deadline: Deadline | None = None
     ) -> tuple[tuple[Any, ...], dict[str, Any], list[RemoteName]]:
-        """Arguments with proxies replaced by what they stand for, and the names that the call needs.
+        """Arguments with proxies and functions replaced by what stands for them, and the names that the call needs.
+
+        Args:
+            args: The arguments.
+            kwargs: Those with names.
+            deadline: Until when the first function that is passed in a session may take; None is `prompt_timeout`.
 
         Raises:
+            RemoteTimeout: It takes longer; nothing was sent.
             InvalidProxySession: A proxy is of another session.
+            crl.link.ArgumentNotTransferable: They are nested too deep.
         """
-        names: list[RemoteName] = []
+        if PLAIN.issuperset(map(type, args)) and PLAIN.issuperset(map(type, kwargs.values())):
+            return args, kwargs, []
         session_id = self.session_id
 
         def usable(proxy: Any) -> RemoteName:
             return name_of(proxy, session_id)
 
-        new_args = to_expressions(args, usable, names)
-        new_kwargs = {key: to_expressions(value, usable, names) for key, value in kwargs.items()}
-        return new_args, new_kwargs, names
+        how = Replacing(usable, self._has_module, self._pass_function, deadline)
+        try:
+            new_args = to_expressions(args, how)
+            new_kwargs = {key: to_expressions(value, how) for key, value in kwargs.items()}
+        except RecursionError as error:
+            raise ArgumentNotTransferable(
+                "the arguments are nested too deep", host=self.host, doing="calling the target", advice="flatten them"
+            ) from error
+        return new_args, new_kwargs, how.names
+
+    def _has_module(self, name: str) -> bool:
+        live = self._opened()
+        return name in live.imported or live.link.has_sent(name)
+
+    def load(self, service: str, deadline: Deadline) -> None:
+        """Have a part of the remote program there.
+
+        Raises:
+            RemoteTimeout: It takes longer; nothing else was sent.
+            RunnerTerminalSessionBroken: The session is lost.
+        """
+        try:
+            self.link.load(service, deadline.remaining())
+        except CallTimeout as error:
+            late = RemoteTimeout("(never sent)", host=self.host)
+            late.link_state = error.message
+            raise late from error
+        except LinkLost as error:
+            self.raise_broken(error)
+
+    def _pass_function(self, function: Any, deadline: Deadline | None) -> Expression:
+        """Let the target call a function of this end; what stands for it."""
+        self.load("callbacks", deadline or Deadline.after(self.prompt_timeout))
+        live = self._opened()
+        callbacks = live.link.callbacks
+        callbacks.argument_of = lambda name: _RecursiveProxy.of_name(
+            cast("RunnerTerminal", self), RemoteName(name, live.unused), live.session_id
+        )
+        callbacks.result_of = lambda value: self.arguments((value,), {})[::2]
+        return callbacks.expression_of(function)
+
+    def known_there(self, module: str) -> None:
+        """A module of this end was imported on the target: its functions are called there."""
+        self._opened().imported.add(module)
 
     def get_response(self, remotetimeout: RemoteTimeout, timeout: float | None = None) -> Any:
         """Redeem a call that was not answered in time.
@@ -231,6 +306,17 @@ class TerminalCalls:
         value = remotetimeout.response_wrap(answer)
         remotetimeout._redeemed = (value,)  # noqa: SLF001
         return value
+
+    def cancel_response(self, pending: PendingResponse, patience: float) -> bool:
+        """Stop a call on the target; whether it has ended within that many seconds.
+
+        Raises:
+            RunnerTerminalSessionBroken: The session is lost.
+        """
+        try:
+            return pending.cancel(patience)
+        except LinkLost as error:
+            self.raise_broken(error)
 
     def new_name(self) -> RemoteName:
         """A fresh name for an object that this end will own."""

@@ -15,7 +15,7 @@ from typing import TypeAlias, TypeVar
 
 from crl.channels.base import ChannelInUse
 from crl.deadlines import Deadline
-from crl.errors import CrlError, UsageError
+from crl.errors import CrlError, UsageError, WrongArgument
 from crl.interactivesessions._recovery import Flight, RecoveryPending, is_definite, is_target_error
 from crl.interactivesessions.InteractiveSession import InteractiveSession
 from crl.interactivesessions.interactivesessionexceptions import ShellStateError
@@ -121,9 +121,17 @@ class AutoRecoveringTerminal:
             verify: Is called by `auto_setup` and must raise one of `broken_exceptions` when the session is broken.
 
         Raises:
+            WrongArgument: Something among them is no shell.
             UsageError: No shell was given, or `max_tries` is not positive.
         """
-        stack = (shells,) if isinstance(shells, Shell) else tuple(shells)
+        stack = (shells,) if isinstance(shells, Shell | str) or not isinstance(shells, Iterable) else tuple(shells)
+        for shell in stack:
+            if isinstance(shell, type | str) or not hasattr(shell, "get_start_cmd"):
+                raise WrongArgument(
+                    f"{shell!r} is no shell",
+                    doing="initialize",
+                    advice="give a shell or a list of them, for example SshShell('NAME')",
+                )
         if not stack:
             raise UsageError("a terminal needs at least one shell", doing="initialize")
         if max_tries < 1:

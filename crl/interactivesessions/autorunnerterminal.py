@@ -108,7 +108,7 @@ class AutoRunnerTerminal(RunnerTerminal):
     ) -> None:
         """As `initialize_with_shells`, with dictionaries that `shells.shellstack.ShellStack.initialize` takes."""
         stack = ShellStack()
-        stack.initialize([dict(shelldict) for shelldict in shelldicts])
+        stack.initialize(shelldicts)
         self.initialize_with_shells(stack.shells, prepare, finalize)
 
     def initialize_if_needed(self) -> None:

@@ -107,3 +107,4 @@ class RemoteImporter:
         arguments = (name, str(file), source)
         self._terminal.run_python_call_with_timeout(self._timeout, "_crl_import", arguments, {})
         self._terminal.import_libraries(name)
+        self._terminal.known_there(name)

@@ -7,6 +7,7 @@ objects nobody uses any more are released without a round trip of their own.
 
 from __future__ import annotations
 
+import inspect
 import logging
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
@@ -22,8 +23,12 @@ if TYPE_CHECKING:
 
 __all__ = ["_RecursiveProxy", "_RemoteProxy", "importing_proxy", "name_of", "never_remote"]
 
+VAR_POSITIONAL, VAR_KEYWORD = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
 REPR_TIMEOUT = 2.0
 REPR_LENGTH = 1000
+ANYTHING = inspect.Signature(
+    [inspect.Parameter(name, kind) for name, kind in (("args", VAR_POSITIONAL), ("kwargs", VAR_KEYWORD))]
+)
 BOUNDED_REPR = "(lambda o, n: repr(o)[:n])"
 # An attribute; of a package also a submodule that nobody has imported yet.
 GET_OR_IMPORT = (
@@ -45,13 +50,25 @@ class _Doc:
 
 
 class _RemoteMethod(HasRemoteName):
-    """A callable attribute of a `_RemoteProxy`; calling it is one round trip."""
+    """A callable attribute of a `_RemoteProxy`; calling it is one round trip. It has the signature of the spec's."""
 
     __slots__ = ("__name__", "_proxy")
 
     def __init__(self, proxy: _RemoteProxy, name: str) -> None:
         self._proxy = proxy
         self.__name__ = name
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """For `inspect.signature`: that of the spec's method, without ``self``."""
+        spec = state_of(self._proxy).spec
+        try:
+            signature = inspect.signature(getattr(spec, self.__name__))
+        except (AttributeError, TypeError, ValueError):
+            return ANYTHING
+        if isinstance(inspect.getattr_static(spec, self.__name__), staticmethod | classmethod):
+            return signature
+        return signature.replace(parameters=list(signature.parameters.values())[1:])
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         state = state_of(self._proxy)
@@ -209,6 +226,11 @@ class _RemoteProxy(HasRemoteName):
         """Give the proxy an attribute that never goes to the target."""
         self._crl.local[name] = value
 
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        """The spec where there is one, so that `isinstance` takes the proxy for one of its objects."""
+        return self._crl.spec or type(self)
+
     # The object
 
     def __getattr__(self, name: str) -> Any:
@@ -345,7 +367,12 @@ def name_of(proxy: Any, session_id: str | None) -> RemoteName:
         return proxy.remote_name()
     state = state_of(proxy)
     if state.session_id not in (None, session_id):
-        raise InvalidProxySession("a proxy among the arguments is of another session", host=state.terminal.host)
+        raise InvalidProxySession(
+            f"a proxy among the arguments is of another session ({state.name and state.name.text})",
+            host=state.terminal.host,
+            doing="calling the target",
+            advice="make it anew in the session it is used in, or give its as_local_value()",
+        )
     return state.usable_name()
 
 

@@ -1,20 +1,22 @@
 """The errors of terminals and proxies, and the helpers that carry a late answer to where it is wanted.
 
-This module knows only the error tree; nothing here talks to a target. It promises that the published names keep their
-place (`RunnerException` is the common base), that each error can be pickled, and that an error which wraps another one
-says what the other one says.
+This module knows the error tree and how asyncio waits for a call; nothing here talks to a target. It promises that the
+published names keep their place (`RunnerException` is the common base), that each error can be pickled, and that an
+error which wraps another one says what the other one says.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from crl.errors import CrlError, RemoteWorldError
+from crl.interactivesessions._awaiting import answered, in_thread
 
 if TYPE_CHECKING:
     from crl.interactivesessions._pending import PendingResponse
+    from crl.interactivesessions._terminalcalls import TerminalCalls
 
 __all__ = [
     "InvalidProxySession",
@@ -29,6 +31,11 @@ __all__ = [
     "remotetimeouthandler",
     "responsehandler",
 ]
+
+
+CANCEL_PATIENCE = 2.0
+# What another process has no use for.
+FORGOTTEN = dict.fromkeys(("_pending", "_redeemed", "_owner"))
 
 
 class RunnerException(RemoteWorldError):
@@ -83,6 +90,8 @@ def _as_it_is(response: Any) -> Any:
 class RemoteTimeout(RunnerException):
     """The answer of a call has not come within its time; the call goes on and this is the handle to redeem it.
 
+    It is a future too: `done`, `result`, `cancel`, and ``await`` in asyncio.
+
     The target drops the answer when this object is forgotten here. A handle cannot be redeemed in another process:
     what pickling carries over is the error alone.
 
@@ -102,6 +111,39 @@ class RemoteTimeout(RunnerException):
         self.link_state = ""
         self._pending: PendingResponse | None = None
         self._redeemed: tuple[Any] | None = None
+        self._owner: TerminalCalls | None = None
+
+    def done(self) -> bool:
+        """Whether the answer is here."""
+        return self._redeemed is not None or (self._pending is not None and self._pending.done())
+
+    def result(self, timeout: float | None = None) -> Any:
+        """The answer, as of `_RemoteProxy.get_remote_proxy_response`, with its errors."""
+        if self._redeemed is not None:
+            return self._redeemed[0]
+        if self._owner is None:
+            raise InvalidProxySession(f"response {self.response_id} was never sent, or is another process's")
+        return self._owner.get_response(self, timeout)
+
+    def cancel(self, patience: float = CANCEL_PATIENCE) -> bool:
+        """Stop the call on the target.
+
+        Args:
+            patience: Seconds to wait for its end.
+
+        Returns:
+            Whether it has ended: `result` then raises `crl.link.CallCancelled`, or gives what it had become before.
+            False when it goes on, for it is blocked in C or catches every exception.
+
+        Raises:
+            RunnerTerminalSessionBroken: The session is lost.
+        """
+        if self._pending is None or self._owner is None:
+            return True
+        return self._owner.cancel_response(self._pending, patience)
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return redeemed_later(self).__await__()
 
     def add_response_wrap(self, response_wrap: Callable[[Any], Any]) -> None:
         """Let `response_wrap` treat the answer too, after what was added before."""
@@ -116,7 +158,7 @@ class RemoteTimeout(RunnerException):
 
     def __reduce__(self) -> tuple[Any, ...]:
         rebuild, (cls, args, state) = super().__reduce__()
-        return rebuild, (cls, args, {**state, "response_wrap": _as_it_is, "_pending": None, "_redeemed": None})
+        return rebuild, (cls, args, {**state, "response_wrap": _as_it_is, **FORGOTTEN})
 
 
 @contextlib.contextmanager
@@ -146,3 +188,10 @@ def asyncresponsehandler(function: Callable[[], Any], response_wrap: Callable[[A
         return responsehandler(function, response_wrap)
     except RemoteTimeout as timeout:
         return timeout
+
+
+async def redeemed_later(handle: RemoteTimeout) -> Any:
+    """The answer of a handle, when it comes; a task that is cancelled meanwhile stops the call on the target."""
+    if handle._pending is not None:  # noqa: SLF001 - of this module
+        await answered(handle._pending, None, handle.cancel)  # noqa: SLF001
+    return await in_thread(handle.result)

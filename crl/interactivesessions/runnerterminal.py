@@ -13,12 +13,14 @@ import pickle
 import threading
 import uuid
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from crl.deadlines import Deadline
+from crl.errors import WrongArgument
 from crl.interactivesessions import _optin
 from crl.interactivesessions._pending import Bin, PendingResponse
+from crl.interactivesessions._streaming import pieces_of
 from crl.interactivesessions._terminalcalls import Live, Submit, TerminalCalls
 from crl.interactivesessions.InteractiveSession import InteractiveSession
 from crl.interactivesessions.remoteproxies import _RecursiveProxy, _RemoteProxy
@@ -32,6 +34,7 @@ from crl.link import BASIC_TYPES, Keep, Kept, Link
 __all__ = ["HandledResponse", "RunnerTerminal"]
 
 RUN_TIMEOUT = 60.0
+PIECE = 1024 * 1024
 CLOSE_TIMEOUT = 5.0
 TEXT_TYPES = ("NoneType", "str", "unicode", "bytes")
 
@@ -135,7 +138,7 @@ class RunnerTerminal(TerminalCalls):
             lane = self.get_session().lane()
             link = Link.start(lane, timeout=self.prompt_timeout, python=self.python)
             session_id = uuid.uuid4().hex
-            self._live = Live(link, session_id, Bin(session_id))
+            self._live = Live(link, session_id, Bin(session_id), set())
             self._prepare_target()
             self._setup()
 
@@ -207,9 +210,11 @@ class RunnerTerminal(TerminalCalls):
         """Set the seconds for calls without a timeout."""
         self.default_timeout = timeout
 
-    def invocation(self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Submit, object]:
+    def invocation(
+        self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], deadline: Deadline | None = None
+    ) -> tuple[Submit, object]:
         """A call of a function on the target whose value comes back, and what it needs there."""
-        args, kwargs, names = self.arguments(args, kwargs)
+        args, kwargs, names = self.arguments(args, kwargs, deadline)
         if self.TARGET_CONTEXTMANAGER is not None:
             function = _optin.in_context(self.TARGET_CONTEXTMANAGER, function)
         if self._moves_pickles:
@@ -274,6 +279,8 @@ class RunnerTerminal(TerminalCalls):
             RunnerTerminalUnableToDeserialize: The value cannot cross.
             Exception: What the code raised.
         """
+        if not isinstance(cmd, str):
+            raise WrongArgument(f"{cmd!r} is no text", host=self.host, doing="run_python", advice="give Python as text")
         if not self._opted_in:
             return self.request(lambda link: link.submit_evaluate(cmd), timeout)
         submit, _ = self.invocation(_optin.EVALUATE, (cmd,), {})
@@ -288,6 +295,27 @@ class RunnerTerminal(TerminalCalls):
             late.add_response_wrap(self.value_of)
             raise
         return self.value_of(answer)
+
+    def stream_python(self, value: Any, size: int = PIECE, timeout: float | None = None) -> Iterator[Any]:
+        """A value of any size, piece by piece, in little memory of this end.
+
+        Args:
+            value: A proxy, or an expression, which is evaluated once: text, bytes, a list or the like, or anything that
+                can be iterated over.
+            size: Characters, bytes or items of a piece.
+            timeout: Seconds for each piece, as in `run_python`.
+
+        Returns:
+            The pieces: of text, bytes and lists their slices, of the rest lists of items.
+
+        Raises:
+            Exception: As in `run_python`.
+
+        Example:
+            >>> with open("dump", "wb") as file:
+            ...     file.writelines(terminal.stream_python("memory_of_process(4711)"))
+        """
+        return pieces_of(self, value, size, timeout)
 
     def run_python_call(self, function_name: str, *args: Any, **kwargs: Any) -> Any:
         """Call a function on the target.
@@ -310,8 +338,13 @@ class RunnerTerminal(TerminalCalls):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """As `run_python_call`, with a timeout as in `run_python`."""
-        submit, needs = self.invocation(function_name, tuple(args), kwargs or {})
+        submit, needs = self.invocation(function_name, tuple(args), kwargs or {}, self._until(timeout))
         return self._value_by(submit, timeout, needs)
+
+    def _until(self, timeout: float | None) -> Deadline | None:
+        """Until when a call may be prepared; None is the usual time."""
+        seconds = self.seconds_of(timeout)
+        return None if timeout is None or seconds < 0 else Deadline.after(seconds)
 
     def assign_and_run_python(self, handle: str, cmd: str, timeout: float | None = None) -> HandledResponse:
         """Assign the value of an expression to `handle` on the target; bring it over too when its type is handled.
@@ -426,7 +459,7 @@ class RunnerTerminal(TerminalCalls):
         kwargs: dict[str, Any],
         types: tuple[str, ...],
     ) -> Any:
-        args, kwargs, names = self.arguments(args, kwargs)
+        args, kwargs, names = self.arguments(args, kwargs, self._until(timeout))
         name, session_id = self.new_name(), self.session_id
         keep = Keep(handle=name.text, types=types)
 
@@ -442,6 +475,7 @@ class RunnerTerminal(TerminalCalls):
         except RemoteTimeout as late:
             late.add_response_wrap(wrap)
             raise
+
 
 def _handled(kept: Kept) -> HandledResponse:
     return HandledResponse(kept.isobj, kept.obj)

@@ -5,9 +5,11 @@ Of its folders, `wire` is the protocol for both ends and `remote` is what runs o
 """
 
 from crl.link._output import OutputEvent
+from crl.link.callbacks import Callback
 from crl.link.calls import BASIC_TYPES, Call, Keep, Kept
 from crl.link.detached import Detached, KeptOutput
 from crl.link.errors import (
+    ArgumentNotTransferable,
     CallCancelled,
     CallTimeout,
     LinkError,
@@ -50,9 +52,11 @@ __all__ = [
     "TUNNEL_LIMIT",
     "UNSURE",
     "Address",
+    "ArgumentNotTransferable",
     "Call",
     "CallCancelled",
     "CallTimeout",
+    "Callback",
     "Detached",
     "Expression",
     "FileAccessDenied",

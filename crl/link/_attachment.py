@@ -7,6 +7,7 @@ shells.
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 from collections import deque
@@ -20,11 +21,20 @@ from crl.link._driver import driver
 from crl.link._marks import Mark
 from crl.link.remote import tiny
 
-__all__ = ["Attachment", "cause_of"]
+__all__ = ["Attachment", "cause_of", "without_marks"]
 
 PART_PATIENCE_MS: Final = 2000
 # From this exit status on, the shell says that a signal ended what it ran.
 SIGNAL_STATUS: Final = 128
+
+
+# What the start line prints for us and is nothing for the reader of an error.
+MARKS: Final = re.compile(r"[0-9a-f]{16}(>[0-9]>|:[0-9]+;[0-9a-f]*)")
+
+
+def without_marks(noise: str) -> str:
+    """What was seen on a terminal beside our frames, for people."""
+    return MARKS.sub("", noise)
 
 
 def cause_of(status: int) -> str:
@@ -44,6 +54,7 @@ class Attachment:
         wake: A descriptor that ends the wait for input.
         on_readable: Called in the I/O thread when there is input.
         on_writable: Called in the I/O thread when there is room again.
+        beside: Whether the channel stands beside a terminal to which the link goes back.
 
     Attributes:
         unsent: Frames that are not written yet.
@@ -59,8 +70,11 @@ class Attachment:
         wake: int,
         on_readable: Callable[[int], None],
         on_writable: Callable[[int], None],
+        *,
+        beside: bool = False,
     ) -> None:
         self.channel = channel
+        self.beside = beside
         self.unsent: deque[bytes | memoryview] = deque()
         self.noise = 0
         self.parted = False
@@ -146,6 +160,12 @@ class Attachment:
         # Without the first mark, more was said than is kept, and the beginning is lost.
         output = self._says.last(both[0], b">1>")
         return both[0] if output is None else output[1], both[1]
+
+    def unfinished(self) -> bytes:
+        """The rest of a frame that was written in part: it has to be whole before anything else can be understood."""
+        first = self.unsent[0] if self.unsent else b""
+        # A whole one is still the bytes that the session gave.
+        return bytes(first) if isinstance(first, memoryview) else b""
 
     def close(self) -> None:
         """Serve it no more."""

@@ -19,11 +19,12 @@ from typing import Final
 
 from crl.channels.base import Channel, ChannelClosed
 from crl.deadlines import Deadline
-from crl.link._attachment import Attachment, cause_of
+from crl.link._attachment import Attachment
+from crl.link._bulk import LARGE_PIECE, BulkWatch
 from crl.link._driver import driver
+from crl.link._terminals import Terminals
 from crl.link._waiting import Waiter
 from crl.link.errors import LinkError, LinkLost, ProtocolViolation
-from crl.link.wire import messages
 from crl.link.wire.errors import NotTransferable, ProtocolError
 from crl.link.wire.session import Session
 
@@ -37,11 +38,10 @@ SILENCE_LIMIT: Final = 30.0
 POLL_SLICE: Final = 0.5
 POLL_SLICE_MS: Final = 500
 VERDICT_PATIENCE: Final = 5.0
-TRANSCRIPT_SIZE: Final = 2000
 LOOKS_BEFORE_FREEING: Final = 4
 
 
-class Engine:
+class Engine(Terminals):
     """Frames of one session over one terminal at a time.
 
     Args:
@@ -59,6 +59,7 @@ class Engine:
         lost: Why the link can be used no more; None while it can.
         after: The bytes behind the end of the remote program, which are the shell's; None when it has not ended.
         busy_streams: How many connections want input to be read even when nobody waits.
+        bulk: Tells when much has gone over the terminal.
         last_heard: When the target gave the last sign of life, on the monotonic clock.
         down: Why there is no terminal now; None while there is one.
         closing: Set when the end of the remote program is what is wanted.
@@ -95,6 +96,7 @@ class Engine:
         self._heard = session.heard
         self._over = Waiter()
         self.closing = False
+        self.bulk = BulkWatch()
         # Counts what callers do, so that the I/O thread can tell whether somebody is about to read for himself.
         self._activity = self._activity_seen = 0
         self._pings = 0
@@ -103,9 +105,6 @@ class Engine:
         self._attachment: Attachment | None = self._attach_to(channel, end_mark)
         self._attachment.incoming.arm(select.EPOLLIN)
         self._heart = driver.call_later(FIRST_HEARTBEAT, self._heartbeat)
-
-    def _attach_to(self, channel: Channel, end_mark: bytes) -> Attachment:
-        return Attachment(channel, end_mark, self._wake, self._on_readable, lambda _: self.flush())
 
     # -- sending ---------------------------------------------------------------------------------------------------
 
@@ -197,11 +196,15 @@ class Engine:
                 return False
             if count != len(frame):
                 unsent[0] = memoryview(frame)[count:]
+                if count >= LARGE_PIECE:
+                    self.bulk.note(count)
                 attachment.outgoing.arm(select.EPOLLOUT)
                 # The target may have to write before it reads on.
                 attachment.incoming.arm(select.EPOLLIN)
                 return False
             unsent.popleft()
+            if count >= LARGE_PIECE:
+                self.bulk.note(count)
         return True
 
     # -- receiving -------------------------------------------------------------------------------------------------
@@ -356,6 +359,8 @@ class Engine:
         if not data:
             self._ends(attachment, self._ended("the connection to the target has ended"))
             return
+        if len(data) >= LARGE_PIECE:
+            self.bulk.note(len(data))
         self._use_what_came(attachment)
 
     def _use_what_came(self, attachment: Attachment) -> None:
@@ -372,42 +377,6 @@ class Engine:
             self._look_for_end(attachment)
         if session.has_outgoing:
             self.flush()
-
-    def _look_for_end(self, attachment: Attachment) -> None:
-        """Has the remote program said goodbye, or the shell that it was killed?"""
-        decoder = self.session.decoder
-        if self.session.ended:
-            with self._writing:
-                attachment.part()
-            self.after = attachment.find_clear(decoder.rest())
-            if self.after is not None:
-                what = "the link was closed" if self.closing else "the remote program has ended by itself"
-                self.give_up(LinkLost(what, host=self.host, doing="using a link"))
-                return
-        # A frame that was cut short swallows what follows, so that its unfinished part is looked at too.
-        seen = decoder.noise + decoder.rest()
-        last_words = attachment.find_last_words(seen)
-        if last_words is not None:
-            with self._writing:
-                attachment.part()
-        end = attachment.find_end(seen)
-        if end is None:
-            return
-        status, after = end
-        reason = self._ended(f"the remote program was ended by force ({cause_of(status)})")
-        if last_words is None:
-            # Not the program, but what waits for it in the shell was killed: the program may live.
-            self._ends(attachment, reason, after)
-            return
-        for number, words in enumerate(last_words, 1):
-            if words:
-                self._on_message(messages.pack(messages.OUTPUT, number, words))
-        self.after = after
-        self.give_up(reason)
-
-    def _ended(self, message: str) -> LinkLost:
-        noise = self.session.decoder.noise[-TRANSCRIPT_SIZE:].decode("utf-8", "replace")
-        return LinkLost(message, host=self.host, doing="talking to the target", transcript=noise)
 
     def violated(self, message: str) -> ProtocolViolation:
         """The target breaks the protocol: give the link up; returns the reason."""
@@ -467,69 +436,6 @@ class Engine:
         else:
             self._activity_seen = self._activity
             attachment.incoming.arm_soon()
-
-    # -- terminals -------------------------------------------------------------------------------------------------
-
-    def _ends(self, attachment: Attachment, reason: LinkLost, after: bytes | None = None) -> None:
-        """A terminal has ended: the link waits for another one, or is lost.
-
-        Args:
-            attachment: The terminal.
-            reason: Why.
-            after: What the shell has said since, when it has its terminal back.
-        """
-        with self._lock:
-            if attachment is not self._attachment:
-                return
-            if not self.closing and self._on_doubt(reason):
-                self._attachment, self.down = None, reason
-        if self._attachment is None:
-            attachment.close()
-            return
-        self.after = after
-        self.give_up(reason)
-
-    def attach(self, channel: Channel, end_mark: bytes, epoch: int, data: bytes) -> bool:
-        """Go on over a new terminal.
-
-        Args:
-            channel: Its bytes; borrowed.
-            end_mark: As in the constructor.
-            epoch: The number of the attachment, which the target has taken on.
-            data: What was read from it, from the target's greeting on.
-
-        Returns:
-            False when the link is lost or being closed.
-        """
-        new = self._attach_to(channel, end_mark)
-        try:
-            with self._lock:
-                if self.lost is not None or self.closing:
-                    new.close()
-                    return False
-                self.session.resume(epoch)
-                self.session.take(data)
-                old, self._attachment = self._attachment, new
-                self.down = None
-        except ProtocolError as error:
-            new.close()
-            self.violated(str(error))
-            return False
-        if old is not None:
-            old.close()
-        self.last_heard = time.monotonic()
-        self._wake_all()
-        new.incoming.arm(select.EPOLLIN)
-        self.flush()
-        return True
-
-    def _wake_all(self) -> None:
-        """Everybody looks again."""
-        with self._lock, suppress(BlockingIOError):  # it has been rung often enough
-            if self._wake >= 0:
-                os.eventfd_write(self._wake, 1)
-        for follower in list(self._followers):
-            follower.ring()
 
     # -- life ------------------------------------------------------------------------------------------------------
 

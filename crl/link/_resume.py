@@ -1,8 +1,9 @@
-"""Resume: a link whose terminal has ended, or is silent, goes on over another one.
+"""Resume: a link whose terminal has ended, or is silent, goes on over another one; and lane change, for bulk.
 
 A thread of its own opens fresh terminals by the recipe of the lane, as long as the remote program waits for one, and
-hands the first that works to the engine. It knows no session and no call; it promises that nothing of a failed attempt
-stays, and that what cannot come back is said at once.
+hands the first that works to the engine. In the same way it opens a lane beside a terminal that works, and leads back
+to that terminal. It knows no session and no call; it promises that nothing of a failed attempt stays, and that what
+cannot come back is said at once.
 """
 
 from __future__ import annotations
@@ -12,20 +13,25 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from crl.channels.base import ChannelClosed
 from crl.deadlines import Deadline
 from crl.errors import CrlError
+from crl.link._attachment import Attachment
 from crl.link._engine import SUSPECT_AFTER, Engine
+from crl.link._parked import Parked
 from crl.link.errors import LinkError, LinkLost, ProgramGone
 from crl.link.lane import Lane
-from crl.link.startup import INTERPRETERS, attach_program, dialogue_seconds
+from crl.link.startup import INTERPRETERS, Attached, attach_program, dialogue_seconds
 
 __all__ = ["Recipe", "Resumer"]
 
 ATTEMPT_SECONDS: Final = 3.0
 ATTEMPT_INTERVAL: Final = 1.0
+CHANGE_SECONDS: Final = 15.0
 LAST_EPOCH: Final = 0xFFFF
 PLAIN_PATH: Final = re.compile(r"/[\w./+-]+")
 
@@ -75,11 +81,17 @@ class Resumer:
     Attributes:
         lane: The lane in use now.
         on_resumed: Called in the resumer's thread when that has happened, with the seconds since the last sign of life.
+        on_changed: Called in the resumer's thread when the link has gone over to a lane beside its terminal.
+        why_not_beside: Why that could not be done; None while nothing has stood against it.
     """
 
     def __init__(self, lane: Lane, recipe: Recipe, epoch: int) -> None:
         self.lane = lane
         self.on_resumed: Callable[[float], None] | None = None
+        self.on_changed: Callable[[], None] | None = None
+        self.why_not_beside: str | None = None
+        self._beside: Lane | None = None
+        self._parked: Parked | None = None
         self._recipe = recipe
         self._epoch = epoch
         self._armoured = bool(lane.kind.armour)
@@ -90,14 +102,20 @@ class Resumer:
 
     def start(self, engine: Engine, reason: LinkLost) -> bool:
         """Open another terminal in the background, once at a time; False when that is over."""
+        self._start_thread(self._run, engine, reason)
+        return not self._stopped.is_set()
+
+    def change(self, engine: Engine) -> bool:
+        """Go over to a lane beside the terminal, in the background; False when something else is being done."""
+        return self._start_thread(self._run_change, engine)
+
+    def _start_thread(self, target: Callable[..., None], *args: object) -> bool:
         with self._lock:
-            if self._stopped.is_set():
+            if self._stopped.is_set() or self._thread is not None:
                 return False
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, args=(engine, reason), name=f"crl-resume-{self.lane.host}", daemon=True
-                )
-                self._thread.start()
+            name = f"crl-resume-{self.lane.host}"
+            self._thread = threading.Thread(target=target, args=args, name=name, daemon=True)
+            self._thread.start()
         return True
 
     def stop(self, deadline: Deadline) -> None:
@@ -114,6 +132,8 @@ class Resumer:
         # The program counts from the same silence, or from the end of its terminal.
         doubted = time.monotonic() if engine.down is not None else engine.last_heard + SUSPECT_AFTER
         give_up_at = doubted + self._recipe.grace
+        if engine.down is not None and not self._stopped.is_set():
+            self.go_home(engine)
         while not self._stopped.is_set() and engine.lost is None and engine.in_doubt():
             started = time.monotonic()
             if started >= give_up_at:
@@ -128,10 +148,13 @@ class Resumer:
             # A login that is slower than we are patient must succeed in the end.
             seconds = min(2 * seconds, self._recipe.grace)
             self._stopped.wait(max(0.0, started + ATTEMPT_INTERVAL - time.monotonic()))
+        self._finish(engine, reason)
+
+    def _finish(self, engine: Engine, reason: LinkLost) -> None:
         with self._lock:
             self._thread = None
         if engine.in_doubt() and engine.lost is None and not self._stopped.is_set():
-            # It ended again just after we had looked.
+            # It ended again just after we had looked, or while another lane was being opened.
             self.start(engine, engine.down or reason)
 
     def _bear_or_give_up(self, engine: Engine, final: LinkError, give_up_at: float) -> None:
@@ -168,6 +191,7 @@ class Resumer:
         try:
             taken = self._hand_over(engine, fresh, deadline)
             if taken:
+                self.let_go()
                 fresh.take_over()
         except BaseException:
             fresh.discard()
@@ -191,12 +215,95 @@ class Resumer:
                 doing="resuming a link",
                 advice="declare the kind of the first lane as that of the one that takes its place",
             )
-        if self._epoch >= LAST_EPOCH:
-            raise LinkLost("the link was resumed too often", host=fresh.host, doing="resuming a link")
-        self._epoch += 1
-        line = f"{self._recipe.token} {self._epoch} {engine.session.expected}"
-        attached = attach_program(fresh, self._recipe.door, line, self._epoch, self._recipe.interpreters, deadline)
+        attached = self._offer(engine, fresh, deadline)
         return engine.attach(attached.channel, attached.end_mark, self._epoch, attached.data)
+
+    def _offer(self, engine: Engine, fresh: Lane, deadline: Deadline, *, beside: bool = False) -> Attached:
+        self._next_epoch()
+        line = f"{self._recipe.token} {self._epoch} {engine.session.expected} {beside:d}"
+        return attach_program(fresh, self._recipe.door, line, self._epoch, self._recipe.interpreters, deadline)
+
+    def _next_epoch(self) -> None:
+        if self._epoch >= LAST_EPOCH:
+            raise LinkLost("the link was resumed too often", host=self.lane.host, doing="resuming a link")
+        self._epoch += 1
+
+    # -- the lane beside ---------------------------------------------------------------------------------------------
+
+    @property
+    def away(self) -> bool:
+        """Whether the link is on a lane beside its terminal."""
+        return self._beside is not None
+
+    def _run_change(self, engine: Engine) -> None:
+        before = self._epoch
+        try:
+            self._change(engine, Deadline.after(CHANGE_SECONDS))
+        except (CrlError, OSError) as error:
+            self.why_not_beside = str(error)
+        except Exception as error:  # noqa: BLE001 - channels of users may raise anything, and nothing depends on this
+            self.why_not_beside = repr(error)
+        if self.away:
+            if self.on_changed is not None:
+                self.on_changed()
+        elif self._epoch != before and engine.lost is None:
+            # The program may have gone over, though nobody has heard it say so.
+            self._next_epoch()
+            engine.greet_again(self._epoch)
+        self._finish(engine, LinkLost("the terminal has ended", host=self.lane.host, doing="talking to the target"))
+
+    def _change(self, engine: Engine, deadline: Deadline) -> None:
+        assert self.lane.beside is not None
+        fresh = self.lane.beside(deadline)
+        taken = False
+        try:
+            attached = self._offer(engine, fresh, deadline, beside=True)
+            if not self._stopped.is_set():
+                self._beside = fresh
+                taken = engine.attach(
+                    attached.channel,
+                    attached.end_mark,
+                    self._epoch,
+                    attached.data,
+                    beside=True,
+                    leave=lambda left: self._park(left, engine),
+                )
+        finally:
+            if not taken:
+                self._beside = None
+                fresh.discard()
+
+    def _park(self, left: Attachment, engine: Engine) -> None:
+        self._parked = Parked(self.lane, left, engine.leave)
+
+    def go_home(self, engine: Engine) -> None:
+        """From a lane beside the terminal back to it, where it is still there; waits for nothing."""
+        beside, parked = self._beside, self._parked
+        if beside is None or parked is None or parked.ended or engine.lost is not None:
+            return
+        silent_since = engine.last_heard
+        self._next_epoch()
+        self._beside = self._parked = None
+        tail, first = parked.leave(), parked.unfinished + engine.greeting(self._epoch)
+        was_down = engine.down is not None
+        with suppress(ChannelClosed):  # just now; then fresh terminals are what is left
+            engine.attach(parked.lane.channel, parked.mark, self._epoch, tail, first=first)
+        beside.discard()
+        if was_down and self.on_resumed is not None:
+            self.on_resumed(time.monotonic() - silent_since)
+
+    def look_away(self) -> None:
+        """Look after a terminal that was left no more; again is harmless."""
+        parked, self._parked = self._parked, None
+        if parked is not None:
+            parked.leave()
+
+    def let_go(self) -> None:
+        """The lane beside and the terminal under it are not needed any more; again is harmless."""
+        self.look_away()
+        beside, self._beside = self._beside, None
+        if beside is not None:
+            beside.discard()
 
     # -- errors ------------------------------------------------------------------------------------------------------
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import io
 import logging
 import pickle
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from crl.deadlines import Deadline
 from crl.errors import UsageError
 from crl.link._engine import SUSPECT_AFTER, Waiter
-from crl.link.errors import CallCancelled, CallTimeout, LinkError, ValueNotTransferable
+from crl.link.errors import ArgumentNotTransferable, CallCancelled, CallTimeout, LinkError, ValueNotTransferable
 from crl.link.exceptions import rebuild
 from crl.link.wire import messages, records, values
 from crl.link.wire.errors import NotTransferable, ProtocolError
@@ -23,11 +24,12 @@ from crl.link.wire.errors import NotTransferable, ProtocolError
 if TYPE_CHECKING:
     from crl.link.link import Link
 
-__all__ = ["BASIC_TYPES", "Call", "DoorCall", "Keep", "Kept", "encode_request"]
+__all__ = ["BASIC_TYPES", "Call", "DoorCall", "Keep", "Kept", "as_arguments", "encode_request"]
 
 logger = logging.getLogger(__name__)
 
 CANCEL_PATIENCE: Final = 2.0
+IN_PIECES: Final = "give less at a time, or write it to a file there with link.files or target.files"
 BASIC_TYPES: Final = records.BASIC_TYPES
 
 
@@ -68,13 +70,19 @@ def encode_request(operation: int, *parts: Any, keep: Keep | None) -> bytes:
     """The body of a CALL; arguments outside the codec go as pickle, for the target trusts the controller.
 
     Raises:
-        TypeError: An argument can neither be encoded nor pickled (as `pickle.PicklingError` and AttributeError).
+        ArgumentNotTransferable: An argument can neither be encoded nor pickled.
     """
     kept = () if keep is None else (_plain_keep(keep),)
     try:
         return values.encode((operation, *parts, *kept))
     except NotTransferable:
-        return values.encode((operation, *map(_picklable, parts), *kept))
+        parts = tuple(map(as_arguments, parts))
+    try:
+        return values.encode((operation, *parts, *kept))
+    except NotTransferable as error:
+        raise ArgumentNotTransferable(
+            f"the arguments cannot cross: {error}", doing="calling the target", advice=IN_PIECES
+        ) from None
 
 
 def _plain_keep(keep: Keep) -> tuple[Any, ...]:
@@ -85,8 +93,12 @@ def _plain_keep(keep: Keep) -> tuple[Any, ...]:
     return (keep.handle, types)
 
 
-def _picklable(part: Any) -> Any:
-    """The same with everything outside the codec pickled, one level deep in args and kwargs."""
+def as_arguments(part: Any) -> Any:
+    """The same with everything outside the codec pickled, one level deep in args and kwargs.
+
+    Raises:
+        ArgumentNotTransferable: Some of it cannot be pickled either.
+    """
     if isinstance(part, tuple):
         return tuple(_as_pickle(item) for item in part)
     if isinstance(part, dict):
@@ -98,10 +110,27 @@ def _as_pickle(item: Any) -> Any:
     try:
         values.encode(item)
     except NotTransferable:
-        pickled = io.BytesIO()
-        _Pickler(pickled, protocol=2).dump(item)
-        return values.Pickled(pickled.getvalue())
+        return _pickled(item)
     return item
+
+
+def _pickled(item: Any) -> values.Pickled:
+    if isinstance(item, str | bytes | bytearray):
+        # Only its size stands against it, and that of a pickle would too.
+        raise ArgumentNotTransferable(
+            f"an argument of {len(item)} bytes or characters is too large", doing="calling the target", advice=IN_PIECES
+        )
+    pickled = io.BytesIO()
+    try:
+        _Pickler(pickled, protocol=2).dump(item)
+    except Exception as error:
+        # Classes answer pickle with code of their own, which may raise anything.
+        raise ArgumentNotTransferable(
+            f"an argument of type {type(item).__name__} cannot cross ({type(error).__name__}: {error})",
+            doing="calling the target",
+            advice="give plain values or a proxy; make the object on the target, or wrap a function in Callback",
+        ) from error
+    return values.Pickled(pickled.getvalue())
 
 
 class _Pickler(pickle.Pickler):
@@ -125,6 +154,7 @@ class Call(Waiter):
     """
 
     _answer: tuple[int, bytes] | LinkError | UsageError | None = None
+    _on_done: Callable[[], object] | None = None
 
     def __init__(self, link: Link, number: int) -> None:
         self.number = number
@@ -135,6 +165,17 @@ class Call(Waiter):
         if self._answer is None:
             self._answer = answer
         self.finish()
+        if self._on_done is not None:
+            self._on_done()
+
+    def watch(self, on_done: Callable[[], object]) -> None:
+        """Have `on_done` called when the call is over: at once, or by the reading thread, which must not wait.
+
+        When both happen at one moment it is called twice.
+        """
+        self._on_done = on_done
+        if self.done:
+            on_done()
 
     def result(self, timeout: float | None = None) -> Any:
         """The call's value.

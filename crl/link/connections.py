@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 from crl.errors import RemoteWorldError
 from crl.link._driver import Registration, driver
 from crl.link.errors import LinkError
-from crl.link.streams import GRANT_STEP, PIECE
+from crl.link.streams import PIECE
 from crl.link.wire import messages
+from crl.link.wire.credit import Credit
 
 if TYPE_CHECKING:
     from crl.link.calls import Call
@@ -85,8 +86,7 @@ class Connection:
         self._pending: deque[memoryview] = deque()
         self._last: bytes | None = None
         self._received = 0
-        self._used = 0
-        self._granted = 0
+        self._credit = Credit()
         self._local_ended = False
         self._remote_ended = False
         self._write_shut = False
@@ -97,7 +97,7 @@ class Connection:
             state = "closed" if self._closed else "opening" if self._opening else "open"
             return (
                 f"<Connection {self.number} with {self._link.host}: {state}, "
-                f"{self._sent} bytes there, {self._used} bytes here>"
+                f"{self._sent} bytes there, {self._credit.used} bytes here>"
             )
 
     def begin(self, *, opening: bool = False) -> None:
@@ -124,7 +124,7 @@ class Connection:
                     self._pending.append(data)
                 self._received += len(data)
             self._last = message
-            allowed = self._received <= self._used + messages.STREAM_CREDIT
+            allowed = self._received <= self._credit.limit
         self._write_pending()
         return allowed
 
@@ -221,10 +221,7 @@ class Connection:
                 broken = True
             else:
                 broken = False
-            limit = 0
-            if self._used - self._granted >= GRANT_STEP:
-                self._granted = self._used
-                limit = self._used + messages.STREAM_CREDIT
+            limit = self._credit.use(0, self._link.delay)
         if broken:
             self.reset_both()
             return
@@ -240,7 +237,7 @@ class Connection:
             except BlockingIOError:
                 registration.arm(select.EPOLLOUT)
                 return
-            self._used += count
+            self._credit.used += count
             if count == len(pending[0]):
                 pending.popleft()
             else:

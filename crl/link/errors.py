@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import copy
 
-from crl.errors import RemoteWorldError
+from crl.errors import RemoteWorldError, WrongArgument
 
 __all__ = [
+    "ArgumentNotTransferable",
     "CallCancelled",
     "CallTimeout",
     "LinkError",
@@ -71,6 +72,10 @@ class CallCancelled(LinkError):
 
 class ValueNotTransferable(LinkError):
     """The call was done, and its value cannot cross: its type is not in the codec, or it is too deep or cyclic."""
+
+
+class ArgumentNotTransferable(WrongArgument):
+    """An argument can cross neither as a value nor as a pickle; nothing was sent."""
 
 
 class ProtocolViolation(LinkLost):

@@ -15,13 +15,14 @@ from crl.deadlines import Deadline
 from crl.link._engine import Waiter
 from crl.link.errors import CallTimeout, LinkError
 from crl.link.wire import messages
+from crl.link.wire.credit import credit_for
 
 if TYPE_CHECKING:
     from crl.link.link import Link
 
-__all__ = ["CREDIT", "Answered", "FileStream"]
+__all__ = ["Answered", "FileStream"]
 
-# Enough for 20 MB/s over a delay of 100 ms, and no more than the target may keep in memory.
+# On a short way; a long one gets more.
 CREDIT: Final = 2 * 1024 * 1024
 RESET_PATIENCE: Final = 5.0
 
@@ -37,6 +38,10 @@ class FileStream:
         link: The link that carries it.
         number: The stream's number.
         patience: Seconds to wait for a sign of the target; None waits for ever.
+
+    Attributes:
+        number: The stream's number.
+        credit: How many bytes may be under way in each direction.
     """
 
     def __init__(self, link: Link, number: int, patience: float | None) -> None:
@@ -47,7 +52,8 @@ class FileStream:
         self._pieces: deque[bytes] = deque()
         self._last: bytes | None = None
         self._received = self._used = self._granted = 0
-        self._sent, self._limit = 0, CREDIT
+        self.credit = max(CREDIT, credit_for(link.delay))
+        self._sent, self._limit = 0, self.credit
         self._waiter: Waiter | None = None
         self._ended = False
         self._error: LinkError | None = None
@@ -61,7 +67,7 @@ class FileStream:
                 self._pieces.append(message)
                 self._received += len(message) - messages.HEAD.size
             self._last = message
-            allowed = self._received <= self._granted + CREDIT
+            allowed = self._received <= self._granted + self.credit
         self._ring()
         return allowed
 
@@ -128,7 +134,7 @@ class FileStream:
                 if self._pieces:
                     message = self._pieces.popleft()
                     self._used += len(message) - messages.HEAD.size
-                    grant = self._used - self._granted >= CREDIT // 4
+                    grant = self._used - self._granted >= self.credit // 4
                     if grant:
                         self._granted = self._used
                     break
@@ -139,7 +145,7 @@ class FileStream:
                 waiter = self._fresh()
             self._wait(waiter)
         if grant:
-            self._link.grant(self.number, self._used + CREDIT)
+            self._link.grant(self.number, self._used + self.credit)
         return message
 
     def give_up(self, wait: bool) -> None:

@@ -27,7 +27,7 @@ from crl.link.files_results import (
     files_error,
     text_of,
 )
-from crl.link.files_stream import CREDIT, Answered, FileStream
+from crl.link.files_stream import Answered, FileStream
 from crl.link.remote import files_folder
 from crl.link.wire import entries, messages, values
 from crl.link.wire.errors import ProtocolError
@@ -137,7 +137,7 @@ class FileTransfer:
         stream = self._link.new_stream(lambda number: FileStream(self._link, number, self._timeout))
         self._stream = stream
         plain = files_folder.as_bytes(path)
-        self._link.submit_service(service, stream.number, CREDIT, plain, {**options, "digest": self._digest})
+        self._link.submit_service(service, stream.number, stream.credit, plain, {**options, "digest": self._digest})
         return stream
 
     def give_up(self, wait: bool) -> None:

@@ -23,9 +23,10 @@ from crl.link._output import OutputLog
 from crl.link._resume import Recipe, Resumer
 from crl.link._services import OUTPUT_PATIENCE, Services
 from crl.link._unsure import start_unsure
+from crl.link.callbacks import Callbacks
 from crl.link.calls import Call, DoorCall, Keep, encode_request
 from crl.link.connections import Joined
-from crl.link.errors import LinkError, LinkLost, LinkStartError
+from crl.link.errors import ArgumentNotTransferable, LinkError, LinkLost, LinkStartError
 from crl.link.files import Files
 from crl.link.files_stream import FileStream
 from crl.link.lane import Lane
@@ -44,18 +45,23 @@ START_TIMEOUT: Final = 30.0
 CLOSE_TIMEOUT: Final = 5.0
 SERVICE_TIMEOUT: Final = 60.0
 GRACE: Final = 60.0
+# What makes the link change lanes: a smaller amount is through before the other lane is there.
+BULK: Final = 4 * 1024 * 1024
 # Soon after the start, when the first call has its answer.
 DOOR_DELAY: Final = 0.03
 DOOR_PATIENCE: Final = 0.3
 DOOR_PIECE: Final = "remote.door"
 PIECES: Final = {
-    "process": ("remote.streams", "remote.ending", "remote.processes"),
-    "terminal": ("remote.streams", "remote.ending", "remote.processes", "remote.terminals"),
-    "detached": ("remote.streams", "remote.ending", "remote.processes", "remote.detached"),
-    "tunnel": ("remote.streams", "remote.tunnels"),
+    "process": ("wire.credit", "remote.streams", "remote.ending", "remote.processes"),
+    "terminal": ("wire.credit", "remote.streams", "remote.ending", "remote.processes", "remote.terminals"),
+    "detached": ("wire.credit", "remote.streams", "remote.ending", "remote.processes", "remote.detached"),
+    "tunnel": ("wire.credit", "remote.streams", "remote.tunnels"),
     "cancel": ("remote.cancel",),
     "imports": ("remote.imports",),
+    "callbacks": ("remote.callbacks",),
+    "awaiting": ("remote.awaiting",),
     "file": (
+        "wire.credit",
         "remote.streams",
         "wire.entries",
         "remote.files_folder",
@@ -94,11 +100,13 @@ class Statistics:
         requests: Round trips asked for so far.
         resumed: How many times the link went on over another terminal.
         longest_pause: The longest time from the last sign of life on one terminal to the first on another, in seconds.
+        lane_changes: How many times bulk made the link go over to a channel without a terminal.
     """
 
     requests: int = 0
     resumed: int = 0
     longest_pause: float = 0.0
+    lane_changes: int = 0
 
 
 class Link(Services):
@@ -112,7 +120,9 @@ class Link(Services):
         why_not_resumable: Why the link would be lost with its terminal; None when it would be resumed.
     """
 
-    def __init__(self, lane: Lane, started: Started, facts: LinkFacts, recipe: Recipe) -> None:
+    def __init__(
+        self, lane: Lane, started: Started, facts: LinkFacts, recipe: Recipe, *, lane_change: bool = True
+    ) -> None:
         self.host = lane.host
         self.facts = facts
         self.statistics = Statistics()
@@ -132,9 +142,12 @@ class Link(Services):
         self.output = OutputLog(lane.host)
         self.files = Files(self)
         self._modules: Modules | None = None
+        self._callbacks: Callbacks | None = None
         self._closing = self._given_back = False
         self._resumer = Resumer(lane, recipe, started.session.epoch)
         self._resumer.on_resumed = self._note_resume
+        self._resumer.on_changed = self._note_change
+        self._bulk = BULK if lane_change else 0
         self.engine = Engine(
             started.channel,
             started.session,
@@ -152,7 +165,13 @@ class Link(Services):
 
     @classmethod
     def start(
-        cls, lane: Lane, timeout: float = START_TIMEOUT, python: str | None = None, *, grace: float | None = None
+        cls,
+        lane: Lane,
+        timeout: float = START_TIMEOUT,
+        python: str | None = None,
+        *,
+        grace: float | None = None,
+        lane_change: bool = True,
     ) -> Link:
         """Start the remote program on a lane.
 
@@ -162,6 +181,7 @@ class Link(Services):
             python: Interpreter to use on the target; None tries ``python3``, ``python`` and others.
             grace: Seconds that the link, and all it owns on the target, outlives its terminal; 0 means that both end
                 together. None means 60.
+            lane_change: Whether bulk makes the link go over to a channel without a terminal, where the lane has one.
 
         Raises:
             PythonNotFound: There is none.
@@ -174,7 +194,7 @@ class Link(Services):
         config: dict[str, object] = {"heartbeat": HEARTBEAT, **recipe.plain()}
         started = start_program(lane, config, python, Deadline.after(timeout))
         facts = _facts(started.hello, lane.host)
-        return cls(lane, started, facts, recipe.found_with(python, facts.executable))
+        return cls(lane, started, facts, recipe.found_with(python, facts.executable), lane_change=lane_change)
 
     # -- resume ----------------------------------------------------------------------------------------------------
 
@@ -190,7 +210,7 @@ class Link(Services):
             return DOOR_DELAY
         if self.engine.lost is None and not self._closing:
             with suppress(LinkError):  # lost meanwhile
-                self._submit_as(DoorCall, messages.LOAD, values.encode(piece(DOOR_PIECE)))
+                self._submit_as(DoorCall, messages.LOAD, values.encode([piece(DOOR_PIECE)]))
                 self._door_asked = True
         return None
 
@@ -198,6 +218,38 @@ class Link(Services):
         """The answer of the target; called by the reading thread."""
         self.why_not_resumable = refusal
         self._door_asked = False
+        if refusal is None:
+            self._watch_bulk()
+
+    # -- lane change -----------------------------------------------------------------------------------------------
+
+    @property
+    def why_no_lane_change(self) -> str | None:
+        """Why bulk does not, or did not, move the link to a channel without a terminal; None while it may."""
+        if not self._bulk:
+            return "it is switched off"
+        if self._resumer.lane.beside is None or self._resumer.lane.kind.armour:
+            return "there is no other channel of its connection"
+        return self.why_not_resumable or self._resumer.why_not_beside
+
+    @property
+    def beside(self) -> bool:
+        """Whether the link is on a channel beside its terminal now."""
+        return self._resumer.away
+
+    def _watch_bulk(self) -> None:
+        if self.why_no_lane_change is None:
+            self.engine.bulk.start(self._bulk, self._change_lane)
+
+    def _change_lane(self) -> None:
+        """In a thread that reads or writes."""
+        if not self._closing and not self.beside and not self._resumer.change(self.engine):
+            self._watch_bulk()
+
+    def _note_change(self) -> None:
+        self.statistics.lane_changes += 1
+        # Where lanes beside do not last, bulk stays on the terminal more and more.
+        self._bulk *= 4
 
     def _on_doubt(self, reason: LinkLost) -> bool:
         """The terminal has ended or is silent; whether another one is being opened."""
@@ -212,12 +264,13 @@ class Link(Services):
     def _note_resume(self, pause: float) -> None:
         self.statistics.resumed += 1
         self.statistics.longest_pause = max(self.statistics.longest_pause, pause)
+        self._watch_bulk()
 
     # -- calls -----------------------------------------------------------------------------------------------------
 
     def submit_evaluate(self, source: str, *, keep: Keep | None = None) -> Call:
         """Have an expression evaluated, or statements executed, without waiting for the answer."""
-        return self._submit(messages.CALL, encode_request(messages.EVALUATE, source, keep=keep))
+        return self._submit(messages.CALL, self._encoded(messages.EVALUATE, source, keep=keep))
 
     def submit_invoke(
         self, function: str, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None, *, keep: Keep | None = None
@@ -230,7 +283,7 @@ class Link(Services):
             kwargs: Keyword arguments.
             keep: What happens to the result; None brings its value back.
         """
-        body = encode_request(messages.INVOKE, function, tuple(args), dict(kwargs) if kwargs else None, keep=keep)
+        body = self._encoded(messages.INVOKE, function, tuple(args), dict(kwargs) if kwargs else None, keep=keep)
         return self._submit(messages.CALL, body)
 
     def submit_step(self, expression: str, step: str, args: Sequence[Any] = (), *, keep: Keep | None = None) -> Call:
@@ -242,7 +295,14 @@ class Link(Services):
             args: Its further operands.
             keep: What happens to the result; None brings its value back.
         """
-        return self._submit(messages.CALL, encode_request(messages.STEP, expression, step, tuple(args), keep=keep))
+        return self._submit(messages.CALL, self._encoded(messages.STEP, expression, step, tuple(args), keep=keep))
+
+    def _encoded(self, operation: int, *parts: Any, keep: Keep | None) -> bytes:
+        try:
+            return encode_request(operation, *parts, keep=keep)
+        except ArgumentNotTransferable as error:
+            error.host = self.host
+            raise
 
     def evaluate(self, source: str, *, timeout: float | None = SERVICE_TIMEOUT) -> Any:
         """The value of an expression on the target; None for statements, which are executed."""
@@ -289,11 +349,28 @@ class Link(Services):
             self._modules = self._modules or Modules(self)
             return self._modules
 
+    def has_sent(self, module: str) -> bool:
+        """Whether the target has a module of that name from this end."""
+        return self._modules is not None and self._modules.has_sent(module)
+
+    @property
+    def callbacks(self) -> Callbacks:
+        """Functions of this end that are passed; its part of the program goes along with the first use."""
+        self.load("callbacks")
+        with self._lock:
+            self._callbacks = self._callbacks or Callbacks(self)
+            return self._callbacks
+
     # -- for the parts of the link ---------------------------------------------------------------------------------
 
     def send(self, message: bytes, order: int | None = None) -> None:
         """Send one message; those of one order (the number of a stream) arrive in order and give way to calls."""
         self.engine.send(message, order)
+
+    @property
+    def delay(self) -> float | None:
+        """Seconds that the way to the target and back takes; None while that is not known."""
+        return self.engine.session.sender.delay
 
     def grant(self, number: int, limit: int) -> None:
         """Tell the target how many bytes it may send in all on a stream."""
@@ -375,14 +452,15 @@ class Link(Services):
             raise
         return call
 
-    def load(self, service: str) -> None:
-        """Send the pieces of the program that a service needs, once; each needs those before it."""
-        for name in PIECES[service]:
-            if name not in self._loaded:
-                with self._load_lock:
-                    if name not in self._loaded:
-                        self._submit(messages.LOAD, values.encode(piece(name))).result(SERVICE_TIMEOUT)
-                        self._loaded.add(name)
+    def load(self, service: str, timeout: float | None = SERVICE_TIMEOUT) -> None:
+        """Send the pieces of the program that a service needs, once and in one message; each needs those before it."""
+        if self._loaded.issuperset(PIECES[service]):
+            return
+        with self._load_lock:
+            names = [name for name in PIECES[service] if name not in self._loaded]
+            if names:
+                self._submit(messages.LOAD, values.encode([piece(name) for name in names])).result(timeout)
+                self._loaded.update(names)
 
     # -- what the target says; in the reading thread ---------------------------------------------------------------
 
@@ -404,6 +482,9 @@ class Link(Services):
         elif kind == messages.WANT and self._modules is not None:
             if not self._modules.answer(number, body):
                 self.engine.violated("the target asks for more code than was offered to it")
+        elif kind in messages.ABOUT_FUNCTIONS and self._callbacks is not None:
+            if (wrong := self._callbacks.take(kind, number, body)) is not None:
+                self.engine.violated(wrong)
         elif number > self._last_number:
             self.engine.violated(f"a message of kind {kind} with number {number}, which was never used")
         elif not self._on_stream_message(kind, number, message, body):
@@ -454,6 +535,7 @@ class Link(Services):
         return True
 
     def _on_lost(self, reason: LinkError) -> None:
+        self._resumer.look_away()
         with self._lock:
             calls, self._calls = self._calls, {}
             running, self._processes = self._processes, {}
@@ -491,6 +573,8 @@ class Link(Services):
         if first:
             # A terminal that the program has taken already has to become ours first.
             self._resumer.stop(deadline)
+            # The shell gets its terminal back on the terminal.
+            self._resumer.go_home(self.engine)
             self.engine.closing = True
         if first and self.engine.lost is None:
             for tunnel in list(self._tunnels):
@@ -498,8 +582,10 @@ class Link(Services):
             with suppress(LinkError):  # lost meanwhile: then there is nobody to tell
                 self.send(messages.pack(messages.CLOSE, 0))
         self.engine.close(deadline)
+        at_home = not self._resumer.away
+        self._resumer.let_go()
         self.output.close(OUTPUT_PATIENCE)
-        return self._give_back()
+        return at_home and self._give_back()
 
     def _give_back(self) -> bool:
         """Hand the terminal back to the shell, once, where the remote program left it."""

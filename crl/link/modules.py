@@ -80,6 +80,10 @@ class Modules:
         self._sent.update((name, everything[name]) for name in names)
         self._listed.update((*bundle.offered, *bundle.data))
 
+    def has_sent(self, name: str) -> bool:
+        """Whether the target has a module of that name from here."""
+        return name in self._sent
+
     def answer(self, number: int, wanted: bytes) -> bool:
         """Answer the target's question for a module or a data file; False when it has asked too much.
 

@@ -432,22 +432,48 @@ def run_to_end(
     """
     started = time.monotonic()
     deadline = Deadline.after(timeout)
-    process, call = begin(link, command, options, stdin if len(stdin) <= PIECE else "open")
+    whole = len(stdin) <= PIECE
+    process, call = begin(link, command, options, stdin if whole else "open")
+    return finish(link, process, None if whole else stdin, started, deadline, call)
+
+
+def finish(
+    link: Link,
+    process: RemoteProcess,
+    stdin: bytes | None,
+    started: float,
+    deadline: Deadline,
+    call: Call | None = None,
+) -> RunResult:
+    """Feed a process, collect its output and wait for its end.
+
+    Args:
+        link: The link.
+        process: The process.
+        stdin: Its input, None when it has had that.
+        started: When it was asked for, on the monotonic clock.
+        deadline: When it must have ended.
+        call: The question that started it, when it is not answered yet.
+
+    Raises:
+        ProcessTimeout: It took longer, and was killed.
+    """
     process.stdout.collect()
     process.stderr.collect()
     try:
-        if len(stdin) > PIECE:
+        if stdin is not None:
             # Like a local pipe to a program that does not read all of it: the status tells what it thinks of that.
             with suppress(BrokenPipeError):
                 process.write(stdin, deadline.remaining())
             process.close_stdin()
         status = process.wait(deadline.remaining())
-        # The end of one that was never started is told as well; this says why.
-        call.result(deadline.remaining())
+        if call is not None:
+            # The end of one that was never started is told as well; this says why.
+            call.result(deadline.remaining())
         for stream in (process.stdout, process.stderr):
             stream.wait_for_end(deadline)
     except CallTimeout:
-        raise _timed_out(process, timeout) from None
+        raise _timed_out(process, (deadline.at or started) - started) from None
     except LinkError:
         raise
     except BaseException as error:
@@ -460,7 +486,7 @@ def run_to_end(
     return RunResult(status, process.stdout.collected(), process.stderr.collected(), duration, process.complete)
 
 
-def _timed_out(process: RemoteProcess, timeout: float | None) -> CallTimeout:
+def _timed_out(process: RemoteProcess, timeout: float) -> CallTimeout:
     """Kill what took too long and say what became of it."""
     alive = process.kill()
     gone = f"processes {', '.join(map(str, alive))} could not be killed" if alive else "it and its children were killed"

@@ -13,6 +13,7 @@ import functools
 import importlib.util
 import io
 import marshal
+import threading
 import tokenize
 import zlib
 from importlib import resources
@@ -21,6 +22,8 @@ __all__ = ["CORE", "LINE", "MAGIC", "encoded_front", "encoded_program", "piece"]
 
 # Of the byte code that this interpreter makes; whoever has the same can run it.
 MAGIC = importlib.util.MAGIC_NUMBER.hex()
+
+_parsing = threading.Lock()
 
 LINE = 3000
 LEVEL = 6
@@ -110,7 +113,10 @@ def _source(name: str) -> str:
 def _without_comments(text: str) -> str:
     """The source without comments and docstrings, line for line, so that tracebacks name the right lines."""
     lines = text.splitlines()
-    for node in ast.walk(ast.parse(text)):
+    # Python 3.11 counts the depth of a syntax tree for all threads together, and fails when two make one at once.
+    with _parsing:
+        tree = ast.parse(text)
+    for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
             first = node.body[0]
             if ast.get_docstring(node, clean=False) is not None:

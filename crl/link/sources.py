@@ -19,7 +19,7 @@ from typing import Final
 
 from crl.errors import UsageError
 
-__all__ = ["INSTALLED", "Bundle", "SourceFile", "Sources"]
+__all__ = ["INSTALLED", "Bundle", "SourceFile", "Sources", "is_own_file", "is_own_module"]
 
 INSTALLED: Final = frozenset({"site-packages", "dist-packages"})
 MOST_FILES: Final = 4000
@@ -339,3 +339,18 @@ def _check_size(found: Bundle) -> None:
 
 def _error(message: str, advice: str) -> UsageError:
     return UsageError(message, doing=DOING, advice=advice)
+
+
+def is_own_module(name: str) -> bool:
+    """Whether an imported module is the user's: neither of the standard library nor installed."""
+    module = sys.modules.get(name)
+    if name == "__main__" or module is None or name.partition(".")[0] in sys.stdlib_module_names:
+        return name == "__main__"
+    file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), None)
+    return file is not None and is_own_file(file)
+
+
+def is_own_file(file: str) -> bool:
+    """Whether a file is the user's: neither of the standard library nor installed."""
+    path = Path(file).resolve()
+    return not INSTALLED & set(path.parts) and not path.is_relative_to(Path(ast.__file__).resolve().parent)

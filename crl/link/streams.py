@@ -16,14 +16,14 @@ from crl.deadlines import Deadline
 from crl.link._engine import Waiter
 from crl.link.errors import CallTimeout, LinkError
 from crl.link.wire import messages
+from crl.link.wire.credit import Credit
 
 if TYPE_CHECKING:
     from crl.link.link import Link
 
-__all__ = ["GRANT_STEP", "PIECE", "InputStream", "OutputStream", "wait_for_any"]
+__all__ = ["PIECE", "InputStream", "OutputStream", "wait_for_any"]
 
 PIECE = 32 * 1024 - 64
-GRANT_STEP = messages.STREAM_CREDIT // 4
 
 
 class InputStream:
@@ -57,16 +57,16 @@ class InputStream:
         self._waiters: list[Waiter] = []
         self._last: bytes | None = None
         self._received = 0
-        self._used = 0
-        self._granted = 0
+        self._credit = Credit()
         self.dropped = 0
         self.error: LinkError | None = None
 
     def collect(self) -> None:
         """Keep all that comes, however much: the target never has to wait for a reader."""
         with self._lock:
-            self._collecting = True
-        self._grant(0)
+            already, self._collecting = self._collecting, True
+            waiting = 0 if already else sum(len(message) - messages.HEAD.size for _, message in self._pieces)
+        self._grant(waiting)
 
     def take(self, message: bytes) -> bool:
         """A message with bytes has arrived; called by the reading thread, which may be interrupted and call again.
@@ -80,7 +80,7 @@ class InputStream:
                 self._pieces.append((next(self._stamps), message))
                 self._last = message
                 self._received += size
-            allowed = self._received <= self._used + messages.STREAM_CREDIT
+            allowed = self._received <= self._credit.limit
             self._wake()
             collecting = self._collecting
         if collecting:
@@ -149,14 +149,10 @@ class InputStream:
         return data
 
     def _grant(self, count: int) -> None:
-        """Allow as much again as was used, a good piece at a time: a grant costs as much as a small piece."""
+        """Allow as much again as was used."""
         with self._lock:
-            self._used += count
-            limit = self._used + messages.STREAM_CREDIT
-            worth = self._used - self._granted >= GRANT_STEP and not self._over.done
-            if worth:
-                self._granted = self._used
-        if worth:
+            limit = 0 if self._over.done else self._credit.use(count, self._link.delay)
+        if limit:
             self._link.grant(self._number, limit)
 
     def _wake(self) -> None:

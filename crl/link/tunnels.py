@@ -233,6 +233,7 @@ class _Slot:
     def __init__(self, tunnel: Reverse[Any], number: int) -> None:
         self._tunnel = tunnel
         self.number = number
+        self.limit = 0
 
     def take(self, message: bytes) -> bool:
         """A connection was accepted there."""
@@ -245,7 +246,8 @@ class _Slot:
         """Nothing was accepted."""
 
     def allow(self, limit: int) -> None:
-        """Nothing is sent yet."""
+        """What the target takes of a connection that it has just accepted."""
+        self.limit = limit
 
 
 class Reverse(Tunnel[Listening]):
@@ -281,7 +283,7 @@ class Reverse(Tunnel[Listening]):
         with self._lock:
             self._slots.pop(slot.number, None)
         try:
-            connection = self._connection(slot.number)
+            connection = self._connection(slot)
         except OSError as error:
             report(f"cannot connect to {self.target!r} here: {error}", link.host)
             link.forget_stream(slot.number)
@@ -292,8 +294,9 @@ class Reverse(Tunnel[Listening]):
         self._give_more()
         return connection.take(message)
 
-    def _connection(self, number: int) -> Connection:
+    def _connection(self, slot: _Slot) -> Connection:
         """A connection on its way to the address here."""
+        number = slot.number
         family, address = self._local
         sock = socket.socket(family)
         try:
@@ -305,6 +308,7 @@ class Reverse(Tunnel[Listening]):
         with self._lock:
             self._open.add(connection)
         self._link.replace_stream(number, connection)
+        connection.allow(slot.limit)
         if failed in IN_PROGRESS:
             connection.begin(opening=True)
         else:

@@ -13,15 +13,13 @@ import inspect
 import pickle
 import pickletools
 import sys
-import textwrap
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from crl.errors import UsageError
-from crl.link.sources import INSTALLED, Sources
+from crl.link.sources import Sources, is_own_file, is_own_module
 from crl.targets._pieces import Piece, piece_of
 
 __all__ = ["SentFunction", "sent_function"]
@@ -142,7 +140,7 @@ class _Collector:
             for other in sorted(sys.modules)
             if other.startswith(start) and set(other.removeprefix(start).split(".")) <= piece.attributes
         ]
-        self._own_modules.update(other for other in (module.__name__, *meant) if _is_own_module(other))
+        self._own_modules.update(other for other in (module.__name__, *meant) if is_own_module(other))
         for other in (*meant, module.__name__):
             self.sent.steps.append(("import", space, name, other, None))
 
@@ -151,7 +149,7 @@ class _Collector:
         if not self._own_modules | self._imported:
             return
         home = sys.modules.get(function.__module__)
-        if home is not None and _is_own_module(home.__name__):
+        if home is not None and is_own_module(home.__name__):
             self._sources.add_home(home)
         missing = sorted(name for name in self._own_modules if not self._sources.has(name))
         if missing:
@@ -172,7 +170,7 @@ def _checked(name: str, value: Any) -> Any:
         reason = str(error)
     else:
         named = {str(item) for code, item, _ in pickletools.genops(pickled) if code.name == "GLOBAL"}
-        own = sorted(item for item in named if _is_own_module(item.split(" ")[0]))
+        own = sorted(item for item in named if is_own_module(item.split(" ")[0]))
         if own:
             reason = f"the target does not know {own[0].replace(' ', '.')}"
     if reason is not None:
@@ -251,19 +249,6 @@ def _is_own(thing: Any) -> bool:
     if thing.__module__ == "__main__":
         return True
     try:
-        return _is_own_file(inspect.getfile(inspect.unwrap(thing)))
+        return is_own_file(inspect.getfile(inspect.unwrap(thing)))
     except (TypeError, OSError):
         return False
-
-
-def _is_own_module(name: str) -> bool:
-    module = sys.modules.get(name)
-    if name == "__main__" or module is None or name.partition(".")[0] in sys.stdlib_module_names:
-        return name == "__main__"
-    file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), None)
-    return file is not None and _is_own_file(file)
-
-
-def _is_own_file(file: str) -> bool:
-    path = Path(file).resolve()
-    return not INSTALLED & set(path.parts) and not path.is_relative_to(Path(textwrap.__file__).resolve().parent)

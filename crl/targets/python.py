@@ -99,6 +99,23 @@ class Python:
         result = terminal.get_proxy_or_basic_from_call(self._expression_of(function), *args, **kwargs)
         return result.as_recursive_proxy() if terminal.isproxy(result) else result
 
+    def send(self, function: Callable[..., Any]) -> Any:
+        """A proxy for a function of this end on the target, to be called there or given to functions there.
+
+        A function that is given as an argument without this stays here and is called here.
+
+        Args:
+            function: As of `call`.
+
+        Raises:
+            crl.errors.UsageError: It cannot be sent.
+
+        Example:
+            >>> target.python.sorted(names, key=target.python.send(length_of_file))
+        """
+        self._ready(None)
+        return self._sent_proxy(function)
+
     def eval(self, source: str, timeout: float | None = None) -> Any:
         """The value of an expression.
 
@@ -188,6 +205,9 @@ class Python:
             return function
         if isinstance(function, _RecursiveProxy):
             return str(function.get_proxy_handle())
+        return str(self._sent_proxy(function).get_proxy_handle())
+
+    def _sent_proxy(self, function: Callable[..., Any]) -> _RecursiveProxy:
         if not isinstance(inspect.unwrap(function), types.FunctionType):
             raise UsageError(
                 f"{function!r} cannot be sent", host=self._terminal.host, advice="give a function"
@@ -199,7 +219,7 @@ class Python:
                 bundle = self._sources.bundle(*sent.modules) if sent.modules else Bundle()
                 proxy = self._send(bundle, DEFINE, sent.steps, sent.data, sent.module, sent.name)
                 self._sent[function] = proxy
-        return str(proxy.get_proxy_handle())
+        return proxy
 
     def _is_current(self, proxy: _RecursiveProxy) -> bool:
         try:

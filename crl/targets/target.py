@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,14 +27,15 @@ from crl.interactivesessions.shells.shellstack import ShellStack
 from crl.interactivesessions.shells.sshshell import SshShell
 from crl.link import TUNNEL_LIMIT, Address, Link, LinkLost, ProcessTimeout, RemoteProcess, TcpAddress, Tunnel
 from crl.link import RunResult as LinkResult
+from crl.secrets import Secret, to_secret
 from crl.targets import _become
+from crl.targets._becoming import Becoming, account_of
 from crl.targets._waiting import tries_until
 from crl.targets.detached import DetachedProcess, from_token
 from crl.targets.facts import COLLECT, TargetFacts, parse_facts
 from crl.targets.files import TargetFiles
 from crl.targets.python import Python
 from crl.targets.results import (
-    BecomeRefused,
     CommandFailed,
     CommandTimeout,
     ConnectTimeout,
@@ -177,6 +179,7 @@ class Target:
         cwd: str | None = None,
         input: str | bytes | None = None,  # noqa: A002 - the name of subprocess.run
         become: str | None = None,
+        become_password: str | Secret | None = None,
         umask: int | None = None,
         merge: bool = False,
         contain: bool = False,
@@ -191,6 +194,7 @@ class Target:
             cwd: The directory to run in.
             input: What it reads; nothing by default.
             become: The user to run it as.
+            become_password: What sudo asks for; without one it must not ask.
             umask: Mask for the modes of files that it makes, for example ``0o077``.
             merge: Put its error output into its output, in the exact order in which it writes both.
             contain: Find children that leave its session, clean their environment *and* lose their parent all the same
@@ -206,68 +210,29 @@ class Target:
         """
         deadline = Deadline.after(timeout)
         link = self._ensure(deadline)
-        account = None if become is None else self._account(become, deadline)
-        line: Command = command
-        if account is not None:
-            line = self._prefix(account, link, env) + _become.as_argv(command)
-            env = _become.surroundings(account, link.facts.uid, env)
+        as_other = None if become is None else self._becoming(become, command, become_password, deadline, link)
+        how: dict[str, Any] = {"cwd": cwd, "umask": umask, "merge": merge, "contain": contain}
         data = input.encode() if isinstance(input, str) else input or b""
         try:
-            ended = link.run(
-                line,
-                env=env,
-                cwd=cwd,
-                stdin=data,
-                timeout=deadline.remaining(),
-                umask=umask,
-                merge=merge,
-                contain=contain,
-            )
-            result = _as_text(ended)
+            if as_other is not None:
+                ended = as_other.run(deadline, env, data, **how)
+            else:
+                ended = link.run(command, env=env, stdin=data, timeout=deadline.remaining(), **how)
         except ProcessTimeout as error:
             raise _timed_out(error, command, timeout, self.name) from error
-        except FileNotFoundError as error:
-            if account is None or error.filename not in ("sudo", "setpriv"):
-                raise
-            raise BecomeRefused(f"{error.filename} is not installed", host=self.name, doing=shown(command)) from error
-        if account is not None:
-            self._check_become(link, account, result, command, deadline)
+        result = _as_text(ended)
         if check and not result.ok:
             raise CommandFailed(shown(command), result, host=self.name)
         return result
 
-    def _account(self, user: str, deadline: Deadline) -> _become.Account:
+    def _becoming(
+        self, user: str, command: Command, password: str | Secret | None, deadline: Deadline, link: Link
+    ) -> Becoming:
         key = (self.terminal.session_id, user)
         if key not in self._accounts:
-            try:
-                found = self.terminal.run_python_call_with_timeout(deadline.remaining(), _become.LOOK_UP, (user,))
-            except KeyError as error:
-                raise BecomeRefused(f"there is no user {user!r}", host=self.name, doing="looking up a user") from error
-            uid, gid, _, home, shell = found
-            self._accounts[key] = _become.Account(user, int(uid), int(gid), str(home), str(shell))
-        return self._accounts[key]
-
-    def _prefix(self, account: _become.Account, link: Link, env: Environment | None) -> list[str]:
-        names = [name for name, value in (env or {}).items() if value is not None]
-        return _become.prefix_for(account, link.facts.uid, names)
-
-    def _check_become(
-        self, link: Link, account: _become.Account, result: RunResult, command: Command, deadline: Deadline
-    ) -> None:
-        """Tell sudo's own refusal from a command's failure: what sudo refuses, it also refuses for ``true``."""
-        if result.status != 1 or link.facts.uid in (0, account.uid) or not result.stderr.startswith("sudo:"):
-            return
-        probe = ["sudo", "-n", "-u", account.name, "--", "true"]
-        asked = link.run(probe, env={"LC_ALL": "C"}, timeout=deadline.remaining())
-        if asked.status == 0 and "preserve" not in result.stderr and "environment" not in result.stderr:
-            return
-        said = _text(asked.stderr) or result.stderr
-        raise BecomeRefused(
-            said.strip().splitlines()[-1] if said.strip() else "sudo refused",
-            host=self.name,
-            doing=f"running {shown(command)} as {account.name}",
-            advice="allow it in sudoers with NOPASSWD, or put SudoShell(password=…) on the target's stack of shells",
-        )
+            look_up = functools.partial(self.terminal.run_python_call_with_timeout, deadline.remaining())
+            self._accounts[key] = account_of(look_up, user, self.name)
+        return Becoming(link, self._accounts[key], command, to_secret(password))
 
     @overload
     def start(
@@ -282,6 +247,8 @@ class Target:
         merge: bool = ...,
         spool: int | None = ...,
         contain: bool = ...,
+        become: str | None = ...,
+        become_password: str | Secret | None = ...,
     ) -> RemoteProcess: ...
 
     @overload
@@ -313,6 +280,8 @@ class Target:
         merge: bool = False,
         spool: int | None = None,
         contain: bool = False,
+        become: str | None = None,
+        become_password: str | Secret | None = None,
     ) -> RemoteProcess | DetachedProcess:
         """Start a command and go on.
 
@@ -328,27 +297,33 @@ class Target:
             spool: How many bytes of each output, the newest ones, are kept there while nobody here reads them, so that
                 the command never waits; `RemoteProcess.stdout.dropped` tells how many were not kept.
             contain: As in `run`.
+            become: As in `run`. What another user runs can be signalled and killed only where this one may do that.
+            become_password: As in `run`.
 
         Returns:
             The process: live output, input, signals, wait and kill; `DetachedProcess` for a detached one.
 
         Raises:
             OSError: It could not be started.
-            UsageError: `detached` together with `pty`, `merge` or `contain` was asked for.
+            BecomeRefused: It may not be run as that user.
+            UsageError: `detached` together with `pty`, `merge`, `contain` or `become` was asked for.
         """
-        link = self._ensure(Deadline.after(RUN_TIMEOUT))
-        if detached and (pty or merge or contain):
+        deadline = Deadline.after(RUN_TIMEOUT)
+        link = self._ensure(deadline)
+        if detached and (pty or merge or contain or become):
             raise UsageError(
-                "a detached process has no terminal, has its outputs in one, and is not contained",
+                "a detached process has no terminal, has its outputs in one, is not contained, and is this user's",
                 host=self.name,
                 doing="starting a detached process",
             )
         if detached:
             return DetachedProcess(link.start_detached(command, env=env, cwd=cwd, umask=umask, spool=spool), self)
         size = (PTY_SIZE if pty else None) if isinstance(pty, bool) else pty
-        return link.start_process(
-            command, env=env, cwd=cwd, umask=umask, merge=merge, pty=size, spool=spool, contain=contain
-        )
+        how: dict[str, Any] = {"cwd": cwd, "umask": umask, "merge": merge, "pty": size, "spool": spool}
+        if become is not None:
+            as_other = self._becoming(become, command, become_password, deadline, link)
+            return as_other.start(deadline, env, contain=contain, **how)
+        return link.start_process(command, env=env, contain=contain, **how)
 
     def detached(self, token: str) -> DetachedProcess:
         """A process that was started detached, also by an earlier run.

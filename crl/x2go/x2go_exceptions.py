@@ -1,15 +1,33 @@
 """The exceptions of the X2Go client, with python-x2go's names.
 
 Unlike there they are ordinary exceptions with one common base, and they carry host, doing, advice and the tail of what
-was seen, as all of crl's. Below the published names stand finer ones of our own, one for each thing that can be wrong.
-The module knows only crl's error tree.
+was seen, as all of crl's. Below the published names stand finer ones of our own, one for each thing that can be wrong,
+and the spellings of old versions as aliases. The module knows only crl's error tree; paramiko's exceptions, which
+python-x2go gives out here too, are looked up when somebody asks for them.
 """
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from crl.errors import RemoteWorldError, UsageError
 
+if TYPE_CHECKING:
+    from paramiko.ssh_exception import (
+        AuthenticationException,
+        BadHostKeyException,
+        PasswordRequiredException,
+        SSHException,
+    )
+
 __all__ = [
+    "AuthenticationException",
+    "BadHostKeyException",
+    "OSNotSupportedException",
+    "PasswordRequiredException",
+    "SSHException",
+    "WindowsError",
     "X2GoAgentDied",
     "X2GoBackendException",
     "X2GoBrokerConnectionException",
@@ -20,6 +38,7 @@ __all__ = [
     "X2GoCommandNotFound",
     "X2GoControlSessionException",
     "X2GoDesktopSharingDenied",
+    "X2GoDesktopSharingException",
     "X2GoException",
     "X2GoFwTunnelException",
     "X2GoHostKeyException",
@@ -52,8 +71,40 @@ __all__ = [
     "X2GoTelekinesisClientException",
     "X2GoTerminalSessionException",
     "X2GoTimeOutException",
+    "X2GoTimeoutException",
     "X2GoUserException",
     "X2GoVerificationFailed",
+    "X2goBackendException",
+    "X2goBrokerConnectionException",
+    "X2goClientException",
+    "X2goClientPrintingException",
+    "X2goClientSettingsException",
+    "X2goControlSessionException",
+    "X2goDesktopSharingException",
+    "X2goFwTunnelException",
+    "X2goHostKeyException",
+    "X2goMIMEboxActionException",
+    "X2goMIMEboxQueueException",
+    "X2goNotImplementedYetException",
+    "X2goPrintActionException",
+    "X2goPrintException",
+    "X2goPrintQueueException",
+    "X2goProfileException",
+    "X2goProxyException",
+    "X2goRemoteHomeException",
+    "X2goRevFwTunnelException",
+    "X2goSFTPClientException",
+    "X2goSSHProxyAuthenticationException",
+    "X2goSSHProxyException",
+    "X2goSSHProxyHostKeyException",
+    "X2goSSHProxyPasswordRequiredException",
+    "X2goSessionCacheException",
+    "X2goSessionException",
+    "X2goSessionRegistryException",
+    "X2goTelekinesisClientException",
+    "X2goTerminalSessionException",
+    "X2goTimeOutException",
+    "X2goUserException",
 ]
 
 
@@ -231,3 +282,56 @@ class X2GoParameterError(UsageError, ValueError):
 
 class X2GoStateError(UsageError):
     """A session was asked for something that its state does not allow, such as resuming a running one."""
+
+
+class OSNotSupportedException(X2GoException):
+    """Something exists only on another operating system."""
+
+
+class WindowsError(OSError):
+    """What Windows raises; here so that code naming it can be imported elsewhere."""
+
+
+_X2GoException = X2GoException
+X2GoDesktopSharingException = X2GoDesktopSharingDenied
+X2GoTimeoutException = X2GoTimeOutException
+
+X2goBackendException = X2GoBackendException
+X2goBrokerConnectionException = X2GoBrokerConnectionException
+X2goClientException = X2GoClientException
+X2goClientPrintingException = X2GoClientPrintingException
+X2goClientSettingsException = X2GoClientSettingsException
+X2goControlSessionException = X2GoControlSessionException
+X2goDesktopSharingException = X2GoDesktopSharingException
+X2goFwTunnelException = X2GoFwTunnelException
+X2goHostKeyException = X2GoHostKeyException
+X2goMIMEboxActionException = X2GoMIMEboxActionException
+X2goMIMEboxQueueException = X2GoMIMEboxQueueException
+X2goNotImplementedYetException = X2GoNotImplementedYetException
+X2goPrintActionException = X2GoPrintActionException
+X2goPrintException = X2GoPrintException
+X2goPrintQueueException = X2GoPrintQueueException
+X2goProfileException = X2GoProfileException
+X2goProxyException = X2GoProxyException
+X2goRemoteHomeException = X2GoRemoteHomeException
+X2goRevFwTunnelException = X2GoRevFwTunnelException
+X2goSFTPClientException = X2GoSFTPClientException
+X2goSSHProxyAuthenticationException = X2GoSSHProxyAuthenticationException
+X2goSSHProxyException = X2GoSSHProxyException
+X2goSSHProxyHostKeyException = X2GoSSHProxyHostKeyException
+X2goSSHProxyPasswordRequiredException = X2GoSSHProxyPasswordRequiredException
+X2goSessionCacheException = X2GoSessionCacheException
+X2goSessionException = X2GoSessionException
+X2goSessionRegistryException = X2GoSessionRegistryException
+X2goTelekinesisClientException = X2GoTelekinesisClientException
+X2goTerminalSessionException = X2GoTerminalSessionException
+X2goTimeOutException = X2GoTimeOutException
+X2goUserException = X2GoUserException
+
+_OF_PARAMIKO = ("AuthenticationException", "BadHostKeyException", "PasswordRequiredException", "SSHException")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _OF_PARAMIKO:
+        return getattr(importlib.import_module("paramiko.ssh_exception"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

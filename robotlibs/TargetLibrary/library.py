@@ -237,6 +237,7 @@ class TargetLibrary(FileKeywords, ProcessKeywords, CrlLibrary):
         cwd: str | None = None,
         input: Secret | str | bytes | None = None,  # noqa: A002 - the name of the verb's argument
         become: str | None = None,
+        become_password: Secret | str | None = None,
         retry_for: timedelta = NO_TIME,
     ) -> RunResult:
         """Runs a command to its end; the assertion is about its exit status.
@@ -257,6 +258,7 @@ class TargetLibrary(FileKeywords, ProcessKeywords, CrlLibrary):
             cwd: The directory to run in.
             input: What it reads.
             become: The user to run it as.
+            become_password: What sudo asks for; without one it must not ask.
             retry_for: How long it may be *run again* when the assertion does not hold; by default it is run once.
 
         Returns:
@@ -275,6 +277,7 @@ class TargetLibrary(FileKeywords, ProcessKeywords, CrlLibrary):
                 cwd=cwd,
                 input=plain(input),
                 become=become,
+                become_password=plain(become_password),
             )
             log_result(result)
             return result.status

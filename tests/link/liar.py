@@ -104,6 +104,8 @@ FRAMES = {
     "a kind of the controller's": pack(messages.CALL, 1, values.encode(("evaluate", "1", None))),
     "a piece of program": pack(messages.LOAD, 1, values.encode(("_crl.remote.x", "import os; os.abort()"))),
     "a question for code": pack(messages.WANT, 1, b"os"),
+    "a call of a function never passed": pack(messages.ASK, 1, values.encode((1, (), {}, {}))),
+    "functions let go that were never passed": pack(messages.GONE, 0, values.encode([(1, 1)])),
     "an order to close": pack(messages.CLOSE, 0),
     "output of no descriptor": pack(messages.OUTPUT, 77, b"x"),
     "a message too short": frame(1, b"\x10"),

@@ -37,7 +37,7 @@ SUSPICION = 5.0
 def own_lab(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A lab whose links may be cut: the shared one belongs to all tests."""
     assert lab.status().up
-    own = Lab(tmp_path_factory.mktemp("lab") / "own", "cuts")
+    own = Lab(tmp_path_factory.mktemp("lab") / "own", f"c{os.getpid() % 1_000_000}")
     own.up()
     yield own
     own.down()

@@ -5,6 +5,7 @@ Invariant: after a reboot the same target object serves again, and everything of
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.lab
 def own_lab(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A lab whose hosts may be rebooted: the shared one belongs to all tests."""
     assert lab.status().up
-    own = Lab(tmp_path_factory.mktemp("lab") / "own", "reboot")
+    own = Lab(tmp_path_factory.mktemp("lab") / "own", f"r{os.getpid() % 1_000_000}")
     own.up()
     yield own
     own.down()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import gc
+import inspect
 import math
 import operator
 import os
@@ -254,6 +255,46 @@ def test_remote_proxy_gives_values(shared: AutoRunnerTerminal) -> None:
     assert "method method of" in repr(proxy.method)
 
 
+class Numbers:
+    """A class here whose methods an object there has."""
+
+    def index(self, value: int, start: int = 0) -> int:
+        """Where a value is."""
+        raise NotImplementedError
+
+    @staticmethod
+    def made() -> None:
+        """Something without self."""
+
+
+def test_a_spec_is_the_class_of_the_proxy_here(shared: AutoRunnerTerminal) -> None:
+    proxy = shared.get_proxy_object("[1, 2]", Numbers)
+    plain = shared.get_proxy_object("[1, 2]")
+    requests = shared.link.statistics.requests
+    assert isinstance(proxy, Numbers)
+    assert isinstance(proxy, _RemoteProxy)
+    assert not isinstance(plain, Numbers)
+    assert shared.isproxy(proxy)
+    assert list(inspect.signature(proxy.index).parameters) == ["value", "start"]
+    assert list(inspect.signature(proxy.made).parameters) == []
+    assert shared.link.statistics.requests == requests
+    assert str(inspect.signature(plain.index)) == "(*args, **kwargs)"
+    assert str(inspect.signature(proxy.append)) == "(*args, **kwargs)"
+    assert proxy.index(2) == 1
+
+
+def test_classes_of_the_target_know_their_instances(shared: AutoRunnerTerminal) -> None:
+    number: Any = one(shared, "Number(1)")
+    cls: Any = shared.get_recursive_proxy("Number")
+    assert isinstance(number, cls)
+    assert not isinstance(one(shared, "[1]"), cls)
+    assert issubclass(cls, cls)
+    manager: Any = shared.get_recursive_proxy("Manager")
+    assert not issubclass(manager, cls)
+    with pytest.raises(TypeError, match="subclasses"):
+        exec("class Sub(cls): pass", {"cls": cls})
+
+
 def test_specs(shared: AutoRunnerTerminal) -> None:
     proxy = shared.get_proxy_object("[1, 2]", list)
     proxy.index  # noqa: B018 - a method of the spec is known without asking
@@ -313,7 +354,10 @@ def test_proxies_are_not_copied_deeply_or_pickled(shared: AutoRunnerTerminal) ->
 
 
 def test_table_is_complete() -> None:
-    wanted = "len contains eq lt add getitem setitem delitem enter exit iter next await bool hash str format call"
+    wanted = (
+        "len contains eq lt add getitem setitem delitem enter exit iter next bool hash str format call index int float"
+        " complex bytes reversed round await aiter anext aenter aexit instancecheck subclasscheck"
+    )
     have = {*vars(OperatorTable), *vars(_RecursiveProxy), *vars(_RemoteProxy)}
     assert {f"__{name}__" for name in wanted.split()} | {"__dir__", "__repr__"} <= have
     assert "__reduce__" not in READABLE_DUNDERS
@@ -430,9 +474,17 @@ def test_ownership_and_garbage_without_round_trips(shared: AutoRunnerTerminal) -
     shared.run_python("None")
     assert again.as_local_value() == [1]
     del again
+    shared.run_python("mine = [1]")
+    mine = _RemoteProxy(shared, "mine")
+    assert mine.as_local_value() == [1]
+    del mine
+    requests = shared.link.statistics.requests
     for _ in range(shared.MAX_GARBAGE + 1):
         shared.get_proxy_object_from_call("list")
     shared.run_python("None")
+    # What is released goes with calls that are made anyway: no round trip is for it.
+    assert shared.link.statistics.requests == requests + shared.MAX_GARBAGE + 2
+    assert shared.run_python("'mine' in globals()") is False
     assert shared.run_python(f"{handle!r}.split(\"'\")[1] in _PROXY_CONTAINER") is False
 
 

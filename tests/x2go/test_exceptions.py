@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 
+import paramiko
 import pytest
 
 from crl.errors import CrlError, RemoteWorldError, UsageError
@@ -43,7 +44,10 @@ PUBLISHED = [
     "X2GoTelekinesisClientException",
     "X2GoBackendException",
 ]
-ALL = [getattr(x2go_exceptions, name) for name in x2go_exceptions.__all__]
+OF_OTHERS = {
+    "AuthenticationException", "BadHostKeyException", "PasswordRequiredException", "SSHException", "WindowsError",
+}  # fmt: skip
+ALL = sorted({getattr(x2go_exceptions, name) for name in set(x2go_exceptions.__all__) - OF_OTHERS}, key=str)
 
 
 def test_the_published_names_are_there() -> None:
@@ -63,3 +67,22 @@ def test_each_is_of_the_tree_and_can_be_pickled(kind: type[CrlError]) -> None:
 def test_callers_mistakes_are_usage_errors() -> None:
     assert issubclass(X2GoParameterError, ValueError)
     assert not issubclass(X2GoStateError, X2GoException)
+
+
+def test_old_spellings_are_the_same_classes() -> None:
+    for name in PUBLISHED:
+        if name.endswith("Exception"):
+            old = name.replace("X2Go", "X2go", 1)
+            assert getattr(x2go_exceptions, old) is getattr(x2go_exceptions, name)
+    assert x2go_exceptions.X2goDesktopSharingException is x2go_exceptions.X2GoDesktopSharingDenied
+    assert x2go_exceptions.X2GoDesktopSharingException is x2go_exceptions.X2GoDesktopSharingDenied
+    assert x2go_exceptions.X2GoTimeoutException is x2go_exceptions.X2GoTimeOutException
+
+
+def test_the_exceptions_of_paramiko_are_paramikos() -> None:
+    assert x2go_exceptions.SSHException is paramiko.SSHException
+    assert {getattr(x2go_exceptions, name) for name in OF_OTHERS} >= {
+        paramiko.AuthenticationException, paramiko.BadHostKeyException, paramiko.PasswordRequiredException,
+    }  # fmt: skip
+    with pytest.raises(AttributeError, match="X2GoNothing"):
+        x2go_exceptions.__getattr__("X2GoNothing")

@@ -6,10 +6,8 @@ certificate of a known authority, or not at all, before anything about the user 
 
 from __future__ import annotations
 
-import os
 import threading
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import paramiko
@@ -18,7 +16,7 @@ from crl.channels.ssh._certificates import CERTIFIED, Certificate, CertificateEr
 from crl.channels.ssh._places import Place
 from crl.channels.ssh._transport import Transport
 from crl.channels.ssh.errors import HostKeyChanged
-from crl.channels.ssh.known_hosts import HostKey, KnownHosts, Standing, lookup_name
+from crl.channels.ssh.known_hosts import HostKey, KnownHosts, Standing, lookup_name, remember
 from crl.channels.ssh.resolve import ResolvedHost
 from crl.channels.ssh.settings import SshSettings
 from crl.deadlines import Deadline
@@ -136,16 +134,9 @@ class HostCheck:
         raise self.place.key_unknown(key.short_type, fingerprint=key.fingerprint, key_base64=text, because=because)
 
     def _remember(self, line: str) -> None:
-        """Add a line to the known_hosts file; one write, so that two at once do not mix."""
-        path = Path(self.place.known_hosts).expanduser()
+        """Add a line to the known_hosts file."""
+        path = self.place.known_hosts
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-            try:
-                size = os.fstat(descriptor).st_size
-                broken = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-                os.write(descriptor, ("\n" * broken + line).encode())
-            finally:
-                os.close(descriptor)
+            remember(path, line)
         except OSError as error:
             raise self.place.other(f"the new host key could not be written to {path}: {error.strerror}") from error

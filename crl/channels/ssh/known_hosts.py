@@ -2,7 +2,7 @@
 
 It knows the format of sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT": lists of patterns with wildcards and negation, hashed
 names, ``[host]:port``, ``@revoked`` and ``@cert-authority``. Parsing and looking up do no input or output and are
-total: a line that cannot be read is skipped, as OpenSSH skips it.
+total: a line that cannot be read is skipped, as OpenSSH skips it. A new line is added without touching the others.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import binascii
 import contextlib
 import hashlib
 import hmac
+import os
 import re
 import struct
 from collections.abc import Iterable
@@ -21,7 +22,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-__all__ = ["HostKey", "KnownHost", "KnownHosts", "Standing", "Verdict", "lookup_name", "parse_known_hosts"]
+__all__ = ["HostKey", "KnownHost", "KnownHosts", "Standing", "Verdict", "lookup_name", "parse_known_hosts", "remember"]
 
 _SSH_PORT: Final = 22
 _MARKERS: Final = ("@revoked", "@cert-authority")
@@ -194,6 +195,23 @@ def _judge(entries: Iterable[KnownHost], key: HostKey) -> Verdict:
 def lookup_name(host: str, port: int = _SSH_PORT) -> str:
     """The name under which a host stands in the files: ``host``, or ``[host]:port`` for another port than 22."""
     return host.lower() if port == _SSH_PORT else f"[{host.lower()}]:{port}"
+
+
+def remember(path: str | Path, line: str) -> None:
+    """Add a line to a file; one write, so that two at once do not mix.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    file = Path(path).expanduser()
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        size = os.fstat(descriptor).st_size
+        broken = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+        os.write(descriptor, ("\n" * broken + line).encode())
+    finally:
+        os.close(descriptor)
 
 
 def parse_known_hosts(text: str, file: str) -> list[KnownHost]:

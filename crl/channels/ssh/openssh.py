@@ -36,6 +36,7 @@ def ssh_argv(
     tty: bool = True,
     nonce: str | None = None,
     password: bool = False,
+    control: str | None = None,
 ) -> list[str]:
     """The argument list that logs in from this machine.
 
@@ -47,13 +48,14 @@ def ssh_argv(
             argument list holds it in two halves, so that no echo or listing of it can be mistaken for it.
         password: Whether a password will be given in the dialogue: then only methods that ask for one are tried (after
             the identity, where one is named), each once.
+        control: Where to listen for further sessions on the connection, see `control.ControlSocket`; None does not.
 
     Raises:
         UsageError: The nonce or a path cannot be used.
     """
     argv = ["ssh", *_configuration(settings), "-e", "none", "-tt" if tty else "-T"]
     argv += _place_arguments(settings)
-    for option in _all_options(settings, nonce, password=password):
+    for option in _all_options(settings, nonce, password=password, control=control):
         argv += ["-o", option]
     argv += ["--", settings.host]
     return argv if command is None else [*argv, command]
@@ -170,7 +172,9 @@ def _place_arguments(settings: SshSettings) -> list[str]:
     return arguments
 
 
-def _all_options(settings: SshSettings, nonce: str | None, *, password: bool) -> list[str]:
+def _all_options(
+    settings: SshSettings, nonce: str | None, *, password: bool, control: str | None = None
+) -> list[str]:
     """All options, those first that must win: ssh takes the first value that it gets for a name."""
     return [
         *_host_key_options(settings),
@@ -179,8 +183,9 @@ def _all_options(settings: SshSettings, nonce: str | None, *, password: bool) ->
         *settings.options,
         *_identity_options(settings),
         *_password_options(settings, password=password),
-        "ControlMaster=no",
-        "ControlPath=none",
+        f"ControlMaster={'no' if control is None else 'yes'}",
+        f"ControlPath={'none' if control is None else _config_path(control)}",
+        "ControlPersist=no",
         "RemoteCommand=none",
         "LogLevel=INFO",
         f"ConnectTimeout={math.ceil(settings.connect_timeout)}",

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from crl.errors import UsageError
+from crl.errors import UsageError, WrongArgument
 from crl.interactivesessions.shells._prompt import Nonce, ShellPrompt
 
 __all__ = [
@@ -136,10 +136,15 @@ def command_lines(command: str, limit: int = LINE_LIMIT) -> list[str]:
         limit: Bytes that one line may have; see `line_limit`.
 
     Raises:
+        WrongArgument: It is no text.
         UsageError: It has a NUL, which no shell can take.
     """
+    if not isinstance(command, str):
+        raise WrongArgument(f"the command {command!r} is no text", doing="running a command", advice="give it as text")
     if "\0" in command:
-        raise UsageError("a command cannot contain a NUL character", doing="running a command")
+        raise UsageError(
+            "a command cannot contain a NUL character", doing="running a command", advice="give it by a file or a pipe"
+        )
     plain = _CONTROL.sub(_literal, command)
     if "\n" not in plain and _size(plain) < limit:
         return [plain]

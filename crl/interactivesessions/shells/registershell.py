@@ -7,10 +7,12 @@ imported; users' own are registered by the decorator.
 from __future__ import annotations
 
 import importlib
+import inspect
 import threading
+from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
-from crl.errors import UsageError
+from crl.errors import UsageError, WrongArgument
 from crl.interactivesessions.shells.shell import Shell
 
 __all__ = ["RegisterShell", "RegisteredShells", "ShellAlreadyRegistered", "UnregisteredShell"]
@@ -81,8 +83,25 @@ class RegisteredShells:
             ) from None
 
     def create_shell(self, shellname: str, **kwargs: Any) -> Shell:
-        """Make a shell of the class with that name from keyword arguments."""
-        return self.get_shellcls(shellname)(**kwargs)
+        """Make a shell of the class with that name from keyword arguments.
+
+        Raises:
+            UnregisteredShell: There is none of that name.
+            WrongArgument: The class does not take these arguments.
+        """
+        return _made(self.get_shellcls(shellname), kwargs)
+
+
+def _made(shellcls: type[_T], kwargs: Mapping[str, Any]) -> _T:
+    signature = inspect.signature(shellcls)
+    try:
+        signature.bind(**kwargs)
+    except TypeError as error:
+        name = shellcls.__name__
+        raise WrongArgument(
+            f"{name}: {error}", doing="making a shell", advice=f"{name} takes {', '.join(signature.parameters)}"
+        ) from None
+    return shellcls(**kwargs)
 
 
 class RegisterShell:

@@ -443,6 +443,7 @@ class Shell(abc.ABC):
                 f"the shell, or the connection under it, has ended{self._end_status()}",
                 host=self.host,
                 doing=self._name(),
+                advice="what was running in it ends with it; open the session anew",
                 transcript=self._tail(),
             ) from None
 

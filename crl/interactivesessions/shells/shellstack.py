@@ -5,16 +5,17 @@ It knows the registry and turns names into shells; it starts nothing. It never c
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from crl.errors import UsageError
+from crl.errors import UsageError, WrongArgument
 from crl.interactivesessions.shells.registershell import RegisteredShells, RegisterShell
 from crl.interactivesessions.shells.shell import Shell
 from crl.interactivesessions.shells.sshshell import SshShell
 from crl.secrets import redact
 
-__all__ = ["DefaultSshShell", "ShellStack", "is_secret_name"]
+__all__ = ["DefaultSshShell", "ShellStack", "described", "is_secret_name"]
 
 _SECRET_WORDS = ("pass", "secret", "token")
 
@@ -35,8 +36,11 @@ class DefaultSshShell(SshShell):
         if "host" not in words:
             raise UsageError("a shell without 'shellname' needs a 'host'", advice="write {'host': 'NAME', …}")
         words["ip"] = words.pop("host")
+        if not isinstance(words["ip"], str) or not words["ip"]:
+            raise WrongArgument(f"the host {words['ip']!r} is no name", advice="write {'host': 'NAME', …}")
         user = words.pop("user", None)
         words.setdefault("username", user)
+        _check_words(words)
         super().__init__(**words)
         self.kwargs = {name: value for name, value in kwargs.items() if not is_secret_name(name)}
 
@@ -48,7 +52,7 @@ class ShellStack:
     """Shells made from dictionaries, the first one at the bottom."""
 
     def __init__(self) -> None:
-        self._shelldicts: list[Mapping[str, Any]] = []
+        self._shelldicts: list[dict[str, Any]] = []
         self._shells: list[Shell] = []
 
     def initialize(self, shelldicts: Iterable[Mapping[str, Any]]) -> None:
@@ -57,8 +61,11 @@ class ShellStack:
         Args:
             shelldicts: For each shell its class name as ``shellname`` (a `DefaultSshShell` without one) and the
                 keyword arguments of that class.
+
+        Raises:
+            WrongArgument: One is no dictionary.
         """
-        self._shelldicts = [dict(shelldict) for shelldict in shelldicts]
+        self._shelldicts = described(shelldicts)
         self._shells = []
 
     @property
@@ -67,10 +74,41 @@ class ShellStack:
 
         Raises:
             UnregisteredShell: A name is not registered.
+            WrongArgument: A class does not take these arguments.
         """
         if not self._shells:
             self._shells = [_create(shelldict) for shelldict in self._shelldicts]
         return self._shells
+
+
+def _check_words(words: Mapping[str, Any]) -> None:
+    known = inspect.signature(SshShell).parameters
+    for word in words:
+        if word not in known:
+            names = ", ".join(name for name in known if name not in ("ip", "username"))
+            raise WrongArgument(
+                f"a shell by SSH has no {word!r}", doing="making a shell", advice=f"it takes host, user, {names}"
+            )
+
+
+def described(shelldicts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Copies of descriptions.
+
+    Raises:
+        WrongArgument: One is no dictionary.
+    """
+    if isinstance(shelldicts, str | Mapping) or not isinstance(shelldicts, Iterable):
+        shelldicts = (shelldicts,)
+    copies = []
+    for shelldict in shelldicts:
+        if not isinstance(shelldict, Mapping):
+            raise WrongArgument(
+                f"{shelldict!r} does not describe a shell",
+                doing="reading the description of a target",
+                advice="give a list of dictionaries, for example [{'host': 'NAME', 'user': 'USER'}]",
+            )
+        copies.append(dict(shelldict))
+    return copies
 
 
 def is_secret_name(name: str) -> bool:

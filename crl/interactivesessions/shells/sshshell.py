@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Final
 
 from crl.channels import ChannelStartError, ProcessChannel
+from crl.channels.ssh.control import ControlSocket
 from crl.channels.ssh.diagnosis import Stop
 from crl.channels.ssh.errors import SshLoginError
 from crl.channels.ssh.known_hosts import KnownHosts
@@ -65,10 +66,17 @@ class SshShell(BashShell):
         connect_timeout: Seconds until the host's greeting must be there.
         start_timeout: Seconds that login and start may take together.
         workdir: The folder to change to after the login.
+        lane_change: Whether a link on this shell, when it is the only one of its session, may open a further channel of
+            the same connection for bulk. Options that name a control socket of one's own switch it off.
 
     Raises:
         UsageError: A value is impossible.
+
+    Attributes:
+        logs_in: That its start, as a first shell, is a login to another host, which takes its turn in this process.
     """
+
+    logs_in = True
 
     def __init__(
         self,
@@ -93,6 +101,7 @@ class SshShell(BashShell):
         connect_timeout: float = 15.0,
         start_timeout: float = START_TIMEOUT,
         workdir: str | None = None,
+        lane_change: bool = True,
     ) -> None:
         super().__init__(tty_echo=tty_echo, init_env=init_env, workdir=workdir, start_timeout=start_timeout)
         if backend not in _BACKENDS:
@@ -115,6 +124,8 @@ class SshShell(BashShell):
         self._passphrase = to_secret(passphrase)
         self._command = command
         self._login = login
+        self._lane_change = lane_change
+        self._control: ControlSocket | None = None
         self._deadline_of_start: Deadline | None = None
         self._renew_nonces()
 
@@ -204,8 +215,26 @@ class SshShell(BashShell):
         self._renew_nonces()
         if self.backend == "paramiko":
             return self._spawn_by_paramiko(deadline)
-        channel = ProcessChannel(self._argv(), env=local_environment(), name=f"ssh {self.settings.host}")
-        return ChannelSpawn(channel, sides=(channel.stderr, channel.dialogue), timeout=timeout)
+        control = self._control = self._new_control()
+        try:
+            channel = ProcessChannel(self._argv(), env=local_environment(), name=f"ssh {self.settings.host}")
+        except BaseException:
+            if control is not None:
+                control.close()
+            raise
+        return ChannelSpawn(
+            channel,
+            sides=(channel.stderr, channel.dialogue),
+            timeout=timeout,
+            on_close=None if control is None else control.close,
+        )
+
+    def _new_control(self) -> ControlSocket | None:
+        """Where this ssh takes further sessions, when they may be wanted."""
+        theirs = any(option.lower().startswith("control") for option in self.settings.options)
+        if not self._lane_change or theirs or self._has_own_start_cmd():
+            return None
+        return ControlSocket.make()
 
     def _spawn_by_paramiko(self, deadline: Deadline) -> ChannelSpawn:
         """Log in inside this process and start what the host is to run."""
@@ -224,7 +253,12 @@ class SshShell(BashShell):
         except ChannelStartError:
             connection.close()
             raise
-        return ChannelSpawn(channel, timeout=self.start_timeout, on_close=connection.close)
+        spawn = ChannelSpawn(channel, timeout=self.start_timeout, on_close=connection.close)
+        if self._lane_change:
+            spawn.beside = lambda command, deadline: connection.open_channel(
+                command, pty=False, timeout=deadline.sooner(self.start_timeout).remaining() or 0.0
+            )
+        return spawn
 
     def _argv(self) -> list[str]:
         if self._has_own_start_cmd():
@@ -234,6 +268,7 @@ class SshShell(BashShell):
             command=self._remote_command(),
             nonce=self._authenticated.text,
             password=bool(self._secrets),
+            control=None if self._control is None else self._control.path,
         )
 
     def start(self) -> str:
@@ -251,6 +286,9 @@ class SshShell(BashShell):
             terminal.take_back(self._log_in_from_parent(deadline))
         elif isinstance(channel := getattr(terminal, "channel", None), ProcessChannel):
             terminal.take_back(log_in(channel, self._dialogue(), self.settings, deadline, self._stops))
+            control, self._control = self._control, None
+            if control is not None and control.seize():
+                terminal.beside = control.open_channel
         self.check_start_success()
         return self._make_known(deadline)
 

@@ -218,7 +218,7 @@ class Calls(object):
         # type: (int, bytes) -> bytes
         """The answer to one call, whatever happens in it."""
         try:
-            request = values.decode(body, self._resolve)
+            request = values.decode(body, self.resolve)
             result, keep = self._operations[request[0]](*request[1:])
             if keep is None:
                 return messages.pack(messages.RESULT, number, values.encode(result, records.plain_of_any))
@@ -235,7 +235,20 @@ class Calls(object):
         # type: (Iterable[str]) -> None
         """Forget objects that no proxy stands for any more."""
         for handle in handles:
-            self.kept.pop(handle[len(HANDLE_START) : -2], None)
+            if handle.startswith(HANDLE_START):
+                self.kept.pop(handle[len(HANDLE_START) : -2], None)
+            else:
+                self._delete(handle)
+
+    def _delete(self, name):
+        # type: (str) -> None
+        """Forget an object by a name of the user's own; nobody waits to hear that there is none."""
+        try:
+            self.evaluate("del " + name)
+        except Exception:  # noqa: BLE001 - what the user's expression may raise; shown where prints are
+            import traceback
+
+            traceback.print_exc()
 
     # -- operations ------------------------------------------------------------------------------------------------
 
@@ -280,7 +293,7 @@ class Calls(object):
         self._compiled[source] = code
         return code
 
-    def _resolve(self, wrapped):
+    def resolve(self, wrapped):
         # type: (Any) -> Any
         """What stands for code among the arguments; the controller is trusted here."""
         if isinstance(wrapped, values.Expression):
@@ -304,7 +317,7 @@ class Calls(object):
         import io
         import pickle
 
-        resolve = self._resolve
+        resolve = self.resolve
 
         class Unpickler(pickle.Unpickler):
             """Takes what the controller left to the codec."""

@@ -6,6 +6,7 @@ only when all of that is proved.
 """
 # ruff: noqa: F401, FBT003 - names in type comments look unused; locks of Python 2 take no keywords.
 
+import errno
 import os
 import select
 import socket
@@ -14,6 +15,7 @@ import sys
 import time
 
 from crl.link.remote import terminal, world
+from crl.link.wire import frames, sending
 from crl.link.wire.errors import ProtocolError
 
 try:
@@ -30,6 +32,7 @@ PATIENCE = 3.0
 LINE_LIMIT = 200
 CANDIDATES = 8
 REST = 0.5
+READ_SIZE = 65536
 
 
 class Door(object):
@@ -47,6 +50,7 @@ class Door(object):
         self._token = token
         self._receive = _receiver()
         self._room = CANDIDATES
+        self._parked = None  # type: terminal.Terminal | None
         self._lock = allocate_lock()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         world.private(self._socket.fileno())
@@ -58,6 +62,8 @@ class Door(object):
         # type: () -> None
         """A forked child is not the program: what connects here must not reach it."""
         self._socket.close()
+        if self._parked is not None:
+            self._parked.close_in_child()
 
     def _run(self):
         # type: () -> None
@@ -91,13 +97,13 @@ class Door(object):
             descriptors.append(world.private(self._receive(connection)))
             descriptors.append(world.private(self._receive(connection)))
             words = _read_line(connection).split()
-            token, epoch, has, mark = words[:4]
+            token, epoch, has, beside, mark = words[:5]
             connection.settimeout(None)
             if token == self._token:
                 descriptors.append(world.private(os.dup(connection.fileno())))
                 tty_in, tty_out, life = descriptors
-                new = terminal.Terminal(tty_in, tty_out, life, mark, "".join(words[4:]))
-                if self.program.adopt(new, int(epoch), int(has)):
+                new = terminal.Terminal(tty_in, tty_out, life, mark, "".join(words[5:]))
+                if self.adopt(new, int(epoch), int(has), beside == "1"):
                     descriptors = []
         except (OSError, socket.error, ValueError, ProtocolError):
             # Not one of ours, or it has ended meanwhile: who sent it sees that it is closed.
@@ -108,6 +114,90 @@ class Door(object):
             connection.close()
             with self._lock:
                 self._room += 1
+
+    # -- terminals -------------------------------------------------------------------------------------------------
+
+    def adopt(self, new, epoch, peer_has, beside=False):
+        # type: (terminal.Terminal, int, int, bool) -> bool
+        """Go on over a new terminal, which has proved that it is the controller's.
+
+        Args:
+            new: The terminal.
+            epoch: Its number.
+            peer_has: The controller has all our frames below this one.
+            beside: Whether it is a pair of pipes beside the one in use, which is kept for the way back.
+
+        Returns:
+            False when a newer one is there.
+
+        Raises:
+            ProtocolError: The controller cannot have that.
+        """
+        program = self.program
+        with self._lock:
+            if epoch <= program.session.epoch:
+                return False
+            # Before, for who reads closes what is neither in use nor kept.
+            useless = self._set_aside(program.terminal, new, beside)
+            program.go_over_to(new, epoch, peer_has, sending.WIDE_FRAME if beside else sending.FRAME_LIMIT)
+        for one in useless:
+            one.retire()
+        program.turn_around()
+        return True
+
+    def _set_aside(self, old, new, beside):
+        # type: (terminal.Terminal, terminal.Terminal, bool) -> list[terminal.Terminal]
+        """Keep the terminal that is left for a lane beside it; those that are of no use any more."""
+        left = [one for one in (self._parked, old) if one is not None and one is not new]
+        sound = [one for one in left if beside and not one.lost]
+        self._parked = sound[0] if sound else None
+        for one in (old, new):
+            one.parked = one is self._parked
+        return [one for one in left if not one.parked]
+
+    def _forget(self, one):
+        # type: (terminal.Terminal) -> None
+        """A terminal that was kept for the way back has ended."""
+        with self._lock:
+            if one is self._parked:
+                self._parked = None
+        one.retire()
+        one.close_input()
+
+    def watch(self, parked):
+        # type: (terminal.Terminal) -> None
+        """Look after a terminal that was left for a lane beside it, until it is in use again or ends."""
+        start_new_thread(self._watch, (parked,))
+
+    def _watch(self, parked):
+        # type: (terminal.Terminal) -> None
+        decoder = frames.Decoder()
+        while True:
+            data = _read(parked.tty_in)
+            if not data:
+                self._forget(parked)
+                return
+            for frame in decoder.feed(data):
+                # Nothing but the controller's greeting is meant for us: the rest was under way when it changed lanes.
+                if frame.kind == frames.HELLO and self._take_again(parked, frame):
+                    return
+
+    def _take_again(self, parked, greeting):
+        # type: (terminal.Terminal, frames.Frame) -> bool
+        try:
+            return self.adopt(parked, greeting.epoch, greeting.ack)
+        except ProtocolError:
+            return False
+
+
+def _read(descriptor):
+    # type: (int) -> bytes
+    while True:
+        try:
+            return os.read(descriptor, READ_SIZE)
+        except OSError as failure:
+            if failure.errno != errno.EINTR:
+                return b""
 
 
 def _read_line(connection):

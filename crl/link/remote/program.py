@@ -68,11 +68,9 @@ class Program(object):
         self._reads = 0
         self._lock = allocate_lock()
         self._turn_lock = allocate_lock()
-        self._turn = 0
-        self._busy = False
-        self._started = 0
+        self._turn = self._started = 0
+        self._busy = self._has_deputy = False
         self._parked = True
-        self._has_deputy = False
         self._wake_deputy = allocate_lock()
         self._wake_deputy.acquire()
         self._wake_read, self._wake_write = (world.private(world.nonblocking(end)) for end in os.pipe())
@@ -81,6 +79,7 @@ class Program(object):
         self.running = {}  # type: dict[int, int]
         self.canceller = None  # type: Any
         self._cancelled = deque(maxlen=CANCELLED_KEPT)  # type: deque[int]
+        self._pieces = set()  # type: set[str]
         self._ending = allocate_lock()
 
     # -- life ------------------------------------------------------------------------------------------------------
@@ -178,43 +177,33 @@ class Program(object):
 
     # -- terminals -------------------------------------------------------------------------------------------------
 
-    def adopt(self, new, epoch, peer_has):
-        # type: (terminal.Terminal, int, int) -> bool
-        """Go on over a new terminal, which has proved that it is the controller's.
-
-        Args:
-            new: The terminal.
-            epoch: Its number.
-            peer_has: The controller has all our frames below this one.
-
-        Returns:
-            False when a newer one is there.
-
-        Raises:
-            ProtocolError: The controller cannot have that.
-        """
+    def go_over_to(self, new, epoch, peer_has, frame_limit):
+        # type: (terminal.Terminal, int, int, int) -> None
+        """Go on over a terminal; see `door.Door.adopt`."""
         with self._lock:
-            if epoch <= self.session.epoch:
-                return False
             self.session.resume(epoch, peer_has)
+            self.session.sender.limit_frames(frame_limit)
             self.session.greet(values.encode(self._facts()))
-            old, self.terminal = self.terminal, new
+            self.terminal = new
         self._reads += 1
-        old.retire()
+
+    def turn_around(self):
+        # type: () -> None
+        """Have the thread that reads look which terminal it is now."""
         try:
             os.write(self._wake_write, b"w")
         except OSError as failure:
             if failure.errno != errno.EAGAIN:
                 raise
         self.flush()
-        return True
 
     def _lose(self, here):
         # type: (terminal.Terminal) -> None
         """A terminal has ended: wait for another one, where there is a door and time for it."""
         if here is self.terminal and (self.door is None or not self.config["grace"]):
             self.end(orderly=False)
-        here.lose()
+        # Its output as well: where that is a pipe of its own, the controller learns by it.
+        here.retire()
         here.close_input()
         # The poller has to leave it out.
         self._read_from = None
@@ -270,7 +259,11 @@ class Program(object):
         """Read from another terminal from now on, or from none when it is lost."""
         before, self._read_from = self._read_from, here
         if before is not None and before is not here:
-            before.close_input()
+            # Only now, for two readers of one terminal would wait for each other's bytes.
+            if before.parked and self.door is not None:
+                self.door.watch(before)
+            else:
+                before.close_input()
         self._poller = select.poll()
         self._poller.register(self._wake_read, select.POLLIN)
         if not here.lost:
@@ -295,14 +288,21 @@ class Program(object):
                 if self.session.interrupted:
                     self._mend()
                 self.session.take(here.decode(data))
-                return
+                turn, self.session.turn = self.session.turn, None
             except ProtocolError:
                 # Nothing that damage can explain: who speaks there is not our controller.
                 self.door = None
+                turn = None
             except BaseException:
                 self.session.interrupted = True
                 raise
-        self.end(orderly=False)
+            else:
+                if turn is None:
+                    return
+        if turn is None:
+            self.end(orderly=False)
+        elif self.door is not None:
+            self.door.adopt(here, *turn)
 
     def _mend(self):
         # type: () -> None
@@ -434,8 +434,10 @@ class Program(object):
     def _load(self, number, body):
         # type: (int, bytes) -> None
         try:
-            name, source = values.decode(body)
-            sys.modules["_crl"].__dict__["load"](str(name), str(source)).install(self)
+            for name, source in values.decode(body):
+                if name not in self._pieces:
+                    sys.modules["_crl"].__dict__["load"](str(name), str(source)).install(self)
+                    self._pieces.add(name)
         except BaseException:  # noqa: BLE001 - a module that a slim Python lacks, above all
             self.post(messages.pack(messages.ERROR, number, calls.describe_error()))
         else:

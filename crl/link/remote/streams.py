@@ -15,6 +15,7 @@ from collections import deque
 from crl.link.remote import program as main_program
 from crl.link.remote import world
 from crl.link.wire import messages
+from crl.link.wire.credit import Credit
 
 try:
     from _thread import allocate_lock, start_new_thread
@@ -28,8 +29,6 @@ if MYPY:
 
 # With the head of a message it still fits one frame.
 READ_SIZE = 32 * 1024 - 64
-# A grant for each piece would cost as much as the piece: a quarter of the credit at a time keeps the other end going.
-GRANT_STEP = messages.STREAM_CREDIT // 4
 EARLY_KEPT = 64
 FINISHED_KEPT = 4096
 AGAIN = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR)
@@ -109,7 +108,7 @@ class Stream(object):
         reading: Whether the source may still give something.
         sent: How many bytes have gone to the controller.
         limit: How many may have gone in all.
-        taken: How many bytes of the controller have been written.
+        credit: How many bytes of the controller have been written, and how many it may send.
         pending: What waits to be written.
         ending: Whether the controller's direction ends after that.
         cut: Whether it ended before its time.
@@ -135,8 +134,7 @@ class Stream(object):
         self.ring = ring
         self.sent = 0
         self.limit = messages.STREAM_CREDIT
-        self.taken = 0
-        self.granted = 0
+        self.credit = Credit()
         self.pending = deque()  # type: deque[bytes]
         self.ending = False
         self.cut = False
@@ -396,7 +394,7 @@ class Pump(object):
         try:
             while pending and sink is not None:
                 count = os.write(sink, pending[0])
-                stream.taken += count
+                stream.credit.used += count
                 if count == len(pending[0]):
                     pending.popleft()
                 else:
@@ -406,10 +404,9 @@ class Pump(object):
                 # Nobody reads any more, as when a program closes its standard input early.
                 self.cut(stream, True)
                 return
-        if stream.taken - stream.granted >= GRANT_STEP:
-            stream.granted = stream.taken
-            limit = messages.CREDIT.pack(messages.STREAM_CREDIT + stream.taken)
-            self.program.post(messages.pack(messages.CREDIT_TO, stream.number, limit))
+        limit = 0 if sink is None else stream.credit.use(0, self.program.session.sender.delay)
+        if limit:
+            self.program.post(messages.pack(messages.CREDIT_TO, stream.number, messages.CREDIT.pack(limit)))
         self._settle(stream)
 
     def _settle(self, stream):

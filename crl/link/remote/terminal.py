@@ -44,6 +44,7 @@ class Terminal(object):
 
     Attributes:
         lost: Whether nothing comes from it any more.
+        parked: Whether it was left for a lane beside it, and is kept for the way back.
         waiting: Frames for the thread that may block, see `Program.flush`; None when there are none.
         flush_again: Set by whoever has something to write while another thread writes.
         lock_for_writing: Makes the caller the one who writes; called with whether to wait, says whether it did.
@@ -56,6 +57,7 @@ class Terminal(object):
         self.life = life
         self._mark = mark.encode("ascii")
         self.lost = False
+        self.parked = False
         self.flush_again = False
         self.waiting = None  # type: list[bytes] | None
         self.has_writer = False
@@ -88,6 +90,8 @@ class Terminal(object):
     def takes(self, frames):
         # type: (list[bytes]) -> bool
         """Whether writing these would not block: they are small, and there is room."""
+        if self._broken:
+            return True
         if sum(map(len, frames)) > (SMALL if self._armour is None else ARMOURED_SMALL):
             return False
         return bool(world.wait(self._room, 0))
@@ -154,7 +158,7 @@ class Terminal(object):
 
     def retire(self):
         # type: () -> None
-        """Another terminal has taken over; the input is closed by who reads it."""
+        """It is of no use any more; the input is closed by who reads it."""
         self.lose()
         self._retired = True
         if self._close_output() and self.has_writer:

@@ -19,6 +19,7 @@ RELEASE = 3  # 0; list of handles that no proxy holds any more
 LOAD = 4  # number of a call; (module name, source): a further piece of the remote program
 CLOSE = 5  # 0; the orderly end
 SOURCE = 6  # number of the WANT; the bytes, or None: the target does not get that
+TOLD = 7  # number of the ASK; ("value", value), ("error", description), or ("again", None): with fewer values
 
 # Target to controller.
 RESULT = 16  # number of the call; the value
@@ -28,9 +29,12 @@ REFUSED = 19  # number of the call; why its value cannot cross
 OUTPUT = 20  # 1 or 2, the descriptor; bytes that code on the target wrote
 CANCELLED = 22  # number of the call: it was interrupted, or did not begin
 WANT = 23  # a number of the target's; the name of an offered module or data file that it needs now
+ASK = 24  # a number of the target's; (number of a function that was passed, args, kwargs, what stays there)
+GONE = 25  # 0; list of (number of a function that was passed, how often it came) that nothing there holds any more
 EXIT = 21  # number of the process; EXIT_BODY: whether all output came, and the status, negative for a signal
 
 ANSWERS = frozenset((RESULT, KEPT, ERROR, REFUSED, CANCELLED))
+ABOUT_FUNCTIONS = frozenset((ASK, GONE))
 
 # Both ways, for streams.
 DATA = 32  # bytes
@@ -38,6 +42,9 @@ END = 33  # nothing follows in this direction
 CREDIT_TO = 34  # how many bytes may be sent in all, since the beginning: a repeated one changes nothing
 RESET = 35  # both directions are over
 GAP = 36  # how many bytes were not kept before what follows; from the target only
+
+# How many ASKs may be under way: each is a thread on both ends.
+MOST_ASKED = 256
 
 # How many bytes of a stream may be under way before the receiver has used some.
 STREAM_CREDIT = 512 * 1024

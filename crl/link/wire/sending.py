@@ -15,14 +15,16 @@ if MYPY:
     from collections.abc import Callable
 
 FRAME_LIMIT = 32 * 1024
+# On a pair of pipes, where no terminal cuts them into pieces.
+WIDE_FRAME = 64 * 1024
 LEAST_FRAME = 512
 WINDOW = 256 * 1024
-LEAST_WINDOW = 128 * 1024
+LEAST_WINDOW = 64 * 1024
 SLOW_WINDOW = 4 * 1024
 MOST_WINDOW = 8 * 1024 * 1024
 # How long a call may stand behind bulk in the window, beside the time that the way itself takes.
 QUEUE_SECONDS = 0.003
-RATES_KEPT = 8
+RATES_KEPT = 3
 MAX_MESSAGE = 256 * 1024 * 1024
 # How many messages are cut up at the same time; the peer accepts more, so that the two may differ by a version.
 MESSAGES_OPEN = 64
@@ -126,10 +128,16 @@ class Sender(object):
         bulk = sum(len(e.message) - e.offset for queue in self._bulk.values() for e in queue)
         return bulk + sum(len(message) for _, message in self._small)
 
+    def limit_frames(self, size):
+        # type: (int) -> None
+        """From now on the largest piece of a message in one frame has so many bytes."""
+        self._frame_limit = size
+        self._set_window(self.window)
+
     def _set_window(self, window):
         # type: (int) -> None
         self.window = window
-        self.frame_size = min(self._frame_limit, max(LEAST_FRAME, window >> 3))
+        self.frame_size = min(self._frame_limit, max(LEAST_FRAME, window >> 1))
 
     # -- frames ----------------------------------------------------------------------------------------------------
 
@@ -256,8 +264,10 @@ class Sender(object):
         if not self._was_full or self.delay is None:
             return
         self._rates.append((self._acked_bytes - acked_then) / seconds)
-        rate = max(self._rates)
-        least = min(LEAST_WINDOW, max(SLOW_WINDOW, int(rate / 4)))
+        # The middle one: acknowledgements that come in a heap show a rate that the way does not have.
+        rate = sorted(self._rates)[len(self._rates) >> 1]
+        # What is under way and was not asked about must leave room for a frame that asks, or all stands still.
+        least = max(min(LEAST_WINDOW, max(SLOW_WINDOW, int(rate / 4))), self._since_asked + 1)
         self._set_window(max(least, min(MOST_WINDOW, int(rate * (2 * self.delay + QUEUE_SECONDS)))))
 
     def note_delay(self, seconds):

@@ -37,6 +37,7 @@ class Session(object):
         ended: Whether the peer has said BYE.
         delivered: Messages that have arrived, each behind its numbers, until their owner takes them.
         post: Queues a message: `Sender.post` itself, for every call comes through it.
+        turn: Epoch and acknowledgement of a greeting that asks to go on as a newer attachment; None before one.
         interrupted: Set by whoever was interrupted in a method: `recover` has to come before all else.
     """
 
@@ -58,6 +59,7 @@ class Session(object):
         self.pongs = 0
         self.hello = None  # type: bytes | None
         self.ended = False
+        self.turn = None  # type: tuple[int, int] | None
         self.interrupted = False
         self.decoder = frames.Decoder()
         self.sender = sending.Sender(window, frame_limit, max_message, clock)
@@ -176,6 +178,8 @@ class Session(object):
         while True:
             for frame in found:
                 if frame.epoch != self.epoch:
+                    if frame.kind == frames.HELLO and frame.epoch > self.epoch:
+                        self.turn = (frame.epoch, frame.ack)
                     continue
                 self.heard += 1
                 if self._awaits_peer:

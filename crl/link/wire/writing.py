@@ -10,6 +10,7 @@ import struct
 
 from crl.link.wire import records
 from crl.link.wire.errors import NotTransferable
+from crl.link.wire.sending import MAX_MESSAGE
 from crl.link.wire.tags import (
     BOOLS,
     COMPLEX,
@@ -53,7 +54,7 @@ from crl.link.wire.tags import (
 
 MYPY = False
 if MYPY:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence, Sized
     from typing import Any
 
     RecordOf = Callable[[Any], tuple[str, object] | None]
@@ -155,13 +156,20 @@ def _text_bytes(value):
 
 def _length(data):
     # type: (bytes | bytearray) -> bytes
-    if len(data) > 0xFFFFFFFF:
-        raise NotTransferable("%d bytes are more than one value can hold" % len(data))
+    _check_size(data)
     return COUNT.pack(len(data))
+
+
+def _check_size(data):
+    # type: (Sized) -> None
+    """Refuse what no message can take, before a copy of it is made."""
+    if len(data) > MAX_MESSAGE:
+        raise NotTransferable("the value has %d bytes or characters; %d are the limit" % (len(data), MAX_MESSAGE))
 
 
 def _write_text(value, out, _depth):
     # type: (str, Written, int) -> None
+    _check_size(value)
     data = _text_bytes(value)
     out.append(SHORT_TEXTS[len(data)] + data if len(data) < 256 else b"s" + _length(data) + data)
 

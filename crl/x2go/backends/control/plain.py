@@ -26,7 +26,7 @@ from crl.x2go.x2go_exceptions import (
     X2GoTimeOutException,
 )
 
-__all__ = ["X2GoControlSession"]
+__all__ = ["X2GoControlSession", "X2GoControlSessionSTDOUT"]
 
 SERVER_PROGRAMS = (
     "x2gostartagent",
@@ -217,3 +217,6 @@ class X2GoControlSession:
             doing=doing,
             transcript=answer.stderr or answer.stdout,
         )
+
+
+X2GoControlSessionSTDOUT = X2GoControlSession

@@ -13,7 +13,12 @@ from typing import Any
 
 from crl.x2go._records import SessionRow, StartAnswer, parse_sessions, parse_start
 
-__all__ = ["X2GoServerSessionInfo", "X2GoServerSessionList"]
+__all__ = [
+    "X2GoServerSessionInfo",
+    "X2GoServerSessionInfoSTDOUT",
+    "X2GoServerSessionList",
+    "X2GoServerSessionListSTDOUT",
+]
 
 _TYPE = re.compile(r"_st(?P<letter>[A-Z])(?P<rest>[^_]*)", re.ASCII)
 
@@ -245,3 +250,7 @@ class X2GoServerSessionList:
             str(getattr(info, property_name, None)) == wanted and hostname in (None, info.hostname)
         )
         return next(filter(matches, self.sessions.values()), None)
+
+
+X2GoServerSessionInfoSTDOUT = X2GoServerSessionInfo
+X2GoServerSessionListSTDOUT = X2GoServerSessionList

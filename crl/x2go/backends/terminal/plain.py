@@ -34,7 +34,7 @@ from crl.x2go.x2go_exceptions import (
     X2GoTimeOutException,
 )
 
-__all__ = ["X2GoSessionParams", "X2GoTerminalSession"]
+__all__ = ["X2GoSessionParams", "X2GoTerminalSession", "X2GoTerminalSessionSTDOUT"]
 
 CLEANING_TIME = 10.0
 _SETTLED = (AgentState.RUNNING, AgentState.SUSPENDED)
@@ -356,3 +356,6 @@ class X2GoTerminalSession:
 
     def __exit__(self, *_: Any) -> None:
         self.release_proxy()
+
+
+X2GoTerminalSessionSTDOUT = X2GoTerminalSession

@@ -1,0 +1,18 @@
+"""Session profiles from a broker behind SSH.
+
+Not in this release: the names are there and refuse.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from crl.x2go._notyet import NotInThisRelease
+
+__all__ = ["X2GoSessionProfiles"]
+
+
+class X2GoSessionProfiles(NotInThisRelease):
+    """Not in this release."""
+
+    PART: ClassVar[str] = "session brokers"

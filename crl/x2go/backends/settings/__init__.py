@@ -1,0 +1,3 @@
+"""Backends of that kind; one module each, as in python-x2go."""
+
+__all__: list[str] = []

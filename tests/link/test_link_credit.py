@@ -1,0 +1,50 @@
+"""Credit and window: who has used all that he was allowed is told more, and nothing stands still for want of it."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crl.link.wire import frames, messages, sending
+from crl.link.wire.credit import MOST_CREDIT, Credit, credit_for
+
+DELAYS = st.one_of(st.none(), st.floats(0.0, 10.0))
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**20), DELAYS)))
+def test_a_receiver_that_takes_all_never_lets_the_sender_wait(uses: list[tuple[int, float | None]]) -> None:
+    credit, told = Credit(), messages.STREAM_CREDIT
+    for count, delay in uses:
+        # No sender sends more than it was told.
+        limit = credit.use(min(count, told - credit.used), delay)
+        assert limit == 0 or limit > told
+        told = max(told, limit)
+        assert told == credit.limit
+        assert credit.used < told <= credit.used + MOST_CREDIT
+
+
+def test_a_long_way_gets_more_and_no_way_less_than_it_begins_with() -> None:
+    assert credit_for(None) == credit_for(0.0005) == messages.STREAM_CREDIT
+    assert credit_for(0.025) == 2_000_000
+    assert credit_for(0.06) == credit_for(5.0) == MOST_CREDIT
+
+
+@given(st.floats(0.001, 1000.0), st.integers(20, 60), st.integers(10_000, sending.FRAME_LIMIT))
+def test_a_window_that_shrinks_leaves_room_for_a_frame_that_asks(seconds: float, messages_sent: int, size: int) -> None:
+    now = [0.0]
+    sender = sending.Sender(sending.WINDOW, sending.FRAME_LIMIT, sending.MAX_MESSAGE, lambda: now[0])
+    # As a heartbeat has measured it before anything was under way.
+    sender.note_delay(0.001)
+    for _ in range(messages_sent):
+        sender.post(bytes(size), order=1)
+    for _ in range(10 * messages_sent):
+        sent: list[bytes] = []
+        first = sender.next_seq
+        sender.take_frames(1, 1, sent)
+        asked = [first + at for at, frame in enumerate(sent) if frames.HEADER.unpack_from(frame)[2] & frames.ASK]
+        if not sender.backlog:
+            return
+        assert asked, "bytes wait and nothing that was sent asks for an acknowledgement"
+        now[0] += seconds
+        sender.forget(asked[-1] + 1)
+    raise AssertionError("the messages never went out")

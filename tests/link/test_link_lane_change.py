@@ -1,0 +1,343 @@
+"""Bulk moves a link to a channel beside its terminal and the link finds back: every message once, the prompt exact."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from crl.channels.base import Channel
+from crl.channels.process import ProcessChannel
+from crl.deadlines import Deadline
+from crl.errors import CrlError, RemoteWorldError
+from crl.interactivesessions._beside import lane_beside
+from crl.link import Call, Lane, Link, LinkLost
+from tests.link.peers import INTERPRETERS, Shell, alive, eventually
+from tests.link.storm import Storm
+
+MUCH = 8 * 1024 * 1024
+
+
+class Changing:
+    """A link over a local shell that can go over to pipes beside it.
+
+    Args:
+        kind: As of `Shell`.
+        python: The interpreter to use.
+        run: Opens the channel beside; a local one by itself.
+        lane_change: As of `Link.start`.
+    """
+
+    def __init__(
+        self,
+        kind: str = "pty",
+        python: str | None = None,
+        run: Callable[[str, Deadline], Channel] | None = None,
+        *,
+        lane_change: bool = True,
+    ) -> None:
+        self.shells = [Shell(kind)]
+        self.channels: list[ProcessChannel] = []
+        self._run = run or self.run
+        lane = replace(self.shells[0].lasting_lane(made=self.shells), beside=self._open)
+        self.link = Link.start(lane, timeout=20, python=python, grace=20.0, lane_change=lane_change)
+        assert eventually(lambda: self.link.resumable), self.link.why_not_resumable
+
+    def run(self, command: str, deadline: Deadline) -> ProcessChannel:
+        del deadline
+        self.channels.append(ProcessChannel(["/bin/sh", "-c", command], name="beside", dialogue=False))
+        return self.channels[-1]
+
+    def _open(self, deadline: Deadline) -> Lane:
+        return lane_beside(self._run, "localhost", deadline)
+
+    def move(self) -> None:
+        """Bulk, and with it the change."""
+        before = self.link.statistics.lane_changes
+
+        def has_moved() -> bool:
+            self.little_is_bulk()
+            return self.link.statistics.lane_changes > before
+
+        assert eventually(has_moved, 20), self.link.why_no_lane_change
+
+    def little_is_bulk(self) -> None:
+        """Have the link take the next kilobytes for bulk, and send them."""
+        self.link.engine.bulk.start(1, self.link._change_lane)
+        assert self.link.invoke("len", bytes(10_000), timeout=20) == 10_000
+
+    def kill_beside(self) -> None:
+        """End the channel beside, with all that runs there."""
+        self.channels[-1].close()
+
+    def close(self) -> None:
+        """End the link and all shells."""
+        self.link.close()
+        for shell in self.shells:
+            shell.close()
+        assert eventually(lambda: not alive(self.link.facts.pid)), "the remote program stays"
+        assert all(channel.closed for channel in self.channels), "a channel stays"
+
+
+@pytest.fixture
+def changing() -> Iterator[Callable[..., Changing]]:
+    made: list[Changing] = []
+
+    def make(*args: object, **kwargs: object) -> Changing:
+        made.append(Changing(*args, **kwargs))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def _prompt_is_exact(one: Changing) -> bool:
+    return one.link.close() and one.shells[-1].ask("echo $((6 * 7))") == "42"
+
+
+@pytest.mark.parametrize("direction", ["push", "pull", "value there", "value back", "output", "input"])
+def test_the_first_bulk_moves_the_link(changing: Callable[..., Changing], tmp_path: Path, direction: str) -> None:
+    one = changing()
+    link = one.link
+    for number in range(50):
+        assert link.invoke("abs", -number) == number
+    assert not link.beside
+    assert link.why_no_lane_change is None
+    data = os.urandom(MUCH)
+    (tmp_path / "here").write_bytes(data)
+    if direction == "push":
+        link.files.push(tmp_path / "here", str(tmp_path / "there"))
+        assert (tmp_path / "there").read_bytes() == data
+    elif direction == "pull":
+        link.files.pull(str(tmp_path / "here"), tmp_path / "there")
+        assert (tmp_path / "there").read_bytes() == data
+    elif direction == "value there":
+        assert link.invoke("len", data) == MUCH
+    elif direction == "value back":
+        assert link.invoke("bytes", MUCH) == bytes(MUCH)
+    elif direction == "output":
+        assert link.run(["cat", str(tmp_path / "here")]).stdout == data
+    else:
+        assert link.run(["wc", "-c"], stdin=data).stdout.split() == [str(MUCH).encode()]
+    assert eventually(lambda: link.beside, 20), link.why_no_lane_change
+    assert link.statistics.lane_changes == 1
+    assert link.invoke("bytes", data, timeout=20) == data
+    assert _prompt_is_exact(one)
+
+
+@pytest.mark.parametrize("python", INTERPRETERS)
+def test_every_interpreter_goes_there_and_back(changing: Callable[..., Changing], python: str) -> None:
+    one = changing("pty", python)
+    one.link.evaluate("counted = []")
+    for number in range(3):
+        one.move()
+        assert one.link.evaluate(f"counted.append({number})", timeout=10) is None
+        one.kill_beside()
+        assert one.link.evaluate(f"counted.append({number} + 10)", timeout=10) is None
+        assert eventually(lambda: not one.link.beside)
+    assert one.link.evaluate("counted") == [0, 10, 1, 11, 2, 12]
+    assert one.link.statistics.resumed == 3
+    assert _prompt_is_exact(one)
+
+
+@pytest.mark.parametrize("kind", ["pty", "pipe"])
+def test_the_prompt_comes_back_from_both_lanes(changing: Callable[..., Changing], kind: str) -> None:
+    one = changing(kind)
+    one.move()
+    child = one.link.evaluate("__import__('subprocess').Popen(['sleep', '300']).pid")
+    one.link.evaluate("import os, time")
+    forked = one.link.evaluate("os.fork() or time.sleep(30)")
+    try:
+        assert _prompt_is_exact(one)
+        assert alive(child)
+        assert alive(forked)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.kill(forked, signal.SIGKILL)
+
+
+def test_switched_off_the_link_stays(changing: Callable[..., Changing]) -> None:
+    one = changing(lane_change=False)
+    assert one.link.why_no_lane_change == "it is switched off"
+    assert len(one.link.run(["cat"], stdin=bytes(MUCH)).stdout) == MUCH
+    assert one.channels == []
+    assert not one.link.beside
+
+
+def test_without_a_channel_beside_the_link_stays(changing: Callable[..., Changing]) -> None:
+    def refuse(command: str, deadline: Deadline) -> Channel:
+        del command, deadline
+        raise RemoteWorldError("one session is enough")
+
+    one = changing(run=refuse)
+    assert len(one.link.run(["cat"], stdin=bytes(MUCH)).stdout) == MUCH
+    assert eventually(lambda: one.link.why_no_lane_change is not None)
+    assert "one session is enough" in str(one.link.why_no_lane_change)
+    assert not one.link.beside
+    assert _prompt_is_exact(one)
+
+
+@pytest.mark.parametrize("command", ["exit 3", "echo others; exec sleep 300", "kill -9 $$", "exec cat >/dev/null"])
+def test_a_host_that_runs_another_command_keeps_the_link(
+    changing: Callable[..., Changing], command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crl.link._resume.CHANGE_SECONDS", 1.0)
+    one: Changing = changing(run=lambda _command, deadline: one.run(command, deadline))
+    assert len(one.link.run(["cat"], stdin=bytes(MUCH)).stdout) == MUCH
+    assert eventually(lambda: one.link.why_no_lane_change is not None)
+    assert not one.link.beside
+    assert one.link.evaluate("1 + 1") == 2
+    assert _prompt_is_exact(one)
+
+
+def test_a_program_that_went_over_unheard_is_called_back(
+    changing: Callable[..., Changing], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program answers on the other channel, and its answer never arrives."""
+    monkeypatch.setattr("crl.link._resume.CHANGE_SECONDS", 2.0)
+    # What comes after the interpreter's announcement is lost on the way.
+    lossy = "sh -c '{}' | {{ dd bs=1 count=52 2>/dev/null; sleep 300; }}"
+    one: Changing = changing(run=lambda command, deadline: one.run(lossy.format(command.split("'", 2)[1]), deadline))
+    link = one.link
+    link.evaluate("counted = []")
+    calls: list[Call] = []
+    one.little_is_bulk()
+    while link.why_no_lane_change is None:
+        calls.append(link.submit_evaluate(f"counted.append({len(calls)})"))
+        time.sleep(0.01)
+    for call in calls:
+        call.result(4)
+    assert link.evaluate("counted") == list(range(len(calls)))
+    assert link.engine.session.epoch > 2
+    assert not link.beside
+    assert _prompt_is_exact(one)
+
+
+def test_a_program_killed_on_the_other_lane_is_told_with_its_last_words(changing: Callable[..., Changing]) -> None:
+    one = changing()
+    one.move()
+    said: list[bytes] = []
+    one.link.on_output(lambda event: said.append(event.data))
+    one.link.evaluate("import os")
+    call = one.link.submit_evaluate("(os.write(2, b'last words'), os.kill(os.getpid(), 9))")
+    with pytest.raises(LinkLost) as caught:
+        call.result(10)
+    assert "SIGKILL" in str(caught.value)
+    one.link.settle_output()
+    assert b"".join(said) == b"last words"
+    assert _prompt_is_exact(one)
+
+
+def test_the_terminal_may_end_under_the_other_lane(changing: Callable[..., Changing]) -> None:
+    one = changing()
+    one.move()
+    one.shells[-1].close()
+    for number in range(10):
+        assert one.link.invoke("abs", number, timeout=10) == number
+    assert one.link.beside
+    one.kill_beside()
+    # Nothing is left to go back to, so that a fresh terminal is opened.
+    assert one.link.evaluate("7", timeout=15) == 7
+    assert eventually(lambda: len(one.shells) == 2)
+    assert _prompt_is_exact(one)
+
+
+def test_who_waits_beside_may_be_killed(changing: Callable[..., Changing]) -> None:
+    one = changing()
+    one.move()
+    os.kill(one.channels[-1].pid, signal.SIGKILL)
+    # Here the program still holds the pipes; a host's sshd would close them.
+    assert one.link.evaluate("7", timeout=10) == 7
+    assert _prompt_is_exact(one)
+
+
+def test_who_waits_in_the_terminal_may_be_killed(changing: Callable[..., Changing]) -> None:
+    one = changing()
+    waiting = one.link.evaluate("__import__('os').getppid()")
+    one.move()
+    os.kill(waiting, signal.SIGKILL)
+    assert one.link.evaluate("7", timeout=10) == 7
+    one.kill_beside()
+    # That terminal's shell has its prompt again, so that a fresh one is opened.
+    assert one.link.evaluate("7", timeout=15) == 7
+    assert eventually(lambda: len(one.shells) == 2)
+    assert _prompt_is_exact(one)
+
+
+def test_a_link_that_is_closed_while_it_changes(changing: Callable[..., Changing]) -> None:
+    chance = random.Random(5)
+    for _ in range(8):
+        one = changing()
+        one.little_is_bulk()
+        time.sleep(chance.uniform(0.0, 0.12))
+        assert _prompt_is_exact(one)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_there_and_back_at_random_moments_under_load(changing: Callable[..., Changing], seed: int) -> None:
+    chance = random.Random(seed)
+    one = changing()
+    storm = Storm(one.link)
+    try:
+        for _ in range(12):
+            one.move()
+            time.sleep(chance.uniform(0.0, 0.05))
+            one.kill_beside()
+            assert eventually(lambda: not one.link.beside, 15)
+            time.sleep(chance.uniform(0.0, 0.03))
+        storm.end()
+    except BaseException:
+        storm.abort()
+        raise
+    assert one.link.statistics.lane_changes == 12
+    assert len(one.shells) == 1, "a terminal was opened although there was one"
+    assert _prompt_is_exact(one)
+
+
+def test_transfers_go_on_over_every_change(changing: Callable[..., Changing], tmp_path: Path) -> None:
+    chance = random.Random(9)
+    one = changing()
+    data = os.urandom(MUCH)
+    (tmp_path / "here").write_bytes(data)
+    for number in range(4):
+        echo = one.link.start_process(["cat"])
+        one.move()
+        one.link.files.push(tmp_path / "here", str(tmp_path / f"there{number}"))
+        echo.write(b"on both")
+        one.kill_beside()
+        time.sleep(chance.uniform(0.0, 0.02))
+        one.link.files.pull(str(tmp_path / f"there{number}"), tmp_path / f"back{number}")
+        echo.close_stdin()
+        assert b"".join(iter(echo.read_stdout, b"")) == b"on both"
+        assert (tmp_path / f"back{number}").read_bytes() == data
+    assert _prompt_is_exact(one)
+
+
+def test_nothing_is_executed_by_the_shell_that_waits(changing: Callable[..., Changing], tmp_path: Path) -> None:
+    """What stood in the terminal when the link left it, and when it came back."""
+    one = changing()
+    evil = f"\n\n:; touch {tmp_path}/evil #\n".encode() * 20_000
+    for _ in range(3):
+        calls = [one.link.submit_invoke("len", (evil,)) for _ in range(4)]
+        one.move()
+        calls += [one.link.submit_invoke("len", (evil,)) for _ in range(4)]
+        one.kill_beside()
+        assert [call.result(20) for call in calls] == [len(evil)] * 8
+    assert _prompt_is_exact(one)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_errors_of_the_lane_beside_are_ours(changing: Callable[..., Changing]) -> None:
+    one = changing()
+    with pytest.raises(CrlError, match="ended"):
+        lane_beside(lambda _command, deadline: one.run("exit 3", deadline), "localhost", Deadline.after(5))
+    with pytest.raises(CrlError, match="in time"):
+        lane_beside(lambda _command, deadline: one.run("exec sleep 60", deadline), "localhost", Deadline.after(0.2))
+    assert all(channel.closed for channel in one.channels)

@@ -1,0 +1,441 @@
+"""python-x2go's names: what applications import, call by position and by keyword, override and catch.
+
+Invariant: each published parameter has here the same name, place and default; what is new follows and is optional.
+The table grows with the modules; it is written after facts of python-x2go 0.6.1.3.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import importlib
+import inspect
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from crl.x2go import defaults, x2go_exceptions
+from crl.x2go.x2go_exceptions import X2GoNotImplementedYetException
+
+ROOT = "crl.x2go."
+
+# One line for a callable; `...` stands for a default that is looked up on the machine or any other object.
+PUBLISHED = """
+backends.profiles.base.X2GoSessionProfiles(session_profile_defaults=None, logger=None, loglevel=56, **kwargs)
+backends.profiles.base.X2GoSessionProfiles.__call__(profile_id_or_name)
+backends.profiles.base.X2GoSessionProfiles.init_profile_cache(profile_id_or_name)
+backends.profiles.base.X2GoSessionProfiles._init_profile_cache(profile_id)
+backends.profiles.base.X2GoSessionProfiles.populate_session_profiles()
+backends.profiles.base.X2GoSessionProfiles._populate_session_profiles()
+backends.profiles.base.X2GoSessionProfiles.get_profile_metatype(profile_id_or_name, force=False)
+backends.profiles.base.X2GoSessionProfiles.is_mutable(profile_id_or_name=None, profile_id=None)
+backends.profiles.base.X2GoSessionProfiles._is_mutable(profile_id)
+backends.profiles.base.X2GoSessionProfiles.supports_mutable_profiles()
+backends.profiles.base.X2GoSessionProfiles._supports_mutable_profiles()
+backends.profiles.base.X2GoSessionProfiles.mutable_profile_ids()
+backends.profiles.base.X2GoSessionProfiles.write()
+backends.profiles.base.X2GoSessionProfiles._write()
+backends.profiles.base.X2GoSessionProfiles.get_profile_option_type(option)
+backends.profiles.base.X2GoSessionProfiles.get_profile_config(profile_id_or_name=None, parameter=None, profile_id=None)
+backends.profiles.base.X2GoSessionProfiles.default_profile_config()
+backends.profiles.base.X2GoSessionProfiles.has_profile(profile_id_or_name)
+backends.profiles.base.X2GoSessionProfiles._update_profile_ids_cache()
+backends.profiles.base.X2GoSessionProfiles._get_profile_ids()
+backends.profiles.base.X2GoSessionProfiles.has_profile_id(profile_id)
+backends.profiles.base.X2GoSessionProfiles.has_profile_name(profile_name)
+backends.profiles.base.X2GoSessionProfiles.to_profile_id(profile_name)
+backends.profiles.base.X2GoSessionProfiles.to_profile_name(profile_id)
+backends.profiles.base.X2GoSessionProfiles.add_profile(profile_id=None, force_add=False, **kwargs)
+backends.profiles.base.X2GoSessionProfiles.delete_profile(profile_id_or_name)
+backends.profiles.base.X2GoSessionProfiles._delete_profile(profile_id)
+backends.profiles.base.X2GoSessionProfiles.update_value(profile_id_or_name, option, value, profile_id=None)
+backends.profiles.base.X2GoSessionProfiles._update_value(profile_id, option, value)
+backends.profiles.base.X2GoSessionProfiles.check_profile_id_or_name(profile_id_or_name)
+backends.profiles.base.X2GoSessionProfiles.to_session_params(profile_id_or_name=None, profile_id=None)
+backends.profiles.base.X2GoSessionProfiles.get_session_param(profile_id_or_name, param)
+backends.profiles.base.X2GoSessionProfiles._get_profile_parameter(profile_id, option, key_type)
+backends.profiles.base.X2GoSessionProfiles._get_profile_options(profile_id)
+backends.profiles.base.X2GoSessionProfiles.get_server_hostname(profile_id)
+backends.profiles.base.X2GoSessionProfiles._get_server_hostname(profile_id)
+backends.profiles.base.X2GoSessionProfiles.get_server_port(profile_id)
+backends.profiles.base.X2GoSessionProfiles._get_server_port(profile_id)
+backends.profiles.base.X2GoSessionProfiles.get_pkey_object(profile_id)
+backends.profiles.base.X2GoSessionProfiles._get_pkey_object(profile_id)
+backends.profiles.file.X2GoSessionProfiles(config_files=..., session_profile_defaults=None, logger=None, loglevel=56, **kwargs)
+backends.profiles.file.X2GoSessionProfiles.get_type(section, key)
+backends.profiles.file.X2GoSessionProfiles._populate_session_profiles()
+backends.profiles.file.X2GoSessionProfiles._is_mutable(profile_id)
+backends.profiles.file.X2GoSessionProfiles._supports_mutable_profiles()
+backends.profiles.file.X2GoSessionProfiles._write()
+backends.profiles.file.X2GoSessionProfiles._delete_profile(profile_id)
+backends.profiles.file.X2GoSessionProfiles._update_value(profile_id, option, value)
+backends.profiles.file.X2GoSessionProfiles._get_profile_parameter(profile_id, option, key_type)
+backends.profiles.file.X2GoSessionProfiles._get_profile_options(profile_id)
+backends.profiles.file.X2GoSessionProfiles._get_profile_ids()
+backends.profiles.file.X2GoSessionProfiles._get_server_hostname(profile_id)
+backends.profiles.file.X2GoSessionProfiles._get_server_port(profile_id)
+backends.settings.file.X2GoClientSettings(config_files=..., defaults=..., logger=None, loglevel=56)
+backends.printing.file.X2GoClientPrinting(config_files=..., defaults=..., client_instance=None, logger=None, loglevel=56)
+backends.printing.file.X2GoClientPrinting._detect_print_action()
+backends.printing.file.X2GoClientPrinting.get_print_action(reload=False, reinit=False, return_name=False)
+backends.printing.file.X2GoClientPrinting.get_property(print_property)
+backends.printing.file.X2GoClientPrinting.set_property(print_property, value)
+backends.printing.file.X2GoClientPrinting.store_print_action(print_action, **print_properties)
+inifiles.X2GoIniFile(config_files, defaults=None, logger=None, loglevel=56)
+inifiles.X2GoIniFile.load()
+inifiles.X2GoIniFile._storeValue(section, key, value)
+inifiles.X2GoIniFile._fill_defaults()
+inifiles.X2GoIniFile.update_value(section, key, value)
+inifiles.X2GoIniFile.write()
+inifiles.X2GoIniFile.get_type(section, key)
+inifiles.X2GoIniFile.get_value(section, key, key_type=None)
+checkhosts.X2GoMissingHostKeyPolicy(caller=None, session_instance=None, fake_hostname=None)
+checkhosts.X2GoMissingHostKeyPolicy.get_client()
+checkhosts.X2GoMissingHostKeyPolicy.get_hostname()
+checkhosts.X2GoMissingHostKeyPolicy.get_hostname_name()
+checkhosts.X2GoMissingHostKeyPolicy.get_hostname_port()
+checkhosts.X2GoMissingHostKeyPolicy.get_key()
+checkhosts.X2GoMissingHostKeyPolicy.get_key_name()
+checkhosts.X2GoMissingHostKeyPolicy.get_key_fingerprint()
+checkhosts.X2GoMissingHostKeyPolicy.get_key_fingerprint_with_colons()
+checkhosts.X2GoAutoAddPolicy.missing_host_key(client, hostname, key)
+checkhosts.X2GoInteractiveAddPolicy.missing_host_key(client, hostname, key)
+checkhosts.check_ssh_host_key(x2go_sshclient_instance, hostname, port=22)
+cleanup.x2go_cleanup(e=None, threads=None)
+log.X2GoLogger(name=..., loglevel=56, tag=None)
+log.X2GoLogger.message(msg, loglevel=0, tag=None)
+log.X2GoLogger.get_loglevel()
+log.X2GoLogger.set_loglevel(loglevel_name='none')
+log.X2GoLogger.set_loglevel_quiet()
+log.X2GoLogger.set_loglevel_error()
+log.X2GoLogger.set_loglevel_warn()
+log.X2GoLogger.set_loglevel_notice()
+log.X2GoLogger.set_loglevel_info()
+log.X2GoLogger.set_loglevel_debug()
+log.X2GoLogger.enable_debug_sftpxfer()
+log.X2GoLogger.disable_debug_sftpxfer()
+utils.ProgressStatus(progress_event, progress_func=...)
+utils.is_in_nx3packmethods(method)
+utils.find_session_line_in_x2golistsessions(session_name, stdout)
+utils.slugify(value)
+utils._genSessionProfileId()
+utils._checkIniFileDefaults(data_structure)
+utils._checkSessionProfileDefaults(data_structure)
+utils._convert_SessionProfileOptions_2_SessionParams(options)
+utils.session_names_by_timestamp(session_infos)
+utils.touch_file(filename, mode='a')
+utils.unique(seq)
+utils.known_encodings()
+utils.patiently_remove_file(dirname, filename)
+utils.detect_unused_port(bind_address='127.0.0.1', preferred_port=None)
+utils.get_encoding()
+utils.is_abs_path(path)
+utils.xkb_rules_names()
+utils.local_color_depth()
+utils.is_color_depth_ok(depth_session, depth_local)
+utils.find_session_window(session_name)
+utils.get_desktop_geometry()
+utils.get_workarea_geometry()
+utils.set_session_window_title(session_window, session_title)
+utils.raise_session_window(session_window)
+utils.merge_ordered_lists(l1, l2)
+utils.compare_versions(version_a, op, version_b)
+utils._get_backend_class(backend, class_name)
+utils.genkeypair(local_username, client_address, key_type='RSA')
+utils.which(basename)
+"""  # noqa: E501 - one line for a callable
+PROPERTIES = """
+backends.profiles.base.X2GoSessionProfiles.profile_ids
+backends.profiles.base.X2GoSessionProfiles.profile_names
+backends.printing.file.X2GoClientPrinting.print_action
+inifiles.X2GoIniFile.printable_config_file
+"""
+NOT_YET = """
+mimebox.X2GoMIMEboxJob mimebox.X2GoMIMEboxQueue mimebox.x2go_mimeboxjob_handler mimeboxactions.X2GoMIMEboxAction
+mimeboxactions.X2GoMIMEboxActionOPEN mimeboxactions.X2GoMIMEboxActionOPENWITH mimeboxactions.X2GoMIMEboxActionSAVEAS
+printactions.X2GoPrintAction printactions.X2GoPrintActionDIALOG printactions.X2GoPrintActionPDFSAVE
+printactions.X2GoPrintActionPDFVIEW printactions.X2GoPrintActionPRINT printactions.X2GoPrintActionPRINTCMD
+printqueue.X2GoPrintJob printqueue.X2GoPrintQueue printqueue.x2go_printjob_handler pulseaudio.X2GoPulseAudio
+sftpserver.X2GoRevFwTunnelToSFTP sftpserver.x2go_rev_forward_sftpchannel_handler telekinesis.X2GoTelekinesisClient
+xserver.X2GoClientXConfig xserver.X2GoXServer backends.profiles.httpbroker.X2GoSessionProfiles
+backends.profiles.sshbroker.X2GoSessionProfiles
+"""
+OLD_NAMES = {
+    "X2goClientPrinting": "X2GoClientPrinting",
+    "X2goClientSettings": "X2GoClientSettings",
+    "X2goLogger": "X2GoLogger",
+    "X2goSession": "X2GoSession",
+    "X2goSessionProfiles": "X2GoSessionProfiles",
+    "backends.control.plain.X2GoControlSessionSTDOUT": "backends.control.plain.X2GoControlSession",
+    "backends.info.plain.X2GoServerSessionInfoSTDOUT": "X2GoServerSessionInfo",
+    "backends.info.plain.X2GoServerSessionListSTDOUT": "X2GoServerSessionList",
+    "backends.terminal.plain.X2GoTerminalSessionSTDOUT": "backends.terminal.plain.X2GoTerminalSession",
+    "backends.proxy.base.X2GoProxyBASE": "backends.proxy.base.X2GoProxy",
+    "backends.proxy.nx3.X2GoProxyNX3": "backends.proxy.nx3.X2GoProxy",
+    "backends.printing.file.X2GoClientPrintingFILE": "X2GoClientPrinting",
+    "backends.profiles.file.X2GoSessionProfilesFILE": "X2GoSessionProfiles",
+    "backends.settings.file.X2GoClientSettingsFILE": "X2GoClientSettings",
+}
+DEFAULTS = {
+    "X2GO_SHARE_VIEWONLY": 0,
+    "X2GO_SHARE_FULLACCESS": 1,
+    "PUBAPP_MAX_NO_SUBMENUS": 10,
+    "DEFAULT_PDFVIEW_CMD": "xdg-open",
+    "DEFAULT_PDFSAVE_LOCATION": "PDF",
+    "DEFAULT_PRINTCMD_CMD": "lpr",
+    "ROOT_DIR": "/",
+    "ETC_DIR": "/etc/x2goclient",
+    "X2GO_CLIENT_ROOTDIR": ".x2goclient",
+    "X2GO_SESSIONS_ROOTDIR": ".x2go",
+    "X2GO_SSH_ROOTDIR": ".ssh",
+    "X2GO_GENERIC_APPLICATIONS": ["WWWBROWSER", "MAILCLIENT", "OFFICE", "TERMINAL"],
+    "X2GO_CLIENTPRINTING_DEFAULTS": {
+        "General": {"showdialog": False, "pdfview": True},
+        "print": {"startcmd": False, "command": "lpr", "stdin": False, "ps": False},
+        "save": {"folder": "PDF"},
+        "view": {"open": True, "command": "xdg-open"},
+        "CUPS": {"defaultprinter": "PDF"},
+    },
+    "X2GO_CLIENTSETTINGS_DEFAULTS": {
+        "LDAP": {"useldap": False, "port": 389, "server": "localhost", "port1": 0, "port2": 0},
+        "General": {"clientport": 22, "autoresume": True},
+        "Authorization": {"newprofile": True, "suspend": True, "editprofile": True, "resume": True},
+        "trayicon": {"enabled": True, "mintotray": True, "noclose": True, "mincon": True, "maxdiscon": True},
+    },
+    "X2GO_PRINT_ACTIONS": {
+        "PDFVIEW": "X2GoPrintActionPDFVIEW",
+        "PDFSAVE": "X2GoPrintActionPDFSAVE",
+        "PRINT": "X2GoPrintActionPRINT",
+        "PRINTCMD": "X2GoPrintActionPRINTCMD",
+        "DIALOG": "X2GoPrintActionDIALOG",
+    },
+    "X2GO_MIMEBOX_ACTIONS": {
+        "OPEN": "X2GoMIMEboxActionOPEN",
+        "OPENWITH": "X2GoMIMEboxActionOPENWITH",
+        "SAVEAS": "X2GoMIMEboxActionSAVEAS",
+    },
+}
+PROFILE = {
+    "autologin": True,
+    "autoconnect": False,
+    "autostart": False,
+    "setsessiontitle": False,
+    "sessiontitle": "",
+    "speed": 2,
+    "pack": "16m-jpeg",
+    "quality": 9,
+    "iconvto": "UTF-8",
+    "iconvfrom": "UTF-8",
+    "useiconv": False,
+    "usesshproxy": False,
+    "sshproxyhost": "proxyhost.mydomain",
+    "sshproxyport": 22,
+    "sshproxyuser": "",
+    "sshproxykeyfile": "",
+    "sshproxytype": "SSH",
+    "sshproxysameuser": False,
+    "sshproxysamepass": False,
+    "sshproxyautologin": True,
+    "uniquehostkeyaliases": False,
+    "useexports": True,
+    "restoreexports": False,
+    "fstunnel": True,
+    "export": {},
+    "usemimebox": False,
+    "mimeboxextensions": "",
+    "mimeboxaction": "OPEN",
+    "fullscreen": False,
+    "clipboard": "both",
+    "width": 800,
+    "height": 600,
+    "maxdim": False,
+    "dpi": 96,
+    "setdpi": False,
+    "xinerama": False,
+    "multidisp": False,
+    "display": 1,
+    "usekbd": True,
+    "layout": "us",
+    "type": "pc105/us",
+    "variant": "",
+    "sound": False,
+    "soundsystem": "pulse",
+    "startsoundsystem": False,
+    "soundtunnel": True,
+    "defsndport": True,
+    "sndport": 4713,
+    "name": "NEW_PROFILE",
+    "icon": ":icons/128x128/x2gosession.png",
+    "host": ["server.mydomain"],
+    "key": "",
+    "sshport": 22,
+    "krblogin": False,
+    "forwardsshagent": False,
+    "rootless": True,
+    "applications": ["WWWBROWSER", "MAILCLIENT", "OFFICE", "TERMINAL"],
+    "command": "TERMINAL",
+    "published": False,
+    "directrdp": False,
+    "directrdpsettings": "",
+    "rdpclient": "rdesktop",
+    "rdpport": 3389,
+    "rdpoptions": "-u X2GO_USER -p X2GO_PASSWORD",
+    "rdpserver": "",
+    "print": False,
+    "xdmcpserver": "localhost",
+    "kdrive": False,
+}
+
+
+def find(path: str) -> Any:
+    names = path.split(".")
+    for length in range(len(names), -1, -1):
+        try:
+            found = importlib.import_module((ROOT + ".".join(names[:length])).rstrip("."))
+        except ModuleNotFoundError:
+            continue
+        for name in names[length:]:
+            found = inspect.getattr_static(found, name) if inspect.isclass(found) else getattr(found, name)
+        return found
+    raise AssertionError(f"there is no {path}")
+
+
+def published(line: str) -> tuple[str, inspect.Signature]:
+    """The path of a line of the table, and its signature."""
+    path, _, rest = line.partition("(")
+    function = ast.parse(f"def f({rest}: pass").body[0]
+    assert isinstance(function, ast.FunctionDef)
+    names = function.args
+    missing = [inspect.Parameter.empty] * (len(names.args) - len(names.defaults))
+    values: list[Any] = [*missing, *(ast.literal_eval(one) for one in names.defaults)]
+    parameters = [
+        inspect.Parameter(one.arg, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default)
+        for one, default in zip(names.args, values, strict=True)
+    ]
+    if names.kwarg:
+        parameters.append(inspect.Parameter(names.kwarg.arg, inspect.Parameter.VAR_KEYWORD))
+    return path, inspect.Signature(parameters)
+
+
+@pytest.mark.parametrize("line", PUBLISHED.split("\n")[1:-1], ids=lambda line: line.partition("(")[0])
+def test_signature(line: str) -> None:
+    path, wanted = published(line)
+    found = find(path)
+    got = list(inspect.signature(found).parameters.values())
+    if inspect.isfunction(found) and inspect.isclass(find(path.rpartition(".")[0])):
+        got = got[1:]
+    variable = [one for one in got if one.kind is one.VAR_KEYWORD]
+    plain = [one for one in got if one.kind is one.POSITIONAL_OR_KEYWORD]
+    theirs = [one for one in wanted.parameters.values() if one.kind is one.POSITIONAL_OR_KEYWORD]
+    assert [one.name for one in plain[: len(theirs)]] == [one.name for one in theirs]
+    for ours, their in zip(plain, theirs, strict=False):
+        if their.default is ...:
+            assert ours.default is not inspect.Parameter.empty
+        else:
+            assert ours.default == their.default
+    assert bool(variable) == any(one.kind is one.VAR_KEYWORD for one in wanted.parameters.values())
+    assert all(one.default is not inspect.Parameter.empty for one in plain[len(theirs) :])
+
+
+@pytest.mark.parametrize("path", PROPERTIES.split())
+def test_properties(path: str) -> None:
+    assert isinstance(find(path), property)
+
+
+@pytest.mark.parametrize("path", NOT_YET.split())
+def test_what_is_not_in_this_release_says_so(path: str) -> None:
+    with pytest.raises(
+        X2GoNotImplementedYetException, match=f"{path.rpartition('.')[2]} is not in this release"
+    ) as error:
+        find(path)(client_instance=None, anything=1)
+    assert error.value.advice
+
+
+@pytest.mark.parametrize("old", OLD_NAMES)
+def test_old_names(old: str) -> None:
+    assert find(old) is find(OLD_NAMES[old])
+
+
+def test_private_aliases_that_applications_use() -> None:
+    node = find("inifiles.X2GoIniFile")
+    assert node._X2GoIniFile__update_value is node.update_value
+    assert node._X2GoIniFile__write is node.write
+    assert node.__call__ is node.get is node.get_value
+    assert find("log.X2GoLogger").__call__ is find("log.X2GoLogger").message
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_constants(name: str) -> None:
+    assert getattr(defaults, name) == DEFAULTS[name]
+    assert copy.deepcopy(getattr(defaults, name)) == DEFAULTS[name]
+
+
+def test_the_options_of_a_profile() -> None:
+    found = defaults.X2GO_SESSIONPROFILE_DEFAULTS
+    assert {key: found[key] for key in PROFILE} == PROFILE
+    assert {key: type(found[key]) for key in PROFILE} == {key: type(value) for key, value in PROFILE.items()}
+    found["host"].append("changed")
+    assert defaults.X2GO_SESSIONPROFILE_DEFAULTS["host"] == ["server.mydomain"]
+
+
+def test_what_is_looked_up_on_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/pat")
+    monkeypatch.setenv("LOGNAME", "pat")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    assert (defaults.LOCAL_HOME, defaults.CURRENT_LOCAL_USER, defaults.X_DISPLAY) == ("/home/pat", "pat", None)
+    files = ["/home/pat/.x2goclient/sessions", "/etc/x2goclient/sessions"]
+    assert files == defaults.X2GO_SESSIONPROFILES_CONFIGFILES
+    assert defaults.X2GO_SESSIONPROFILE_DEFAULTS["user"] == "pat"
+    with pytest.raises(AttributeError, match="X2GO_NOTHING"):
+        defaults.__getattr__("X2GO_NOTHING")
+
+
+def test_the_backends_are_there() -> None:
+    for name, modules in defaults.BACKENDS.items():
+        assert modules["default"] in modules
+        for backend in set(modules) - {"default"}:
+            assert hasattr(importlib.import_module(modules[backend]), name)
+
+
+def test_pack_methods() -> None:
+    assert len(defaults.pack_methods_nx3) == 136
+    assert "16m-jpeg-9" in defaults.pack_methods_nx3
+    assert "16m-jpeg-[0-9]" in defaults.pack_methods_nx3_formatted
+
+
+IMPORT = """
+import importlib, json, os, pkgutil, socket, subprocess, sys, threading, time, warnings
+warnings.simplefilter("error")
+before = socket.socket, time.sleep, threading.Lock, os.fork, subprocess.Popen
+descriptors = len(os.listdir("/proc/self/fd"))
+import crl.x2go
+early = sorted({"paramiko", "gevent", "Xlib"} & set(sys.modules))
+names = [module.name for module in pkgutil.walk_packages(crl.x2go.__path__, "crl.x2go.")]
+for name in names:
+    importlib.import_module(name)
+print(json.dumps({
+    "early": early, "modules": len(names), "gevent": "gevent" in sys.modules,
+    "patched": before != (socket.socket, time.sleep, threading.Lock, os.fork, subprocess.Popen),
+    "threads": threading.active_count(), "descriptors": len(os.listdir("/proc/self/fd")) - descriptors,
+    "home": os.listdir(os.environ["HOME"]),
+}))
+"""
+
+
+def test_importing_has_no_side_effect(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DISPLAY", ":65000")  # whoever asks for it gets an error
+    done = subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, text=True, timeout=60, check=True)
+    found = json.loads(done.stdout)
+    assert found.pop("modules") > 40
+    nothing = {"early": [], "gevent": False, "patched": False, "threads": 1, "descriptors": 0, "home": []}
+    assert found == nothing
+    assert done.stderr == ""
+
+
+def test_everything_is_an_exception() -> None:
+    for name in x2go_exceptions.__all__:
+        assert issubclass(getattr(x2go_exceptions, name), Exception)
