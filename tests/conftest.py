@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from crl.lab import Lab, requirements
+from tests.link.ways import WAYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -14,8 +15,9 @@ if TYPE_CHECKING:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run the long form of the tests too")
-    ways = ("here", "openssh", "paramiko")
-    parser.addoption("--over", choices=ways, default="here", help="how the tests of the link reach their shells")
+    parser.addoption(
+        "--over", choices=("here", *WAYS), default="here", help="how the tests of the link reach their shells"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -7,11 +7,13 @@ introduces. The blocks of the pages on Robot Framework and pytest are pieces of 
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.shells import consoles
 from tests.shells.test_more_shells import STAND_IN
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ def test_example_runs(
     monkeypatch.setenv("CRL_LAB_DIR", str(tmp_path / "lab"))
     monkeypatch.setenv("CRL_LAB_NAME", "docs")
     alpha = lab.host("alpha")
-    names = {
+    names: dict[str, object] = {
         "ssh_config": lab.ssh_config,
         "password": alpha.user("both").password,
         "root_password": alpha.root_password,
@@ -65,7 +67,16 @@ def test_example_runs(
         "lab": lab,
     }
     assert source.strip()
-    exec(compile(source, where, "exec"), names)
+    login = tmp_path / "login"
+    login.write_text(consoles.LOGIN, encoding="ascii")
+    login.chmod(0o700)
+    names["console_password"] = consoles.PASSWORD
+    with ExitStack() as stack:
+        if "telnet_port" in source:
+            names["telnet_port"] = stack.enter_context(consoles.telnetd(str(login)))
+        if "device" in source:
+            names["device"] = stack.enter_context(consoles.serial_line(tmp_path, str(login)))
+        exec(compile(source, where, "exec"), names)
 
 
 def test_every_page_is_in_the_index() -> None:

@@ -36,11 +36,15 @@ class ArmouredChannel:
     Args:
         channel: The lane's channel, borrowed.
         text: As of `armour.make`.
+
+    Attributes:
+        breaks_lines: Whether the lane may break lines that are not armour.
     """
 
     def __init__(self, channel: Channel, text: str) -> None:
         self._channel = channel
         self._armour = armour.make(text, toward_target=True)
+        self.breaks_lines = text.startswith(armour.LINES)
         self._unsent = memoryview(b"")
 
     @property

@@ -18,6 +18,7 @@ from typing import Final
 from crl.channels.base import Channel, ChannelClosed
 from crl.link._armoured import ArmouredChannel
 from crl.link._driver import driver
+from crl.link._marks import Mark
 from crl.link.remote import tiny
 
 __all__ = ["Attachment", "cause_of", "without_marks"]
@@ -78,7 +79,7 @@ class Attachment:
         self.noise = 0
         self.parted = False
         self.mark = end_mark
-        self._end_mark = re.compile(re.escape(end_mark) + rb":(\d+);")
+        self._says = Mark(end_mark, broken=isinstance(channel, ArmouredChannel) and channel.breaks_lines)
         descriptor = channel.fileno()
         self._watched = (descriptor, wake)
         self._poll = self._new_poll()
@@ -114,8 +115,8 @@ class Attachment:
 
     def find_end(self, seen: bytes) -> tuple[int, bytes] | None:
         """The status that the shell has printed, and what follows it; None before the end."""
-        end = self._end_mark.search(seen)
-        return None if end is None else (int(end.group(1)), seen[end.end() :] + self._held())
+        end = self._says.status(seen)
+        return None if end is None else (end[0], end[1] + self._held())
 
     def part(self) -> None:
         """Send the mark as our last bytes: what waits at the far end for it then gives the terminal to the shell.
@@ -138,8 +139,8 @@ class Attachment:
 
     def find_clear(self, rest: bytes) -> bytes | None:
         """What follows the program's word that it has read our last byte; None before it."""
-        _, said, after = rest.partition(self.mark + tiny.CLEAR)
-        return after + self._held() if said else None
+        found = self._says.first(rest, tiny.CLEAR)
+        return None if found is None else found[1] + self._held()
 
     def _held(self) -> bytes:
         """What armour has kept of the shell's words because it might have been the beginning of a line."""
@@ -150,14 +151,15 @@ class Attachment:
 
         The marks before them come from what waits in the shell; see `crl.link.remote.tiny`.
         """
-        before, said, _ = seen.rpartition(tiny.dead(self.mark))
-        if not said:
+        words = self._says.last(seen, tiny.DEAD)
+        if words is None:
             return None
-        before, said, errors = before.rpartition(self.mark + b">2>")
-        if not said:
+        both = self._says.last(words[0], b">2>")
+        if both is None:
             return b"", b""
         # Without the first mark, more was said than is kept, and the beginning is lost.
-        return before.rpartition(self.mark + b">1>")[2], errors
+        output = self._says.last(both[0], b">1>")
+        return both[0] if output is None else output[1], both[1]
 
     def unfinished(self) -> bytes:
         """The rest of a frame that was written in part: it has to be whole before anything else can be understood."""

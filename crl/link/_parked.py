@@ -80,7 +80,7 @@ class Parked:
         return self._ended or self.lane.channel.closed or left_to_the_shell
 
     def _is_dead(self) -> bool:
-        return tiny.dead(self.mark) in self._tail
+        return self.mark + tiny.DEAD in self._tail
 
     def leave(self) -> bytes:
         """Read it no more; the last that came."""

@@ -25,7 +25,7 @@ from crl.link._engine import SUSPECT_AFTER, Engine
 from crl.link._parked import Parked
 from crl.link.errors import LinkError, LinkLost, ProgramGone
 from crl.link.lane import Lane
-from crl.link.startup import INTERPRETERS, Attached, attach_program
+from crl.link.startup import INTERPRETERS, Attached, attach_program, dialogue_seconds
 
 __all__ = ["Recipe", "Resumer"]
 
@@ -94,6 +94,7 @@ class Resumer:
         self._parked: Parked | None = None
         self._recipe = recipe
         self._epoch = epoch
+        self._armoured = bool(lane.kind.armour)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stopped = threading.Event()
@@ -127,7 +128,7 @@ class Resumer:
     # -- the thread --------------------------------------------------------------------------------------------------
 
     def _run(self, engine: Engine, reason: LinkLost) -> None:
-        seconds = ATTEMPT_SECONDS
+        seconds = ATTEMPT_SECONDS + dialogue_seconds(self.lane.kind)
         # The program counts from the same silence, or from the end of its terminal.
         doubted = time.monotonic() if engine.down is not None else engine.last_heard + SUSPECT_AFTER
         give_up_at = doubted + self._recipe.grace
@@ -209,6 +210,14 @@ class Resumer:
         """Offer a terminal to the program, and go on over it when it is taken."""
         if self._stopped.is_set() or not engine.in_doubt():
             return False
+        if fresh.kind.armour and not self._armoured:
+            raise LinkLost(
+                "the other terminal does not carry every byte, and the program was started on one that does, without "
+                "what it would need there",
+                host=fresh.host,
+                doing="resuming a link",
+                advice="declare the kind of the first lane as that of the one that takes its place",
+            )
         attached = self._offer(engine, fresh, deadline)
         return engine.attach(attached.channel, attached.end_mark, self._epoch, attached.data)
 

@@ -17,14 +17,15 @@ from dataclasses import dataclass
 from crl.channels.base import Channel
 from crl.deadlines import Deadline
 from crl.link._armoured import put_armour_on
+from crl.link._marks import Mark
 from crl.link.errors import LinkStartError, ProgramGone, PythonNotFound, PythonTooOld
-from crl.link.lane import Lane
+from crl.link.lane import CLEAN, Lane, LaneKind
 from crl.link.program import LINE, MAGIC, encoded_front, encoded_program
 from crl.link.remote import front, tiny
 from crl.link.wire import frames, sending
 from crl.link.wire.session import Session
 
-__all__ = ["INTERPRETERS", "Attached", "Started", "attach_program", "start_program"]
+__all__ = ["INTERPRETERS", "Attached", "Started", "attach_program", "dialogue_seconds", "start_program"]
 
 INTERPRETERS = ("python3", "python", "/usr/libexec/platform-python", "python2")
 EPOCH = 1
@@ -99,7 +100,7 @@ def start_program(lane: Lane, config: dict[str, object], python: str | None, dea
     """
     token = secrets.token_hex(8)
     conversation = _Conversation(lane, deadline)
-    _type(lane, start_line(token, (python,) if python else INTERPRETERS))
+    _type(lane, start_line(token, (python,) if python else INTERPRETERS, lane.kind))
     # While the interpreter starts.
     window = _window(lane)
     needed = {"epoch": EPOCH, "mark": _end_mark(token).decode(), "armour": lane.kind.armour, "window": window}
@@ -115,7 +116,7 @@ def start_program(lane: Lane, config: dict[str, object], python: str | None, dea
     while session.hello is None:
         messages.extend(session.receive(conversation.read()))
         seen = session.decoder.noise + session.decoder.rest()
-        conversation.part(_end_mark(token), seen)
+        conversation.part(token, seen)
         _check_ended(conversation, token, seen, [], python)
     return Started(conversation.channel, session, session.hello, tuple(messages), _end_mark(token))
 
@@ -154,7 +155,7 @@ def attach_program(
     """
     token = secrets.token_hex(8)
     conversation = _Conversation(lane, deadline)
-    _type(lane, start_line(token, interpreters))
+    _type(lane, start_line(token, interpreters, lane.kind))
     _await_interpreter(conversation, token, None)
     mark = _end_mark(token).decode()
     conversation.write(encoded_front(door, line, mark, lane.kind.armour, line=_line(lane)))
@@ -167,7 +168,7 @@ def attach_program(
         if any(frame.kind == frames.HELLO and frame.epoch == epoch for frame in decoder.feed(arrived)):
             return Attached(conversation.channel, data, _end_mark(token))
         seen = decoder.noise + decoder.rest()
-        conversation.part(_end_mark(token), seen)
+        conversation.part(token, seen)
         _check_front(conversation, token, seen)
         arrived = conversation.read()
 
@@ -182,7 +183,12 @@ def _later(deadline: Deadline, lane: Lane, size: int) -> Deadline:
     left = deadline.remaining()
     if left is None or not lane.kind.rate:
         return deadline
-    return Deadline.after(left + (size + DIALOGUE_SIZE) / lane.kind.rate)
+    return Deadline.after(left + size / lane.kind.rate + dialogue_seconds(lane.kind))
+
+
+def dialogue_seconds(kind: LaneKind) -> float:
+    """What a slow lane takes for a login, the start line, and the little program that hands a terminal over."""
+    return DIALOGUE_SIZE / kind.rate if kind.rate else 0.0
 
 
 def _window(lane: Lane) -> int:
@@ -194,10 +200,10 @@ def _window(lane: Lane) -> int:
 
 def _check_front(conversation: _Conversation, token: str, seen: bytes) -> None:
     """Raise when the front has ended: the program did not take the terminal."""
-    ended = _ended_in(seen, token)
+    ended = conversation.mark(token).status(seen)
     if ended is None:
         return
-    status = int(ended.group(1))
+    status = ended[0]
     if status == front.GONE:
         conversation.lane.give_back(seen[ended.end() :])
         raise ProgramGone(
@@ -215,11 +221,6 @@ def _check_front(conversation: _Conversation, token: str, seen: bytes) -> None:
     raise LinkStartError(f"{what} (status {status})", host=conversation.lane.host, doing="resuming a link")
 
 
-def _ended_in(seen: bytes, token: str) -> re.Match[bytes] | None:
-    """Where the shell says that what its line ran has ended."""
-    return re.search(re.escape(_end_mark(token)) + rb":(\d+);", seen)
-
-
 def _first_mark(token: str) -> bytes:
     """What the line prints before all else, so that the way to the shell can be measured."""
     return (token[4:] + token[:4]).encode()
@@ -230,13 +231,16 @@ def _end_mark(token: str) -> bytes:
     return (token[8:] + token[:8]).encode()
 
 
-def start_line(token: str, interpreters: tuple[str, ...]) -> str:
+def start_line(token: str, interpreters: tuple[str, ...], kind: LaneKind = CLEAN) -> str:
     """The line that the shell gets: raw terminal, first interpreter that will do, terminal as it was.
 
     Args:
         token: What announces the interpreter; it stands backwards in the line.
         interpreters: Names or paths to try, in order.
+        kind: What the lane carries.
     """
+    # Where no CR is ours it may be an LF that the lane has changed.
+    raw = "raw -echo icrnl" if kind.printable or b"\r" in kind.forbidden else "raw -echo"
     # As one string literal, so that the whole is one line: a shell would prompt between lines.
     stage = f"exec({json.dumps(STAGE % token[::-1])})"
     names = " ".join("'" + name.replace("'", "'\\''") + "'" for name in interpreters)
@@ -244,7 +248,7 @@ def start_line(token: str, interpreters: tuple[str, ...]) -> str:
         f"printf %s%s {token[4:]} {token[:4]}; "
         # A terminal at the end of a pipe has no size, which some programs take badly.
         f'crl_s=; [ ! -t 0 ] || {{ crl_s=$(stty -g 2>/dev/null); '
-        f'[ "$(stty size 2>/dev/null)" != "0 0" ] || stty rows {ROWS} cols {COLUMNS}; stty raw -echo 2>/dev/null; }}; '
+        f'[ "$(stty size 2>/dev/null)" != "0 0" ] || stty rows {ROWS} cols {COLUMNS}; stty {raw} 2>/dev/null; }}; '
         f"crl_r=127; "
         f'for crl_p in {names}; do command -v "$crl_p" >/dev/null 2>&1 || continue; '
         f"\"$crl_p\" -S -c '{stage}'; crl_r=$?; [ $crl_r -eq {TOO_OLD_STATUS} ] || [ $crl_r -eq 127 ] || "
@@ -333,11 +337,15 @@ class _Conversation:
                 except BrokenPipeError:
                     raise self.failure("the terminal was closed", LinkStartError) from None
 
-    def part(self, mark: bytes, seen: bytes) -> None:
+    def mark(self, token: str) -> Mark:
+        """What the end of the start line is told by."""
+        return Mark(_end_mark(token), broken=self.lane.kind.printable)
+
+    def part(self, token: str, seen: bytes) -> None:
         """When the program has ended, tell what waits for it in the shell that we have nothing more to say."""
-        if not self.parted and tiny.dead(mark) in seen:
+        if not self.parted and self.mark(token).first(seen, tiny.DEAD) is not None:
             self.parted = True
-            self.write(tiny.last_line(mark))
+            self.write(tiny.last_line(_end_mark(token)))
 
     def failure(self, message: str, cls: type[LinkStartError], advice: str | None = None) -> LinkStartError:
         """An error with what was seen."""
@@ -378,11 +386,11 @@ def _check_ended(
     conversation: _Conversation, token: str, data: bytes, too_old: list[str], python: str | None
 ) -> None:
     """Raise when the line is over: there was no interpreter, or it ended."""
-    ended = _ended_in(data, token)
+    ended = conversation.mark(token).status(data)
     if ended is None:
         return
-    conversation.lane.give_back(data[ended.end() :])
-    status = int(ended.group(1))
+    status, after = ended
+    conversation.lane.give_back(after)
     if too_old:
         raise conversation.failure(
             f"the target's Python is too old ({', '.join(too_old)}); 2.7, or 3.6 and later will do",

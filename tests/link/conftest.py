@@ -13,7 +13,7 @@ import pytest
 
 from crl.link import Link
 from tests.link.peers import INTERPRETERS, WAY, Shell, alive, eventually
-from tests.link.ways import opened
+from tests.link.ways import SLOW, WAYS
 
 
 def pytest_report_header() -> str:
@@ -45,16 +45,32 @@ def _own_threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("crl-")]
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Let the chosen tests run over each way also when none is asked for."""
+    if "every_way" in metafunc.definition.keywords and metafunc.config.getoption("--over") == "here":
+        metafunc.parametrize("over", ["here", *(name for name in WAYS if name != SLOW)], indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    over = config.getoption("--over")
+    for item in items:
+        here_only = item.get_closest_marker("here_only")
+        if over != "here" and here_only is not None:
+            item.add_marker(pytest.mark.skip(reason=f"only here: {here_only.args[0]}"))
+        elif over == SLOW and "every_way" not in item.keywords and item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.skip(reason="takes too long over a slow line"))
+
+
 @pytest.fixture(scope="session", autouse=True)
-def way(request: pytest.FixtureRequest) -> Iterator[None]:
-    """The way that ``--over`` names, for all tests of the link."""
-    name = request.config.getoption("--over")
+def over(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The way that ``--over`` names, for all tests of the link; and each one for the chosen."""
+    name: str = getattr(request, "param", request.config.getoption("--over"))
     if name == "here":
-        yield
+        yield name
         return
-    with opened(name) as chosen:
+    with WAYS[name]() as chosen:
         WAY.append(chosen)
-        yield
+        yield name
         WAY.pop()
 
 

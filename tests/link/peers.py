@@ -17,6 +17,7 @@ from crl.channels.process import ProcessChannel
 from crl.channels.pty import LocalPtyChannel
 from crl.deadlines import Deadline
 from crl.link import Lane
+from crl.link.lane import CLEAN, LaneKind
 
 PATIENCE = 15.0
 
@@ -54,17 +55,33 @@ class Program:
         """The command line that says its process id and starts it as it would be started here."""
         variables = dict(os.environ if self.env is None else self.env)
         words = ["env", "-i", *(f"{name}={value}" for name, value in variables.items()), *self.argv]
-        return f"cd {shlex.quote(self.cwd or os.getcwd())} && echo $$ && exec {shlex.join(words)}"
+        size = "[ ! -t 0 ] || stty rows 24 cols 80"
+        return f"{size}; cd {shlex.quote(self.cwd or os.getcwd())} && echo shell:$$: && exec {shlex.join(words)}"
 
 
-def open_here(program: Program) -> Channel:
+@dataclass(frozen=True)
+class Far:
+    """A shell that was reached.
+
+    Attributes:
+        channel: Its bytes.
+        kind: What the channel carries.
+        terminal: Whether there is a terminal although a pipe was asked for.
+    """
+
+    channel: Channel
+    kind: LaneKind = CLEAN
+    terminal: bool = False
+
+
+def open_here(program: Program) -> Far:
     """A lane to a process of this machine: the way of the links' tests unless another one is asked for."""
     make = ProcessChannel if program.kind == "pipe" else LocalPtyChannel
     env = None if program.env is None else dict(program.env)
-    return make(list(program.argv), name="sh", env=env, cwd=program.cwd)
+    return Far(make(list(program.argv), name="sh", env=env, cwd=program.cwd))
 
 
-WAY: list[Callable[[Program], Channel]] = [open_here]
+WAY: list[Callable[[Program], Far]] = [open_here]
 """How shells are reached; ``--over`` puts another way last."""
 
 
@@ -87,12 +104,20 @@ class Shell:
         channel: Channel | None = None,
     ) -> None:
         self._again = lambda: Shell(kind, argv, env=env, cwd=cwd)
-        foreign = channel is None and WAY[-1] is not open_here
-        self.channel = channel or WAY[-1](Program(kind, argv, env, cwd))
+        far = WAY[-1](Program(kind, argv, env, cwd)) if channel is None else Far(channel)
+        self.channel = far.channel
+        self.kind = far.kind
         self.returned: list[bytes] = []
         self.pending = b""
-        self.pid: int = int(self.read_until(b"\n").split()[0]) if foreign else getattr(self.channel, "pid", 0)
-        if kind != "pipe":
+        if channel is None and WAY[-1] is not open_here:
+            said = b""
+            while b"shell:" not in said:
+                # What was typed to log in may be echoed before.
+                said = self.read_until(b"\n")
+            self.pid = int(said.rpartition(b"shell:")[2].split(b":")[0])
+        else:
+            self.pid = getattr(self.channel, "pid", 0)
+        if kind != "pipe" or far.terminal:
             self.say("stty -echo; PS1= PS2=; unset PROMPT_COMMAND; printf 'rea%s' dy.")
             self.read_until(b"ready.")
 
@@ -112,15 +137,21 @@ class Shell:
         while wanted not in seen:
             assert time.monotonic() < deadline, f"no {wanted!r} in {seen!r}"
             if poller.poll(100):
-                data = self.channel.read()
+                try:
+                    data = self.channel.read()
+                except BlockingIOError:
+                    # There was nothing for us: a word of a protocol.
+                    continue
                 assert data, f"the shell ended after {seen!r}"
                 seen += data
         return seen
 
     def ask(self, command: str) -> str:
         """The output of a command typed at the prompt: the shell must have its terminal."""
-        self.say(f"{command}; printf 'do%s' ne.")
-        return self.read_until(b"done.").decode().removesuffix("done.").strip().replace("\r\n", "\n")
+        # What is typed may be echoed, and no line may be too long for the lane.
+        self.say(f"printf 'be%s' gin.; {command}; printf '\\ndo%s' ne.")
+        said = self.read_until(b"done.").partition(b"begin.")[2].partition(b"done.")[0].decode()
+        return said.replace("\r", "").strip()
 
     def lane(self, wrap: Callable[[Channel], Channel] | None = None) -> Lane:
         """Lend the terminal."""
@@ -130,7 +161,7 @@ class Shell:
             return pending
 
         channel = self.channel if wrap is None else wrap(self.channel)
-        return Lane(channel, self.say, take_pending, self.returned.append, "localhost")
+        return Lane(channel, self.say, take_pending, self.returned.append, "localhost", kind=self.kind)
 
     def lasting_lane(self, again: Callable[[], Shell] | None = None, made: list[Shell] | None = None) -> Lane:
         """Lend the terminal with a way to open another one.

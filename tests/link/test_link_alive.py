@@ -168,6 +168,7 @@ def test_a_runtime_that_never_hangs_up_leaves_nothing(tell: Tell) -> None:
         tell(f"all gone {time.monotonic() - killed:.1f} s after the controller, which nobody told the target")
 
 
+@pytest.mark.here_only("its first lane is a clean one of its own, and the next has to be like it")
 def test_silence_of_a_relay_is_doubted_and_resumed(make_shell: Callable[..., Shell], tell: Tell) -> None:
     relay = str(Path(__file__).with_name("relay.py"))
     shell = make_shell("relay", channel=ProcessChannel([sys.executable, relay]))

@@ -28,6 +28,7 @@ LANES = {
     "seven-bits": (PRINTABLE, ["strip"]),
     "line-ends": (PRINTABLE, ["strip", "crlf", "eat=001113"]),
     "echo": (FLOW_CONTROL, ["eat=1113", "echo"]),
+    "cr-only": (PRINTABLE, ["strip", "cr"]),
     "console": (PRINTABLE, ["strip", "crlf", "eat=001113", "break=80", "echo"]),
 }
 
@@ -134,7 +135,22 @@ def test_a_program_that_is_killed_is_seen_at_once(shell: AwkwardShell) -> None:
     link = Link.start(shell.lane(), grace=0)
     with pytest.raises(LinkLost, match="SIGKILL"):
         link.evaluate("__import__('os').kill(__import__('os').getpid(), 9)", timeout=20)
-    link.close()
+    assert link.close()
+    assert "back" in shell.ask("echo ba''ck")
+
+
+@pytest.mark.parametrize("size", [30, 50, 61])
+def test_a_mark_that_a_console_breaks_in_two_is_known(make_awkward: MakeAwkward, size: int) -> None:
+    shell = make_awkward("console")
+    link = Link.start(shell.lane(), grace=0)
+    said: list[bytes] = []
+    link.on_output(lambda event: said.append(event.data))
+    words = f"os.write(1, b'x' * {size}) and os.kill(os.getpid(), 9)"
+    link.evaluate("import os")
+    with pytest.raises(LinkLost, match="SIGKILL"):
+        link.evaluate(words, timeout=20)
+    assert eventually(lambda: b"x" * size in b"".join(said).translate(None, b"\r\n"))
+    assert link.close()
     assert "back" in shell.ask("echo ba''ck")
 
 

@@ -293,6 +293,7 @@ def test_a_file_that_changes_is_refused_or_taken_as_asked(link: Link, tmp_path: 
     assert link.files.push(growing, str(old), progress=grow, changing=True).bytes == size
 
 
+@pytest.mark.every_way
 def test_progress_is_told_in_the_calling_thread(link: Link, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(bytes(5_000_000))
     told: list[tuple[int, int | None, threading.Thread]] = []

@@ -93,8 +93,8 @@ def test_pieces_cross_byte_for_byte(make_link: MakeLink) -> None:
     data = bytes(range(256)) * 200
     link.evaluate("import os")
     link.invoke("lambda data: [os.write(1, data[i:i + 1000]) for i in range(0, len(data), 1000)] and None", data)
-    assert link.settle_output(5)
-    assert b"".join(event.data for event in recorder.events) == data
+    # On a slow lane it need not be through yet.
+    assert eventually(lambda: b"".join(event.data for event in recorder.events) == data, 10)
 
 
 def test_an_ended_subscription_is_quiet_and_a_failing_one_disturbs_nobody(
@@ -216,6 +216,7 @@ PEAK = "int(open('/proc/self/status').read().partition('VmHWM:')[2].split()[0]) 
 @pytest.mark.parametrize(
     ("kind", "megabytes"), [("pty", 10), pytest.param("pty", 100, marks=pytest.mark.long), ("pipe", 10)]
 )
+@pytest.mark.here_only("it has limits of time for megabytes")
 def test_a_flood_is_bounded_and_delays_no_call(
     make_link: MakeLink, kind: str, megabytes: int, figure: Callable[[str], None]
 ) -> None:
@@ -278,10 +279,16 @@ def test_what_a_standing_link_cannot_take_is_dropped_counted_and_said(make_shell
         blockable[0].standing = False
         flooding.result(20)
         assert eventually(lambda: "bytes of output dropped]" in recorder.text(), 5)
-        text = recorder.text()
-    dropped = sum(int(part.rpartition("[")[2]) for part in text.split(" bytes of output dropped]")[:-1])
-    assert text.count("x") + text.count("\n") + dropped >= 8 * MEBIBYTE
-    assert dropped > 4 * MEBIBYTE
+
+        def told() -> tuple[int, int]:
+            """How much came, and how much was dropped."""
+            text = recorder.text()
+            dropped = sum(int(part.rpartition("[")[2]) for part in text.split(" bytes of output dropped]")[:-1])
+            return text.count("x") + text.count("\n"), dropped
+
+        # What a slow lane has in its buffers comes behind.
+        assert eventually(lambda: sum(told()) >= 8 * MEBIBYTE, 10)
+        assert told()[1] > 4 * MEBIBYTE
 
 
 def test_a_slow_handler_bounds_memory_and_loses_with_a_count() -> None:

@@ -293,6 +293,7 @@ def test_children_without_session_and_environment_are_found_too(link: Link) -> N
     assert sleepers() == []
 
 
+@pytest.mark.every_way
 def test_input_goes_along_with_a_run(link: Link) -> None:
     link.run(["true"])
     before = link.statistics.requests

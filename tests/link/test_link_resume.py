@@ -23,7 +23,8 @@ class Lasting:
     def __init__(self, kind: str, python: str | None = None, grace: float = 20.0) -> None:
         self.shells = [Shell(kind)]
         self.link = Link.start(self.shells[0].lasting_lane(made=self.shells), timeout=20, python=python, grace=grace)
-        assert eventually(lambda: self.link.resumable), self.link.why_not_resumable
+        # What makes it so takes its time on a slow lane.
+        assert eventually(lambda: self.link.resumable, 30), self.link.why_not_resumable
 
     def cut(self) -> None:
         """End the terminal as a closed window does."""
@@ -82,6 +83,7 @@ def test_every_interpreter_resumes(lasting: Callable[..., Lasting], python: str)
     assert one.link.close()
 
 
+@pytest.mark.every_way
 def test_the_shell_has_its_terminal_back_after_a_resumed_link(lasting: Callable[..., Lasting]) -> None:
     one = lasting("pty")
     one.cut()

@@ -86,8 +86,9 @@ def receive_all(sock: socket.socket) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["tcp", "path", "abstract"])
-def test_twenty_megabytes_come_back_exact(link: Link, serve: Serve, kind: str) -> None:
-    data = os.urandom(20_000_000)
+def test_twenty_megabytes_come_back_exact(link: Link, serve: Serve, kind: str, over: str) -> None:
+    # Lines that eat bytes are a program of Python each, and no test of speed.
+    data = os.urandom(20_000_000 if over in ("here", "openssh", "paramiko") else 1_000_000)
     with link.connect(serve(kind=kind)) as sock:
 
         def feed() -> None:
@@ -100,6 +101,7 @@ def test_twenty_megabytes_come_back_exact(link: Link, serve: Serve, kind: str) -
         thread.join(5)
 
 
+@pytest.mark.every_way
 def test_either_direction_may_end_first(link: Link, serve: Serve) -> None:
     def greet_and_listen(connection: socket.socket) -> None:
         connection.sendall(b"hello")
@@ -142,6 +144,7 @@ def test_a_refused_connection_says_why(link: Link, tmp_path: Path) -> None:
     assert link.engine.busy_streams == 0
 
 
+@pytest.mark.here_only("it carries sixty megabytes")
 def test_a_slow_local_reader_holds_the_target_back(link: Link, serve: Serve) -> None:
     sent: list[int] = []
 
@@ -374,7 +377,7 @@ def test_bytes_go_ahead_of_the_answer(link: Link, serve: Serve) -> None:
 
 @pytest.mark.parametrize("way", ["forward", "reverse"])
 @pytest.mark.parametrize("seconds", [2.5, pytest.param(60.0, marks=pytest.mark.long)])
-def test_requests_on_kept_connections_all_come_back(link: Link, way: str, seconds: float) -> None:
+def test_requests_on_kept_connections_all_come_back(link: Link, way: str, seconds: float, over: str) -> None:
     """HTTP with keep-alive, eight clients at once: each answer is the one to its question, none is missing."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -417,7 +420,8 @@ def test_requests_on_kept_connections_all_come_back(link: Link, way: str, second
             with link.forward(address) if way == "forward" else link.reverse(here, address) as tunnel:
                 with ThreadPoolExecutor(8) as pool:
                     counts = list(pool.map(client, range(8)))
-                assert min(counts) > 10 * seconds / 2.5
+                # How many depends on what the lane carries.
+                assert min(counts) > (10 * seconds / 2.5 if over == "here" else 1)
                 assert eventually(lambda: tunnel.connections == 0)
         finally:
             server.shutdown()

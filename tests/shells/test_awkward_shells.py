@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
-import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,28 +21,14 @@ from crl.interactivesessions.shells import BashShell, RegisteredShells, SerialSh
 from crl.interactivesessions.shells._consolelogin import ConsoleLoginError
 from crl.link import TELNET, UNSURE, LaneKind, Link
 from crl.link._armoured import ArmouredChannel
+from tests.link.peers import eventually
+from tests.shells.consoles import LOGIN, PASSWORD, serial_line, telnetd
 
 if TYPE_CHECKING:
     from crl.lab import Lab
     from tests.shells.conftest import Open
 
 EVERY_BYTE = bytes(range(256))
-PASSWORD = "s3cret word"
-
-# What getty and login say, and as much of what they do.
-LOGIN = f"""#!/bin/sh
-stty sane
-printf 'Welcome to the host. Mind the gap: here\\r\\n'
-printf 'host login: '
-read -r name
-stty -echo
-printf 'Password: '
-read -r password
-stty echo
-if [ "$name:$password" = 'tester:{PASSWORD}' ]; then exec /bin/sh -i; fi
-printf '\\r\\nLogin incorrect\\r\\nhost login: '
-read -r name
-"""
 
 
 @pytest.fixture
@@ -54,49 +37,6 @@ def login(tmp_path: Path) -> str:
     script.write_text(LOGIN, encoding="ascii")
     script.chmod(0o700)
     return str(script)
-
-
-def _wait_for(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
-@contextlib.contextmanager
-def telnetd(program: str) -> Iterator[int]:
-    """The port of a telnet server that starts a program for each connection."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    command = ["busybox", "telnetd", "-F", "-K", "-b", "127.0.0.1", "-p", str(port), "-l", program]
-    server = subprocess.Popen(command)
-
-    def listens() -> bool:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return True
-        return False
-
-    try:
-        _wait_for(listens)
-        yield port
-    finally:
-        server.terminate()
-        server.wait(5)
-
-
-@contextlib.contextmanager
-def serial_line(folder: Path, program: str) -> Iterator[str]:
-    """A terminal device at whose other end a program has a terminal of its own."""
-    device = folder / "line"
-    command = ["socat", f"PTY,link={device},raw,echo=0", f"EXEC:{program},pty,setsid,ctty,stderr,sane"]
-    bridge = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    try:
-        _wait_for(device.exists)
-        yield str(device)
-    finally:
-        bridge.terminate()
-        bridge.wait(5)
 
 
 @pytest.fixture(params=["telnet", "serial"])
@@ -139,7 +79,7 @@ def test_a_link_by_telnet_is_resumed(open_session: Open) -> None:
         session = open_session(TelnetShell("127.0.0.1", port=port))
         link = Link.start(session.lane())
         try:
-            _wait_for(lambda: link.resumable)
+            assert eventually(lambda: link.resumable)
             call = link.submit_evaluate("__import__('time').sleep(0.5) or bytes(range(256)) * 500")
             with socket.socket(fileno=os.dup(session.terminal.channel.fileno())) as same:
                 same.shutdown(socket.SHUT_RDWR)

@@ -35,7 +35,7 @@ from crl.interactivesessions.shells import (
 from crl.interactivesessions.shells.autocompletableshell import AutoCompletableShell
 from crl.interactivesessions.shells.shell import TimeoutError as ShellTimeout
 from crl.lab.plan import ROLES, RoleSpec
-from tests.shells.test_awkward_shells import serial_line, telnetd
+from tests.shells.consoles import serial_line, telnetd
 from tests.shells.test_more_shells import STAND_IN
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import pexpect
 
 from crl.deadlines import Deadline
 from crl.interactivesessions.interactivesessionexceptions import InteractiveSessionError
-from crl.interactivesessions.shells._prompt import ShellPrompt
+from crl.interactivesessions.shells._prompt import SOMEBODYS_PROMPT, ShellPrompt
 from crl.secrets import Secret, redact
 
 __all__ = ["ConsoleLogin", "ConsoleLoginError"]
@@ -26,7 +26,6 @@ _TAIL: Final = 2000
 _NAME: Final = re.compile(r"(?i)(?:login|user ?name|user)[^\n:]{0,20}: ?\Z")
 _PASSWORD: Final = re.compile(r"(?i)pass ?(?:word|code)[^\n:]{0,40}: ?\Z")
 _REFUSED: Final = re.compile(r"(?i)login incorrect|login failed|authentication failure|access denied|permission denied")
-_SHELL: Final = re.compile(r"[#$%>] ?(?:\x1b\[[0-9;?]*[a-zA-Z])*\Z")
 
 
 class ConsoleLoginError(InteractiveSessionError):
@@ -127,7 +126,7 @@ class ConsoleLogin:
                 )
             self._name_sent, self._since = True, ""
             self.terminal.sendline(self.username)
-        return _SHELL.search(self._since.rpartition("\n")[2]) is not None
+        return SOMEBODYS_PROMPT.search(self._since.rpartition("\n")[2]) is not None
 
     def _error(self, why: str, *, definite: bool = True) -> ConsoleLoginError:
         return ConsoleLoginError(

@@ -11,7 +11,10 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Final
 
-__all__ = ["Nonce", "ShellPrompt"]
+__all__ = ["SOMEBODYS_PROMPT", "Nonce", "ShellPrompt"]
+
+# What a prompt that nobody has set for us ends with; zsh switches colours and keypad behind it.
+SOMEBODYS_PROMPT: Final = re.compile(r"[#$%>] ?(?:\x1b(?:\[[0-9;?]*[a-zA-Z]|[=>]))*\Z")
 
 _EMPTY_EXPANSION: Final = "${crl_-}"
 _HALF: Final = 8

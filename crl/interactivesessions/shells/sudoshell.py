@@ -18,7 +18,7 @@ from crl.errors import UsageError
 from crl.interactivesessions._spawn import ChannelSpawn
 from crl.interactivesessions.interactivesessionexceptions import InteractiveSessionError
 from crl.interactivesessions.shells._lines import COLUMNS, ROWS
-from crl.interactivesessions.shells._prompt import Nonce
+from crl.interactivesessions.shells._prompt import SOMEBODYS_PROMPT, Nonce
 from crl.interactivesessions.shells.bashshell import BashShell
 from crl.interactivesessions.shells.registershell import RegisterShell
 from crl.secrets import Secret, redact, to_secret
@@ -31,7 +31,6 @@ _QUIET: Final = 0.3
 _PATIENCE: Final = 10.0
 _TAIL: Final = 2000
 _ASKS: Final = re.compile(r"[:\uff1a?] ?\Z")
-_PROMPT: Final = re.compile(r"[#$%>] ?(?:\x1b\[[0-9;?]*[a-zA-Z])*\Z")
 _SU_ASKS: Final = "Password: "
 
 
@@ -177,7 +176,7 @@ class SudoShell(BashShell):
         if self._announces():
             return False
         last = seen.replace("\r", "").rpartition("\n")[2]
-        if _PROMPT.search(last):
+        if SOMEBODYS_PROMPT.search(last):
             return True
         if _ASKS.search(last):
             raise self._error(f"it asks: {redact(last.strip())}", seen)

@@ -33,12 +33,8 @@ END = b"end\n"
 # What the program says behind the mark when it has read all that was meant for it.
 CLEAR = b"<"
 LOST = b"lost\n"
-
-
-def dead(mark):
-    # type: (bytes) -> bytes
-    """What stands behind the last words of a program that was killed."""
-    return mark + b">3>"
+# What stands with the mark behind the last words of a program that was killed.
+DEAD = b">3>"
 
 
 def last_line(mark):

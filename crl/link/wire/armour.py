@@ -29,9 +29,14 @@ STANDS_FOR = bytearray(range(0xA1, 0xF0))
 TOWARD_TARGET_MASK = 0x55
 TOWARD_TARGET = b"{"
 FROM_TARGET = b"}"
-LINE = re.compile(b"([{}])(?=[A-Za-z0-9+/])((?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?)[\r\n\\0]+")
-BEGINNING = re.compile(b"[{}][A-Za-z0-9+/]{0,512}={0,2}\\Z")
+LAST = b"."
 LINE_END = b"\r\n\0"
+# A line up to its last byte: lanes put line ends anywhere into it, and echoes.
+LINE = b"%s([A-Za-z0-9+/=\r\n\\0]*)[.][\r\n\\0]*"
+BEGUN = re.compile(b"[A-Za-z0-9+/=\r\n\\0]*\\Z")
+BASE64 = re.compile(b"(?=.)(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?\\Z")
+# Of a peer's line and an echo in its middle.
+MOST_HELD = 4 * MOST_COLUMNS
 
 
 def make(text, toward_target):
@@ -121,7 +126,8 @@ class Escapes(object):
 class Lines(object):
     """Everything goes as lines of base64, each behind a mark that says where it goes; nothing else has the mark.
 
-    It costs a third, and two bytes for each line.
+    It costs a third, and three bytes for each line. A line ends with a byte of its own, so that it does not matter when
+    a lane breaks it, or puts the echo of a whole line of the other direction into its middle.
 
     Args:
         columns: The longest line, without its end.
@@ -135,8 +141,11 @@ class Lines(object):
         # type: (int, bool) -> None
         if not LEAST_COLUMNS <= columns <= MOST_COLUMNS:
             raise ValueError("lines of %d columns" % columns)
-        self._size = (columns - 1) // 4 * 3
+        self._size = (columns - 2) // 4 * 3
         self._mark, self._peers = (TOWARD_TARGET, FROM_TARGET) if toward_target else (FROM_TARGET, TOWARD_TARGET)
+        self._line, self._echo = [
+            re.compile(LINE.replace(b"%s", re.escape(mark))) for mark in (self._peers, self._mark)
+        ]
         self._held = b""
         self._after_line = False
 
@@ -145,7 +154,7 @@ class Lines(object):
         """Lines for the lane."""
         size = self._size
         pieces = [data[start : start + size] for start in range(0, len(data), size)]
-        return b"".join([self._mark + binascii.b2a_base64(piece) for piece in pieces])
+        return b"".join([self._mark + binascii.b2a_base64(piece)[:-1] + LAST + b"\n" for piece in pieces])
 
     def decode(self, data):
         # type: (bytes) -> bytes
@@ -154,27 +163,30 @@ class Lines(object):
         if self._after_line:
             # The line end may be another here, and come in two reads.
             data = data.lstrip(LINE_END)
+        data, echoes = self._echo.subn(b"", data)
         found = []  # type: list[bytes]
         position = 0
-        for match in LINE.finditer(data):
+        for match in self._line.finditer(data):
             if match.start() > position:
                 found.append(data[position : match.start()])
-            if match.group(1) == self._peers:
-                found.append(binascii.a2b_base64(match.group(2)))
+            text = match.group(1).translate(None, LINE_END)
+            # One that was torn is noise like any other.
+            found.append(binascii.a2b_base64(text) if BASE64.match(text) else match.group())
             position = match.end()
-        if data:
-            self._after_line = 0 < position == len(data)
+        if data or echoes:
+            self._after_line = position == len(data)
         self._held = self._beginning(data, position)
         if len(self._held) < len(data) - position:
             found.append(data[position : len(data) - len(self._held)])
         return b"".join(found)
 
-    @staticmethod
-    def _beginning(data, position):
+    def _beginning(self, data, position):
         # type: (bytes, int) -> bytes
-        """What may be the beginning of a line, at the end of the data."""
-        start = max(data.rfind(TOWARD_TARGET, position), data.rfind(FROM_TARGET, position))
-        if start < 0 or len(data) - start > MOST_COLUMNS + 3 or not BEGINNING.match(data, start):
+        """What may be the beginning of a line, at the end of the data, or of an echo in the middle of one."""
+        start, echo = data.rfind(self._peers, position), data.rfind(self._mark, position)
+        if echo > start and not (start >= 0 and BEGUN.match(data, start + 1, echo)):
+            start = echo
+        if start < 0 or len(data) - start > MOST_HELD or not BEGUN.match(data, max(start, echo) + 1):
             return b""
         return data[start:]
 
