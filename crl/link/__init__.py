@@ -23,6 +23,7 @@ from crl.link.errors import (
     ValueNotTransferable,
 )
 from crl.link.exceptions import register_exception
+from crl.link.facts import LinkFacts, Statistics
 from crl.link.files import Files, RemotePath
 from crl.link.files_results import (
     FileAccessDenied,
@@ -36,7 +37,7 @@ from crl.link.files_results import (
     TransferResult,
 )
 from crl.link.lane import CLEAN, FLOW_CONTROL, PRINTABLE, TELNET, UNSURE, Lane, LaneKind
-from crl.link.link import Link, LinkFacts, Statistics
+from crl.link.link import Link
 from crl.link.processes import OutputLine, ProcessAlive, ProcessTimeout, RemoteProcess, RunResult
 from crl.link.registered import register_type
 from crl.link.tunnels import LIMIT as TUNNEL_LIMIT

@@ -12,7 +12,6 @@ import secrets
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from crl.deadlines import Deadline
@@ -26,20 +25,21 @@ from crl.link._unsure import start_unsure
 from crl.link.callbacks import Callbacks
 from crl.link.calls import Call, DoorCall, Keep, encode_request
 from crl.link.connections import Joined
-from crl.link.errors import ArgumentNotTransferable, LinkError, LinkLost, LinkStartError
+from crl.link.errors import ArgumentNotTransferable, LinkError, LinkLost
+from crl.link.facts import LinkFacts, Statistics, read_facts
 from crl.link.files import Files
 from crl.link.files_stream import FileStream
 from crl.link.lane import Lane
 from crl.link.modules import Modules
 from crl.link.processes import RemoteProcess
-from crl.link.program import piece
+from crl.link.program import PIECES, piece
 from crl.link.startup import Started, start_program
 from crl.link.streams import InputStream, OutputStream
 from crl.link.tunnels import Tunnel
 from crl.link.wire import messages, values
 from crl.link.wire.errors import NotTransferable, ProtocolError
 
-__all__ = ["Link", "LinkFacts", "Statistics"]
+__all__ = ["Link"]
 
 START_TIMEOUT: Final = 30.0
 CLOSE_TIMEOUT: Final = 5.0
@@ -51,62 +51,9 @@ BULK: Final = 4 * 1024 * 1024
 DOOR_DELAY: Final = 0.03
 DOOR_PATIENCE: Final = 0.3
 DOOR_PIECE: Final = "remote.door"
-PIECES: Final = {
-    "process": ("wire.credit", "remote.streams", "remote.ending", "remote.processes"),
-    "terminal": ("wire.credit", "remote.streams", "remote.ending", "remote.processes", "remote.terminals"),
-    "detached": ("wire.credit", "remote.streams", "remote.ending", "remote.processes", "remote.detached"),
-    "tunnel": ("wire.credit", "remote.streams", "remote.tunnels"),
-    "cancel": ("remote.cancel",),
-    "imports": ("remote.imports",),
-    "callbacks": ("remote.callbacks",),
-    "awaiting": ("remote.awaiting",),
-    "file": (
-        "wire.credit",
-        "remote.streams",
-        "wire.entries",
-        "remote.files_folder",
-        "remote.files_read",
-        "remote.files_write",
-        "remote.files",
-    ),
-}
 _Call = TypeVar("_Call", bound=Call)
 _Joined = TypeVar("_Joined", bound=Joined | FileStream)
 _Tunnel = TypeVar("_Tunnel", bound=Tunnel[Any])
-
-
-@dataclass(frozen=True)
-class LinkFacts:
-    """What the remote program says of itself.
-
-    Attributes:
-        python: Version of the target's Python.
-        executable: Path of its interpreter.
-        pid: Process id of the remote program.
-        uid: User id that it runs as.
-    """
-
-    python: tuple[int, int, int]
-    executable: str
-    pid: int
-    uid: int
-
-
-@dataclass
-class Statistics:
-    """Counters of a link.
-
-    Attributes:
-        requests: Round trips asked for so far.
-        resumed: How many times the link went on over another terminal.
-        longest_pause: The longest time from the last sign of life on one terminal to the first on another, in seconds.
-        lane_changes: How many times bulk made the link go over to a channel without a terminal.
-    """
-
-    requests: int = 0
-    resumed: int = 0
-    longest_pause: float = 0.0
-    lane_changes: int = 0
 
 
 class Link(Services):
@@ -193,7 +140,7 @@ class Link(Services):
         recipe = Recipe.new(GRACE if grace is None else grace)
         config: dict[str, object] = {"heartbeat": HEARTBEAT, **recipe.plain()}
         started = start_program(lane, config, python, Deadline.after(timeout))
-        facts = _facts(started.hello, lane.host)
+        facts = read_facts(started.hello, lane.host)
         return cls(lane, started, facts, recipe.found_with(python, facts.executable), lane_change=lane_change)
 
     # -- resume ----------------------------------------------------------------------------------------------------
@@ -616,16 +563,3 @@ def _why_not(lane: Lane, recipe: Recipe) -> str | None:
     if lane.reopen is None:
         return "its terminal was opened in a way that cannot be repeated"
     return None
-
-
-def _facts(hello: bytes, host: str) -> LinkFacts:
-    """The facts of a greeting, checked."""
-    try:
-        plain = values.decode(hello)
-    except ProtocolError:
-        plain = None
-    if isinstance(plain, dict) and plain.get("codec") == values.VERSION:
-        python, executable, pid, uid = (plain.get(name) for name in ("python", "executable", "pid", "uid"))
-        if isinstance(python, tuple) and len(python) == 3 and isinstance(pid, int) and isinstance(uid, int):
-            return LinkFacts((int(python[0]), int(python[1]), int(python[2])), str(executable), pid, uid)
-    raise LinkStartError("the remote program greets in a way that is not ours", host=host, doing="starting the link")

@@ -16,10 +16,11 @@ import marshal
 import tokenize
 import zlib
 from importlib import resources
+from typing import Final
 
 from crl.link._syntax import parse
 
-__all__ = ["CORE", "LINE", "MAGIC", "encoded_front", "encoded_program", "piece"]
+__all__ = ["CORE", "LINE", "MAGIC", "PIECES", "encoded_front", "encoded_program", "piece"]
 
 # Of the byte code that this interpreter makes; whoever has the same can run it.
 MAGIC = importlib.util.MAGIC_NUMBER.hex()
@@ -48,6 +49,26 @@ CORE = (
     "remote.calls",
     "remote.program",
 )
+# What each service needs beside the core, sent when it is used first; each needs those before it.
+PIECES: Final = {
+    "process": ("wire.credit", "remote.streams", "remote.ending", "remote.processes"),
+    "terminal": ("wire.credit", "remote.streams", "remote.ending", "remote.processes", "remote.terminals"),
+    "detached": ("wire.credit", "remote.streams", "remote.ending", "remote.processes", "remote.detached"),
+    "tunnel": ("wire.credit", "remote.streams", "remote.tunnels"),
+    "cancel": ("remote.cancel",),
+    "imports": ("remote.imports",),
+    "callbacks": ("remote.callbacks",),
+    "awaiting": ("remote.awaiting",),
+    "file": (
+        "wire.credit",
+        "remote.streams",
+        "wire.entries",
+        "remote.files_folder",
+        "remote.files_read",
+        "remote.files_write",
+        "remote.files",
+    ),
+}
 
 
 def encoded_program(

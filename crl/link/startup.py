@@ -203,9 +203,9 @@ def _check_front(conversation: _Conversation, token: str, seen: bytes) -> None:
     ended = conversation.mark(token).status(seen)
     if ended is None:
         return
-    status = ended[0]
+    status, after = ended
     if status == front.GONE:
-        conversation.lane.give_back(seen[ended.end() :])
+        conversation.lane.give_back(after)
         raise ProgramGone(
             "the terminal has ended, and so has the remote program: it was killed, its host was restarted, its login "
             "session was ended with all that ran in it (KillUserProcesses), or it has waited for too long",

@@ -13,13 +13,8 @@ import weakref
 
 from crl.link.remote import calls
 from crl.link.wire import messages, records, values
-from crl.link.wire.compat import deque
+from crl.link.wire.compat import allocate_lock, deque, get_ident
 from crl.link.wire.errors import NotTransferable
-
-try:
-    from _thread import allocate_lock, get_ident
-except ImportError:
-    from thread import allocate_lock, get_ident  # type: ignore[import-not-found,no-redef]
 
 MYPY = False
 if MYPY:

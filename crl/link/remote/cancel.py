@@ -8,11 +8,7 @@ that the exception reaches the call it is meant for or nobody.
 import ctypes
 
 from crl.link.remote import calls
-
-try:
-    from _thread import allocate_lock, get_ident
-except ImportError:
-    from thread import allocate_lock, get_ident  # type: ignore[import-not-found,no-redef]
+from crl.link.wire.compat import allocate_lock, get_ident
 
 MYPY = False
 if MYPY:

@@ -13,11 +13,7 @@ import subprocess
 import sys
 
 from crl.link.remote import ending, processes, world
-
-try:
-    from _thread import start_new_thread
-except ImportError:
-    from thread import start_new_thread  # type: ignore[import-not-found,no-redef]
+from crl.link.wire.compat import start_new_thread
 
 MYPY = False
 if MYPY:

@@ -16,12 +16,8 @@ import time
 
 from crl.link.remote import terminal, world
 from crl.link.wire import frames, sending
+from crl.link.wire.compat import allocate_lock, start_new_thread
 from crl.link.wire.errors import ProtocolError
-
-try:
-    from _thread import allocate_lock, start_new_thread
-except ImportError:
-    from thread import allocate_lock, start_new_thread  # type: ignore[import-not-found,no-redef]
 
 MYPY = False
 if MYPY:

@@ -14,12 +14,8 @@ from collections import deque
 
 from crl.link.remote import files_folder, files_read, files_write
 from crl.link.wire import entries, messages, values
+from crl.link.wire.compat import allocate_lock, error, start_new_thread
 from crl.link.wire.errors import ProtocolError
-
-try:
-    from _thread import allocate_lock, error, start_new_thread
-except ImportError:
-    from thread import allocate_lock, error, start_new_thread  # type: ignore[import-not-found,no-redef]
 
 MYPY = False
 if MYPY:

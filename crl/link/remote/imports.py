@@ -17,11 +17,7 @@ import time
 
 from crl.link.remote import world
 from crl.link.wire import messages, values
-
-try:
-    from _thread import allocate_lock
-except ImportError:
-    from thread import allocate_lock  # type: ignore[import-not-found,no-redef]
+from crl.link.wire.compat import allocate_lock
 
 MYPY = False
 if MYPY:

@@ -14,11 +14,7 @@ import sys
 
 from crl.link.remote import ending, streams, world
 from crl.link.wire import messages
-
-try:
-    from _thread import start_new_thread
-except ImportError:
-    from thread import start_new_thread  # type: ignore[import-not-found,no-redef]
+from crl.link.wire.compat import start_new_thread
 
 MYPY = False
 if MYPY:

@@ -14,13 +14,8 @@ import time
 
 from crl.link.remote import calls, terminal, world
 from crl.link.wire import messages, session, values
-from crl.link.wire.compat import deque
+from crl.link.wire.compat import allocate_lock, deque, error, get_ident, start_new_thread
 from crl.link.wire.errors import NotTransferable, ProtocolError
-
-try:
-    from _thread import allocate_lock, error, get_ident, start_new_thread
-except ImportError:
-    from thread import allocate_lock, error, get_ident, start_new_thread  # type: ignore[import-not-found,no-redef]
 
 MYPY = False
 if MYPY:

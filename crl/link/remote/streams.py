@@ -15,12 +15,8 @@ from collections import deque
 from crl.link.remote import program as main_program
 from crl.link.remote import world
 from crl.link.wire import messages
+from crl.link.wire.compat import allocate_lock, start_new_thread
 from crl.link.wire.credit import Credit
-
-try:
-    from _thread import allocate_lock, start_new_thread
-except ImportError:
-    from thread import allocate_lock, start_new_thread  # type: ignore[import-not-found,no-redef]
 
 MYPY = False
 if MYPY:

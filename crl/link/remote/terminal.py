@@ -10,12 +10,7 @@ import os
 import select
 
 from crl.link.remote import tiny, world
-
-try:
-    from _thread import allocate_lock
-except ImportError:
-    from thread import allocate_lock  # type: ignore[import-not-found,no-redef]
-
+from crl.link.wire.compat import allocate_lock
 
 MYPY = False
 if MYPY:

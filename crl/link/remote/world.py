@@ -14,11 +14,7 @@ import sys
 import time
 
 from crl.link.wire import messages
-
-try:
-    from _thread import allocate_lock, error, start_new_thread
-except ImportError:
-    from thread import allocate_lock, error, start_new_thread  # type: ignore[import-not-found,no-redef]
+from crl.link.wire.compat import allocate_lock, error, start_new_thread
 
 MYPY = False
 if MYPY:

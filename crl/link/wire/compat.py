@@ -10,4 +10,14 @@ else:
     # Its module, not `collections`, which is the largest import of the start.
     from _collections import deque
 
-__all__ = ["deque"]
+try:
+    from _thread import allocate_lock, error, get_ident, start_new_thread
+except ImportError:
+    from thread import (  # type: ignore[import-not-found,no-redef]
+        allocate_lock,
+        error,
+        get_ident,
+        start_new_thread,
+    )
+
+__all__ = ["allocate_lock", "deque", "error", "get_ident", "start_new_thread"]
