@@ -148,7 +148,7 @@ from tests.link.peers import Shell
 shell = Shell("relay", channel=ProcessChannel([sys.executable, {relay!r}]))
 link = Link.start(shell.lasting_lane(), grace=1.0)
 process = link.start_process(["sleep", "318"])
-print(link.facts.pid, process.pid, flush=True)
+print(link.facts.pid, process.pid, shell.channel.pid, flush=True)
 time.sleep(60)
 """
 
@@ -159,13 +159,16 @@ def test_a_runtime_that_never_hangs_up_leaves_nothing(tell: Tell) -> None:
     controller = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert controller.stdout is not None
     with controller.stdout:
-        ours = list(map(int, controller.stdout.readline().split()))
-        assert all(map(alive, ours))
-        controller.kill()
-        controller.wait(5)
-        killed = time.monotonic()
-        assert eventually(lambda: not any(map(alive, ours)), 20)
-        tell(f"all gone {time.monotonic() - killed:.1f} s after the controller, which nobody told the target")
+        *ours, relay_pid = map(int, controller.stdout.readline().split())
+        try:
+            assert all(map(alive, ours))
+            controller.kill()
+            controller.wait(5)
+            killed = time.monotonic()
+            assert eventually(lambda: not any(map(alive, ours)), 20)
+            tell(f"all gone {time.monotonic() - killed:.1f} s after the controller, which nobody told the target")
+        finally:
+            os.kill(relay_pid, signal.SIGKILL)  # the runtime itself stays, as its like do
 
 
 @pytest.mark.here_only("its first lane is a clean one of its own, and the next has to be like it")
