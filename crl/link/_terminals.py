@@ -20,7 +20,7 @@ from crl.channels.base import Channel
 from crl.link._attachment import Attachment, cause_of, without_marks
 from crl.link._waiting import Waiter
 from crl.link.errors import LinkError, LinkLost, ProtocolViolation
-from crl.link.wire import frames, messages, sending
+from crl.link.wire import frames, messages
 from crl.link.wire.errors import ProtocolError
 from crl.link.wire.session import Session
 
@@ -181,7 +181,7 @@ class Terminals(ABC):
 
     def _resume(self, epoch: int, *, wide: bool) -> None:
         self.session.resume(epoch)
-        self.session.sender.limit_frames(sending.WIDE_FRAME if wide else sending.FRAME_LIMIT)
+        self.session.sender.widen_frames(wide)
 
     def greet_again(self, epoch: int) -> None:
         """Go on over the terminal in use, wherever the target is by now, which it shall answer as `epoch`."""

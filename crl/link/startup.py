@@ -103,7 +103,9 @@ def start_program(lane: Lane, config: dict[str, object], python: str | None, dea
     _type(lane, start_line(token, (python,) if python else INTERPRETERS, lane.kind))
     # While the interpreter starts.
     window = _window(lane)
-    needed = {"epoch": EPOCH, "mark": _end_mark(token).decode(), "armour": lane.kind.armour, "window": window}
+    frame = sending.ARMOURED_FRAME if lane.kind.armour else sending.FRAME_LIMIT
+    way = {"armour": lane.kind.armour, "window": window, "frame": frame}
+    needed = {"epoch": EPOCH, "mark": _end_mark(token).decode(), **way}
     armoured = bool(lane.kind.armour)
     program = encoded_program({**config, **needed}, armoured=armoured, line=_line(lane))
     compiled = program if armoured else encoded_program({**config, **needed}, compiled=True)
@@ -111,7 +113,7 @@ def start_program(lane: Lane, config: dict[str, object], python: str | None, dea
     magic = _await_interpreter(conversation, token, python)
     conversation.write(compiled if magic == MAGIC and conversation.near else program)
     conversation.put_armour_on()
-    session = Session(EPOCH, window, clock=time.monotonic)
+    session = Session(EPOCH, window, frame, clock=time.monotonic)
     messages = session.receive(conversation.take())
     while session.hello is None:
         messages.extend(session.receive(conversation.read()))

@@ -340,7 +340,7 @@ def main() -> None:
     """Greet as the remote program does, wait for the first call, and lie."""
     lie = sys.argv[3]
     facts = {"python": (3, 11, 0), "executable": "", "pid": os.getpid(), "uid": 0, "codec": values.VERSION}
-    os.write(1, (sys.argv[2] + ":3.11;").encode())
+    os.write(1, (sys.argv[2] + ":3.11:;").encode())
     seen = b""
     while b"\n.\n" not in seen:
         seen += os.read(0, 65536)

@@ -15,7 +15,7 @@ import sys
 import time
 
 from crl.link.remote import terminal, world
-from crl.link.wire import frames, sending
+from crl.link.wire import frames
 from crl.link.wire.compat import allocate_lock, start_new_thread
 from crl.link.wire.errors import ProtocolError
 
@@ -135,7 +135,7 @@ class Door(object):
                 return False
             # Before, for who reads closes what is neither in use nor kept.
             useless = self._set_aside(program.terminal, new, beside)
-            program.go_over_to(new, epoch, peer_has, sending.WIDE_FRAME if beside else sending.FRAME_LIMIT)
+            program.go_over_to(new, epoch, peer_has, beside)
         for one in useless:
             one.retire()
         program.turn_around()

@@ -37,8 +37,8 @@ class Program(object):
 
     Args:
         first: The terminal that it was started on.
-        config: Settings of the controller: ``heartbeat`` and ``grace`` in seconds, ``epoch``, ``window``, ``mark``
-            and ``armour`` of the first terminal; ``door`` and ``token`` for new terminals.
+        config: Settings of the controller: ``heartbeat`` and ``grace`` in seconds, ``epoch``, ``window``,
+            ``frame`` and ``armour``, ``mark`` of the first terminal; ``door`` and ``token`` for new terminals.
     """
 
     def __init__(self, first, config):
@@ -47,7 +47,9 @@ class Program(object):
         self.config = config
         self._detached_after = MISSED_HEARTBEATS * config["heartbeat"]
         self.patience = self._detached_after + config["grace"]
-        self.session = session.Session(config["epoch"], config["window"], clock=world.now, pings_back=True)
+        self.session = session.Session(
+            config["epoch"], config["window"], config["frame"], clock=world.now, pings_back=True
+        )
         self.calls = calls.Calls(sys.modules["__main__"].__dict__)
         self.handlers = {
             messages.CALL: self._run_call,
@@ -172,12 +174,12 @@ class Program(object):
 
     # -- terminals -------------------------------------------------------------------------------------------------
 
-    def go_over_to(self, new, epoch, peer_has, frame_limit):
-        # type: (terminal.Terminal, int, int, int) -> None
+    def go_over_to(self, new, epoch, peer_has, beside):
+        # type: (terminal.Terminal, int, int, bool) -> None
         """Go on over a terminal; see `door.Door.adopt`."""
         with self._lock:
             self.session.resume(epoch, peer_has)
-            self.session.sender.limit_frames(frame_limit)
+            self.session.sender.widen_frames(beside)
             self.session.greet(values.encode(self._facts()))
             self.terminal = new
         self._reads += 1

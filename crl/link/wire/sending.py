@@ -17,6 +17,8 @@ if MYPY:
 FRAME_LIMIT = 32 * 1024
 # On a pair of pipes, where no terminal cuts them into pieces.
 WIDE_FRAME = 64 * 1024
+# In armour: lines that need it may damage bytes too, and a frame is repeated as a whole.
+ARMOURED_FRAME = 8 * 1024
 LEAST_FRAME = 512
 WINDOW = 256 * 1024
 LEAST_WINDOW = 64 * 1024
@@ -63,7 +65,7 @@ class Sender(object):
 
     def __init__(self, window, frame_limit, max_message, clock=None):
         # type: (int, int, int, Callable[[], float] | None) -> None
-        self._frame_limit = frame_limit
+        self._frame_limit = self._usual_limit = frame_limit
         self._set_window(window)
         self.max_message = max_message
         self.next_seq = 1
@@ -128,10 +130,10 @@ class Sender(object):
         bulk = sum(len(e.message) - e.offset for queue in self._bulk.values() for e in queue)
         return bulk + sum(len(message) for _, message in self._small)
 
-    def limit_frames(self, size):
-        # type: (int) -> None
-        """From now on the largest piece of a message in one frame has so many bytes."""
-        self._frame_limit = size
+    def widen_frames(self, wide):
+        # type: (bool) -> None
+        """From now on frames are as large as a pair of pipes takes them, or again as they were made to be."""
+        self._frame_limit = WIDE_FRAME if wide else self._usual_limit
         self._set_window(self.window)
 
     def _set_window(self, window):
