@@ -51,7 +51,8 @@ class Attachment:
     Args:
         channel: The bytes; borrowed.
         end_mark: What the shell prints before a status and ``;`` when the program at the other end was ended by force.
-        wake: A descriptor that ends the wait for input.
+        wake: A descriptor that ends the wait for input; -1 when the link is over.
+        woken: Takes what made that descriptor readable, if it is still open: nobody but its owner may read it.
         on_readable: Called in the I/O thread when there is input.
         on_writable: Called in the I/O thread when there is room again.
         beside: Whether the channel stands beside a terminal to which the link goes back.
@@ -68,6 +69,7 @@ class Attachment:
         channel: Channel,
         end_mark: bytes,
         wake: int,
+        woken: Callable[[], None],
         on_readable: Callable[[int], None],
         on_writable: Callable[[int], None],
         *,
@@ -81,9 +83,10 @@ class Attachment:
         self.mark = end_mark
         self._says = Mark(end_mark, broken=isinstance(channel, ArmouredChannel) and channel.breaks_lines)
         descriptor = channel.fileno()
-        self._watched = (descriptor, wake)
+        self._watched = [one for one in (descriptor, wake) if one >= 0]
         self._poll = self._new_poll()
         self._wake = wake
+        self._woken = woken
         # A second descriptor of the same channel, so that reading and writing are armed apart.
         self._second = os.dup(descriptor)
         self.incoming = driver.add(descriptor, on_readable, 0)
@@ -97,7 +100,7 @@ class Attachment:
 
     def wait(self, milliseconds: int) -> bool:
         """Wait for input, or to be woken; whether there is input."""
-        woken = False
+        rung = False
         try:
             happened = self._poll.poll(milliseconds)
         except RuntimeError:
@@ -107,10 +110,9 @@ class Attachment:
         for descriptor, _ in happened:
             if descriptor != self._wake:
                 return True
-            woken = True
-        if woken:
-            with suppress(BlockingIOError):  # another reader was faster
-                os.eventfd_read(self._wake)
+            rung = True
+        if rung:
+            self._woken()
         return False
 
     def find_end(self, seen: bytes) -> tuple[int, bytes] | None:

@@ -64,7 +64,8 @@ class Terminals(ABC):
         """There is input."""
 
     def _attach_to(self, channel: Channel, end_mark: bytes, *, beside: bool = False) -> Attachment:
-        return Attachment(channel, end_mark, self._wake, self._on_readable, lambda _: self.flush(), beside=beside)
+        serve = self._on_readable, lambda _: self.flush()
+        return Attachment(channel, end_mark, self._wake, self._take_ring, *serve, beside=beside)
 
     def _look_for_end(self, attachment: Attachment) -> None:
         """Has the remote program said goodbye, or the shell that it was killed?"""
@@ -207,3 +208,9 @@ class Terminals(ABC):
                 os.eventfd_write(self._wake, 1)
         for follower in list(self._followers):
             follower.ring()
+
+    def _take_ring(self) -> None:
+        """A reader was woken; the last one of a link that is over may find nothing to take any more."""
+        with self._lock, suppress(BlockingIOError):  # another reader was faster
+            if self._wake >= 0:
+                os.eventfd_read(self._wake)
