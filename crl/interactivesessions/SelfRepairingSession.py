@@ -159,18 +159,17 @@ class SelfRepairingSession:
             TimeoutError: It took too long; it was ended with its process group.
             FailedToCreateSession: There is no session, and none can be made.
             RunNotStarted: There is no such shell.
-            RestoreTimedOut: The session was lost after the command had begun.
+            RestoreTimedOut: The session was lost when the command had begun, or might have.
             UnexpectedTerminalOutput: So it was, since the node broke the rules.
         """
         terminal = self._opened()
         seconds = _TIMEOUT if timeout < 0 else timeout
         try:
             process = _process.start(terminal, cmd, executable, {}, _TERMINATION_TIMEOUT)
+            process.collect()
+            result = process.wait(Deadline.after(seconds))
         except OSError as error:
             raise RunNotStarted(error, host=terminal.host, doing=cmd) from error
-        process.collect()
-        try:
-            result = process.wait(Deadline.after(seconds))
         except _process.RunnerTimeout as error:
             raise ShellTimeout(_text(error.result.stdout), host=terminal.host, doing=cmd) from error
         except RunnerTerminalSessionBroken as error:
