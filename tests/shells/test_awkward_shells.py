@@ -64,14 +64,14 @@ def test_the_login_the_shell_and_a_link(shell: Callable[..., Any], open_session:
 
 @pytest.mark.parametrize(
     ("given_login", "why"),
-    [(("tester", "wrong"), "not accepted"), (("tester",), "none was given"), ((), "none was given")],
+    [(("tester", "not the password"), "not accepted"), (("tester",), "none was given"), ((), "none was given")],
 )
 def test_a_refused_login_is_final(shell: Callable[..., Any], given_login: tuple[str, ...], why: str) -> None:
     session = InteractiveSession()
     with pytest.raises(ConsoleLoginError, match=why) as caught:
         session.spawn(shell(*given_login))
     assert caught.value.definite
-    assert "wrong" not in str(caught.value).partition("Last seen")[2]
+    assert "not the password" not in str(caught.value).partition("Last seen")[2]
 
 
 def test_a_link_by_telnet_is_resumed(open_session: Open) -> None:

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.lab
 
 HOSTS = ("alpha", "gateway", "beta", "gamma")
 ROLES = ("key", "bash", "dash", "both")
-DESCRIPTORS_EACH = 7
+DESCRIPTORS_EACH = 8
 MIB = 1024
 
 

@@ -88,7 +88,9 @@ def open_target(lab: Lab) -> Iterator[OpenTarget]:
 
     def make(host: str, role: str = "zsh", *, sudo_to: str | None = None) -> Target:
         user = lab.host(host).users[role]
-        shells: list[Shell] = [SshShell(f"{host}-{role}", config=str(lab.ssh_config), password=user.password)]
+        # No lane change: pictures would begin one in the middle of a test that counts processes and descriptors.
+        ssh = SshShell(f"{host}-{role}", config=str(lab.ssh_config), password=user.password, lane_change=False)
+        shells: list[Shell] = [ssh]
         if sudo_to is not None:
             shells.append(SudoShell(f"sudo -u {sudo_to} bash", password=user.password))
         return opened_one(shells, host)
