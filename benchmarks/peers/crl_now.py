@@ -168,6 +168,7 @@ class CrlPeer(RunnerPeer):
         self.open("alpha")
         before = self._link
         kept = self._live.python.proxy_of_call("list")
+        self._await_resumable()
         ssh = _children("ssh")
         started = time.perf_counter()
         for pid in ssh:
@@ -185,6 +186,13 @@ class CrlPeer(RunnerPeer):
             for pid in set(ssh) & set(_children("ssh")):
                 os.kill(pid, signal.SIGKILL)
             self.close()
+
+    def _await_resumable(self) -> None:
+        """A link survives a cut from some tenths of a second after its start on."""
+        limit = time.monotonic() + PATIENCE
+        while not self._link.resumable:
+            assert time.monotonic() < limit, self._link.why_not_resumable
+            time.sleep(0.01)
 
     def fleet(self, aliases: list[str]) -> dict[str, float]:
         """Seconds, threads and CPU to open many targets at once, up to a result of each."""

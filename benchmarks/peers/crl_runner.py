@@ -98,7 +98,7 @@ class RunnerPeer(Peer):
             boot = target.facts.boot_id
             rebooting = threading.Thread(target=host.reboot, kwargs={"hard": True})
             rebooting.start()
-            while target.terminal.link.engine.down is None:
+            while (engine := target.terminal.link.engine).down is None and engine.lost is None:
                 time.sleep(0.001)
             up: list[float] = []
             looking = threading.Thread(target=lambda: up.append(_answers(host.address)))
