@@ -15,7 +15,16 @@ from crl.x2go._host import Host
 from crl.x2go.state import AgentState
 from crl.x2go.x2go_exceptions import X2GoControlSessionException
 
-__all__ = ["AgentReport", "RemoteNotes", "ServerFacts", "read_notes", "server_facts", "tidy", "watch_agent"]
+__all__ = [
+    "AgentReport",
+    "RemoteNotes",
+    "ServerFacts",
+    "await_agent_listening",
+    "read_notes",
+    "server_facts",
+    "tidy",
+    "watch_agent",
+]
 
 PROGRAM = r'''
 import os, pwd, shutil, signal, socket, subprocess, time
@@ -86,6 +95,25 @@ def watch(sid, pid, wanted, seconds, interval):
         if now[0].strip() in wanted or not now[1] or time.time() >= end:
             return now
         time.sleep(interval)
+
+def listens(port):
+    for path in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            with open(path) as stream:
+                sockets = [line.split() for line in stream]
+        except (IOError, OSError):
+            continue
+        if any(words[3] == "0A" and words[1].endswith(":%04X" % port) for words in sockets):
+            return True
+    return False
+
+def await_listening(sid, pid, port, seconds, interval):
+    end = time.time() + seconds
+    while not listens(port):
+        if not report(sid, pid)[1] or time.time() >= end:
+            return False
+        time.sleep(interval)
+    return True
 
 def notes(sid):
     return [first(sid, "session.log"), first(sid, "cmdoutput")]
@@ -242,6 +270,12 @@ def watch_agent(host: Host, name: str, pid: int, wanted: Sequence[AgentState], s
     if not isinstance(answer, list) or len(answer) != 2 or not isinstance(answer[0], str):
         raise _strange(host, answer)
     return AgentReport(AgentState.parse(answer[0]), bool(answer[1]))
+
+
+def await_agent_listening(host: Host, name: str, pid: int, port: int, seconds: float) -> bool:
+    """Wait on the server until the session's graphics port is listened on; False when the time or the agent ends."""
+    seconds = max(0.0, seconds)
+    return bool(_call(host, "await_listening", name, pid, port, seconds, POLL_INTERVAL, waits=seconds))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from crl.display import Display
 from crl.lab import Lab
 from crl.targets import Target
 from crl.x2go import AgentState, ClientDisplay, SessionState, Transition, X2GoSession, list_sessions
+from crl.x2go._remote import await_agent_listening
 from tests.x2go.conftest import OpenTarget, Session, remains_of, wait_until
 
 pytestmark = pytest.mark.lab
@@ -166,3 +167,13 @@ def test_the_cookie_is_in_no_argument_list(alpha: Target, session: Session) -> N
         (door,) = options.parent.parent.glob("graphics")
         assert door.is_socket()
         assert door.parent.stat().st_mode & 0o077 == 0
+
+
+def test_the_port_of_an_agent_is_waited_for(alpha: Target) -> None:
+    server = alpha.python.socket.socket()
+    server.bind(("127.0.0.1", 0))
+    server.listen(1)
+    port = int(server.getsockname()[1])
+    assert await_agent_listening(alpha, "no-session", 1, port, 5.0)
+    server.close()
+    assert not await_agent_listening(alpha, "no-session", 1, port, 0.0)

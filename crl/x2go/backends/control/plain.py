@@ -14,7 +14,16 @@ from collections.abc import Mapping, Sequence
 from crl.deadlines import Deadline
 from crl.targets.results import CommandTimeout
 from crl.x2go._host import Host, RunAnswer
-from crl.x2go._remote import AgentReport, RemoteNotes, ServerFacts, read_notes, server_facts, tidy, watch_agent
+from crl.x2go._remote import (
+    AgentReport,
+    RemoteNotes,
+    ServerFacts,
+    await_agent_listening,
+    read_notes,
+    server_facts,
+    tidy,
+    watch_agent,
+)
 from crl.x2go.backends.info.plain import X2GoServerSessionInfo, X2GoServerSessionList
 from crl.x2go.defaults import SERVER_PATH
 from crl.x2go.state import AgentState
@@ -39,6 +48,7 @@ SERVER_PROGRAMS = (
     "sh",
 )
 COMMAND_TIMEOUT = 30.0
+LISTENING_TIME = 10.0
 # Output goes through a file without a name: a child that keeps the output open then keeps nobody waiting.
 _APART = 't=$(mktemp) && exec 3>"$t" 4<"$t" && rm -f "$t" && { "$@" >&3 3>&- 4<&-; s=$?; cat <&4; exit $s; }'
 _SESSION_NAME = re.compile(r"[A-Za-z0-9._@-]{1,256}", re.ASCII)
@@ -182,6 +192,11 @@ class X2GoControlSession:
         """Wait until the session's agent is in one of the states, is gone, or the deadline has come."""
         left = deadline.sooner(COMMAND_TIMEOUT * 2).remaining() or 0.0
         return watch_agent(self.target, info.name, info.agent_pid or 0, wanted, left)
+
+    def wait_until_listening(self, info: X2GoServerSessionInfo, deadline: Deadline) -> bool:
+        """Wait until the session's agent takes a proxy; False when it does not in time, or is gone."""
+        left = deadline.sooner(LISTENING_TIME).remaining() or 0.0
+        return await_agent_listening(self.target, info.name, info.agent_pid or 0, info.graphics_port or 0, left)
 
     def look(self, info: X2GoServerSessionInfo) -> AgentReport:
         """The state of the session's agent now."""

@@ -261,6 +261,8 @@ class X2GoTerminalSession:
         if ports is None:
             raise self._resume_failure(answer)
         info.graphics_port, info.snd_port, info.sshfs_port = ports.graphics_port, ports.snd_port, ports.sshfs_port
+        # The script does not wait for that, and nxproxy gives up at the first refusal, with words about a wrong cookie.
+        self.control_session.wait_until_listening(info, deadline)
         try:
             self._connect(deadline, display, xauthority, "resuming a session")
         except CrlError:
