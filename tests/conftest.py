@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +19,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--over", choices=("here", *WAYS), default="here", help="how the tests of the link reach their shells"
     )
+
+
+def pytest_configure() -> None:
+    # A run that a script has put into the background ignores Ctrl-C, and with it tests that interrupt themselves.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -5,16 +5,14 @@ Invariant: each published parameter has here the same name, place and default; w
 
 from __future__ import annotations
 
-import ast
-import importlib
 import inspect
-from typing import Any
 from unittest.mock import create_autospec
 
 import pytest
 
-ROOT = "crl.interactivesessions."
-SHELLS = f"{ROOT}shells."
+from tests.published import Names, published
+
+OURS = Names("crl.interactivesessions")
 
 # One line for a callable; `...` stands for a default that is any callable or object.
 PUBLISHED = """
@@ -299,58 +297,13 @@ FOR_SUBCLASSES = {
 }
 
 
-def find(path: str) -> Any:
-    names = path.split(".")
-    for length in range(len(names), 0, -1):
-        try:
-            found = importlib.import_module(ROOT + ".".join(names[:length]))
-        except ModuleNotFoundError:
-            continue
-        for name in names[length:]:
-            found = inspect.getattr_static(found, name) if inspect.isclass(found) else getattr(found, name)
-        return found
-    raise AssertionError(f"there is no {path}")
-
-
-def published(line: str) -> tuple[str, inspect.Signature]:
-    """The path of a line of the table, and its signature."""
-    path, _, rest = line.partition("(")
-    function = ast.parse(f"def f({rest}: pass").body[0]
-    assert isinstance(function, ast.FunctionDef)
-    names = function.args
-    missing = [inspect.Parameter.empty] * (len(names.args) - len(names.defaults))
-    defaults: list[Any] = [*missing, *(ast.literal_eval(one) for one in names.defaults)]
-    parameters = [
-        inspect.Parameter(one.arg, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default)
-        for one, default in zip(names.args, defaults, strict=True)
-    ]
-    if names.vararg:
-        parameters.append(inspect.Parameter(names.vararg.arg, inspect.Parameter.VAR_POSITIONAL))
-    if names.kwarg:
-        parameters.append(inspect.Parameter(names.kwarg.arg, inspect.Parameter.VAR_KEYWORD))
-    return path, inspect.Signature(parameters)
-
-
 LINES = PUBLISHED.strip().splitlines()
-
-
-def ours(path: str) -> inspect.Signature:
-    found = find(path)
-    is_method = inspect.isclass(find(path.rpartition(".")[0])) if "." in path else False
-    if isinstance(found, staticmethod):
-        return inspect.signature(found.__func__)
-    if isinstance(found, classmethod):
-        found, is_method = found.__func__, True
-    signature = inspect.signature(found)
-    if not is_method or inspect.isclass(found):
-        return signature
-    return signature.replace(parameters=list(signature.parameters.values())[1:])
 
 
 @pytest.mark.parametrize("line", LINES, ids=lambda line: line.partition("(")[0])
 def test_signature(line: str) -> None:
     path, wanted = published(line)
-    got = list(ours(path).parameters.values())
+    got = list(OURS.signature(path).parameters.values())
     for ours_, theirs in zip(got, wanted.parameters.values(), strict=False):
         assert (ours_.name, ours_.kind) == (theirs.name, theirs.kind)
         if theirs.default is ...:
@@ -373,7 +326,7 @@ def test_signature(line: str) -> None:
 def test_mocks_with_our_spec_take_published_calls(line: str) -> None:
     path, wanted = published(line)
     by_name = {name: name for name, one in wanted.parameters.items() if one.kind is one.POSITIONAL_OR_KEYWORD}
-    owner = find(path.rpartition(".")[0])
+    owner = OURS.find(path.rpartition(".")[0])
     if inspect.isclass(owner):
         method = getattr(create_autospec(owner, instance=True), path.rpartition(".")[2])
         method(**by_name)
@@ -381,27 +334,28 @@ def test_mocks_with_our_spec_take_published_calls(line: str) -> None:
         with pytest.raises(TypeError):
             method(*["too many"] * 30) if not variable(path) else method(no_such_argument_at_all_={}, **{"": 1})
     else:
-        mock = create_autospec(find(path))
+        mock = create_autospec(OURS.find(path))
         mock(**by_name)
         mock(*by_name)
 
 
 def variable(path: str) -> bool:
-    return any(one.kind is one.VAR_POSITIONAL for one in ours(path).parameters.values())
+    return any(one.kind is one.VAR_POSITIONAL for one in OURS.signature(path).parameters.values())
 
 
 @pytest.mark.parametrize("path", CAUGHT.split())
 def test_exceptions_can_be_caught_where_they_were(path: str) -> None:
-    assert issubclass(find(path), Exception)
+    assert issubclass(OURS.find(path), Exception)
 
 
 @pytest.mark.parametrize("path", FOR_SUBCLASSES)
 def test_attributes_for_subclasses(path: str) -> None:
     for name in FOR_SUBCLASSES[path].split():
-        assert inspect.getattr_static(find(path), name, path) != path, name
+        assert inspect.getattr_static(OURS.find(path), name, path) != path, name
 
 
 def test_types_of_errors_as_published() -> None:
-    assert issubclass(find("shells.bashshell.BashShellTypeError"), TypeError)
-    assert issubclass(find("shells.shell.TimeoutError"), find("interactivesessionexceptions.InteractiveSessionError"))
-    assert find("remoterunner.RunResult") is find("_process.RunResult")
+    assert issubclass(OURS.find("shells.bashshell.BashShellTypeError"), TypeError)
+    base = OURS.find("interactivesessionexceptions.InteractiveSessionError")
+    assert issubclass(OURS.find("shells.shell.TimeoutError"), base)
+    assert OURS.find("remoterunner.RunResult") is OURS.find("_process.RunResult")
