@@ -23,7 +23,9 @@ LONGEST_BREAK: Final = 0.1
 
 
 class HasDoor(Protocol):
-    """What can be asked whether it is reachable, as a `crl.channels.ssh.door.Door`."""
+    """What can be asked whether it is reachable, as a `crl.channels.ssh.door.Door`; equal ones are one door."""
+
+    def __hash__(self) -> int: ...
 
     def is_open(self) -> bool:
         """Whether somebody answers there now."""
