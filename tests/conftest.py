@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,6 +34,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "long" in item.keywords:
             item.add_marker(skip)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_home() -> Iterator[None]:
+    """A home without files for shells of this machine: what theirs do is not to be tested, waited for or written to."""
+    with tempfile.TemporaryDirectory(prefix="crl-home-") as home, pytest.MonkeyPatch.context() as patch:
+        # The shared lab stays where it is.
+        patch.setenv("CRL_LAB_DIR", str(Lab().folder))
+        patch.setenv("HOME", home)
+        yield
 
 
 @pytest.fixture
