@@ -7,6 +7,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from crl.lab import Lab, requirements
 from tests.link.ways import WAYS
@@ -25,6 +26,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure() -> None:
     # A run that a script has put into the background ignores Ctrl-C, and with it tests that interrupt themselves.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # How quick the machine is says nothing of what is tested.
+    settings.register_profile("crl", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("crl")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

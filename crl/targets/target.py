@@ -495,8 +495,8 @@ class Target:
         reason = "connecting took too long"
         patience = Patience(self._session.find_door, LONGEST_PAUSE, SHUT_SECONDS)
         if self.terminal.session_id is None:
-            # A login that begins while nobody is there notices late that somebody has come.
-            patience.wait_for_door(self._stopped, deadline)
+            # A login that begins while nobody is there notices late that somebody has come; but one says why not.
+            patience.wait_for_door(self._stopped, deadline.sooner((deadline.remaining() or 0.0) / 2))
         for _ in tries_until(deadline, self._stopped, patience):
             try:
                 facts = self._facts_of_now(deadline)
