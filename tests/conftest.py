@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from crl.lab import Lab, requirements
 from tests.link.ways import WAYS
@@ -39,6 +41,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure() -> None:
+    # A run that a script has put into the background ignores Ctrl-C, and with it tests that interrupt themselves.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    # How quick the machine is says nothing of what is tested.
+    settings.register_profile("crl", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("crl")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--long"):
         return
@@ -46,6 +56,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "long" in item.keywords:
             item.add_marker(skip)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_home() -> Iterator[None]:
+    """A home without files for shells of this machine: what theirs do is not to be tested, waited for or written to."""
+    with tempfile.TemporaryDirectory(prefix="crl-home-") as home, pytest.MonkeyPatch.context() as patch:
+        # The shared lab stays where it is.
+        patch.setenv("CRL_LAB_DIR", str(Lab().folder))
+        patch.setenv("HOME", home)
+        yield
 
 
 @pytest.fixture

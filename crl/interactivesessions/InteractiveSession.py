@@ -23,6 +23,7 @@ from crl.channels import LocalPtyChannel
 from crl.deadlines import Deadline
 from crl.errors import CrlError, UsageError
 from crl.interactivesessions._beside import lane_beside
+from crl.interactivesessions._patience import HasDoor, wait_for_door
 from crl.interactivesessions._spawn import ChannelSpawn
 from crl.interactivesessions.interactivesessionexceptions import (
     InteractiveSessionError,
@@ -69,6 +70,11 @@ def _hurry(shell: Shell, seconds: float) -> None:
         vars(shell)["start_timeout"] = min(limit, seconds)
 
 
+def _no_door() -> HasDoor | None:
+    """What a shell of a user that derives from none of ours tells of its door."""
+    return None
+
+
 def child_environment() -> dict[str, str]:
     """The environment of a first shell on this machine: the user's, for a dumb terminal."""
     kept = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
@@ -93,6 +99,7 @@ class InteractiveSession:
         self._changing = threading.Lock()
         self._closed = False
         self._aborted = False
+        self._reopening_failed = False
         self._spare: InteractiveSession | None = None
 
     def __enter__(self) -> InteractiveSession:
@@ -308,7 +315,11 @@ class InteractiveSession:
         return lambda deadline: lane_beside(run, shell.host, deadline)
 
     def _reopen(self, deadline: Deadline) -> Lane:
+        if self._reopening_failed:
+            self._wait_for_door(deadline)
+        self._reopening_failed = True
         twin = self._twin(deadline)
+        self._reopening_failed = False
         try:
             lane = twin.current_shell().lane()
         except BaseException:
@@ -323,11 +334,22 @@ class InteractiveSession:
             keep=lambda: self._keep(twin),
         )
 
+    def _wait_for_door(self, deadline: Deadline) -> None:
+        """Wait while the first host cannot be reached, but leave half of the time for a try all the same."""
+        door = getattr(self.shells[0], "find_door", _no_door)() if self.shells else None
+        left = deadline.remaining()
+        if door is not None:
+            wait_for_door(door, deadline if left is None else deadline.sooner(left / 2), lambda: self._ending)
+
+    @property
+    def _ending(self) -> bool:
+        return self._closed or self._aborted
+
     def _twin(self, deadline: Deadline) -> InteractiveSession:
         """The same shells once more, in a terminal of their own."""
         with self._changing:
             shells = [copy.copy(shell) for shell in self.shells if not shell.rides_link]
-            if self._closed or self._aborted or not shells:
+            if self._ending or not shells:
                 raise UsageError("the session is closed", doing="opening its terminal again")
         twin = InteractiveSession(self.dump_received, self.dump_outgoing)
         try:

@@ -23,6 +23,7 @@ from crl.interactivesessions.shells._prompt import ShellPrompt
 from crl.secrets import redact
 
 if TYPE_CHECKING:
+    from crl.interactivesessions._patience import HasDoor
     from crl.link import Lane
     from crl.link.lane import LaneKind
 
@@ -115,6 +116,10 @@ class Shell(abc.ABC):
 
     def __init__(self, tty_echo: bool = False) -> None:
         self._tty_echo = tty_echo
+
+    def find_door(self) -> HasDoor | None:
+        """Where it shows, without a login, whether a first shell of this kind can be started now; None: nowhere."""
+        return None
 
     # The terminal
 
