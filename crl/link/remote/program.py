@@ -485,11 +485,14 @@ class Program(object):
                     here.flush_again = False
                     self._write_ready(here)
             finally:
-                if here.waiting is None:
+                # Asked as long as the lock is ours: as soon as it is free, another thread may leave frames.
+                left = here.waiting is not None
+                if left:
+                    # The lock goes along with the frames.
+                    self._wake_writer(here)
+                else:
                     here.unlock()
-            if here.waiting is not None:
-                # The lock goes along with the frames.
-                self._wake_writer(here)
+            if left:
                 return
             if not here.flush_again and here is self.terminal:
                 return
