@@ -149,6 +149,8 @@ class Program(object):
             _sleep_for_ever()
         start_new_thread(_exit_later, ())
         try:
+            if orderly:
+                self.terminal.begin_to_swallow()
             for finish in self.at_end:
                 finish()
             if orderly:
