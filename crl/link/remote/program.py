@@ -149,8 +149,6 @@ class Program(object):
             _sleep_for_ever()
         start_new_thread(_exit_later, ())
         try:
-            if orderly:
-                self.terminal.begin_to_swallow()
             for finish in self.at_end:
                 finish()
             if orderly:
@@ -444,6 +442,7 @@ class Program(object):
 
     def _close(self, _number, _body):
         # type: (int, bytes) -> None
+        self.terminal.begin_to_swallow()
         self.end(orderly=True)
 
     # -- writing ---------------------------------------------------------------------------------------------------
@@ -487,16 +486,13 @@ class Program(object):
                     here.flush_again = False
                     self._write_ready(here)
             finally:
-                # Asked as long as the lock is ours: as soon as it is free, another thread may leave frames.
+                # As soon as the lock is free, another thread may leave frames; it goes along with ours.
                 left = here.waiting is not None
                 if left:
-                    # The lock goes along with the frames.
                     self._wake_writer(here)
                 else:
                     here.unlock()
-            if left:
-                return
-            if not here.flush_again and here is self.terminal:
+            if left or (not here.flush_again and here is self.terminal):
                 return
 
     def _write_ready(self, here, may_block=False):

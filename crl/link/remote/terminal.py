@@ -119,8 +119,9 @@ class Terminal(object):
 
     def begin_to_swallow(self):
         # type: () -> None
-        """From now on what comes is read for nobody: where one program carries both directions, an end that writes and
-        does not read may wait for ever. What the shell would execute is gone when `say_end` returns.
+        """Read what comes from now on, for nobody, in a thread of its own; `say_end` waits for that.
+
+        Where one program carries both directions of a line, an end that writes and does not read may wait for ever.
         """
         swallowing = allocate_lock()
         swallowing.acquire()
