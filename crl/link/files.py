@@ -122,7 +122,7 @@ class Files:
         options = {"modes": mode is not None, "times": False, "fsync": fsync, "special": True}
         with self._job(f"writing {path}", None, path, timeout) as job:
             stream = job.begin("file.push", path, options)
-            out = files_read.Out(stream.send)
+            out = files_read.Out(stream.send, self.link.engine.session.sender)
             digest = files_folder.new_digest(self.digest_name())
             digest.update(data)
             entry = entries.Entry(entries.FILE, b"file", 0o666 if mode is None else mode, size=len(data))
@@ -179,7 +179,7 @@ class Files:
             if os.path.isfile(local):
                 job.expect(os.path.getsize(local) - (have[0] if have else 0))
             how = {**plain, "digest": self.digest_name(), "have": have, "same": same}
-            reader = files_read.TreeReader(files_read.Out(job.counted(stream)), how)
+            reader = files_read.TreeReader(files_read.Out(job.counted(stream), self.link.engine.session.sender), how)
             job.send_records(stream, lambda: reader.send(os.fsencode(local)), local=True)
             return job.answer(stream)
 

@@ -337,12 +337,15 @@ class Link(Services):
         return process
 
     def new_stream(self, make: Callable[[int], _Joined]) -> _Joined:
-        """Know a connection, which `make` makes of the stream's number; the target is read for it from now on."""
+        """Know a connection, which `make` makes of the stream's number.
+
+        For one that nobody waits for, the target is read at once from now on.
+        """
         with self._lock:
             number = self._last_number = self._last_number + 1
             joined = make(number)
             self._inputs[number] = self.outputs[number] = joined
-            self.engine.busy_streams += 1
+            self.engine.busy_streams += joined.unattended
         return joined
 
     def replace_stream(self, number: int, joined: Joined) -> None:
@@ -364,8 +367,9 @@ class Link(Services):
         """A connection, or a stream of records, is over."""
         with self._lock:
             self.outputs.pop(number, None)
-            if self._inputs.pop(number, None) is not None:
-                self.engine.busy_streams -= 1
+            joined = self._inputs.pop(number, None)
+            if joined is not None and not isinstance(joined, InputStream):
+                self.engine.busy_streams -= joined.unattended
 
     def forget_tunnel(self, tunnel: Tunnel[Any]) -> None:
         """A tunnel has stopped listening."""

@@ -234,6 +234,8 @@ class Forward(Tunnel[Listening]):
 class _Slot:
     """The number of a stream for the next connection that the target accepts."""
 
+    unattended = True
+
     def __init__(self, tunnel: Reverse[Any], number: int) -> None:
         self._tunnel = tunnel
         self.number = number

@@ -23,6 +23,7 @@ from tests.link.lying import lying_lane, lying_link
 from tests.link.peers import Shell
 
 MakeShell = Callable[..., Shell]
+pytestmark = pytest.mark.clean_only("the liar speaks plain frames")
 Print = Callable[[str], None]
 ROOT = Path(__file__).parents[2]
 # What one message may take at most, and the value that is made of it.
