@@ -147,7 +147,7 @@ def test_options_of_a_subclass(
     program.chmod(0o755)
     options = {"cache": "8M", "unheard": "of", **more}
     proxy = OfASubclass(
-        session_info=info, ssh_transport=Doors(1), sessions_rootdir=tmp_path, proxy_options=options, loglevel=63
+        session_info=info, ssh_transport=Doors(1), sessions_rootdir=tmp_path, proxy_options=options, loglevel=127
     )
     proxy.PROXY_CMD = str(program)
     proxy.require_program = lambda: None  # type: ignore[method-assign]
