@@ -72,10 +72,25 @@ def still_the_same(one: X2GoSession, before: bytes, what: str) -> None:
     assert one.verify(["xterm"]).ok
 
 
+@pytest.fixture
+def nothing_left_but_another_ssh(alpha: Target, lab: Lab) -> Iterator[None]:
+    """As `nothing_left`, where the link has come to be over another process of ssh."""
+    before = remains_of(lab, "alpha", "zshuser")
+
+    def new() -> list[str]:
+        return [line for line in remains_of(lab, "alpha", "zshuser").new_since(before) if " ssh -F " not in line]
+
+    yield
+    wait_until(lambda: not new())
+    assert not new()
+    assert len(ssh_of_this_process()) == 1
+    assert list_sessions(alpha) == {}
+
+
+@pytest.mark.usefixtures("nothing_left_but_another_ssh")
 def test_the_connection_is_replaced_under_a_session(
     alpha: Target, session: Session, lab: Lab, tell: Tell
 ) -> None:
-    left = remains_of(lab, "alpha", "zshuser")
     with session(alpha, cmd="xterm") as one:
         one.start()
         assert one.verify(["xterm"]).ok
@@ -86,14 +101,6 @@ def test_the_connection_is_replaced_under_a_session(
             assert alpha.run(["echo", "here"]).stdout == "here\n"
             tell(f"{what}: a command went through after {time.monotonic() - began:.2f} s")
             still_the_same(one, before, what)
-
-    def new() -> list[str]:
-        """What is new; the ssh process is another one now."""
-        return [line for line in remains_of(lab, "alpha", "zshuser").new_since(left) if " ssh -F " not in line]
-
-    wait_until(lambda: not new())
-    assert not new()
-    assert len(ssh_of_this_process()) == 1
 
 
 def kill_ssh(lab: Lab) -> None:
@@ -109,7 +116,7 @@ def kill_child_of_sshd(lab: Lab) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(240)
-@pytest.mark.usefixtures("nothing_left")
+@pytest.mark.usefixtures("nothing_left_but_another_ssh")
 @pytest.mark.parametrize("drop", [False, True], ids=["carrier lost", "packets dropped"])
 def test_a_link_that_is_down_for_25_seconds(
     drop: bool, alpha: Target, session: Session, lab: Lab, tell: Tell
