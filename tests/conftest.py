@@ -26,6 +26,11 @@ FIGURE = "figure"
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Give each worker of pytest-xdist but the first a lab of its own: the first has the one that is there already."""
+    # A run that a script has put into the background ignores Ctrl-C, and with it tests that interrupt themselves.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    # How quick the machine is says nothing of what is tested.
+    settings.register_profile("crl", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("crl")
     worker = getattr(config, "workerinput", {}).get("workerid", "gw0")
     if worker != "gw0":
         folder = tempfile.mkdtemp(prefix=f"crl-lab-{worker}-")
@@ -39,14 +44,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--over", choices=("here", *WAYS), default="here", help="how the tests of the link reach their shells"
     )
-
-
-def pytest_configure() -> None:
-    # A run that a script has put into the background ignores Ctrl-C, and with it tests that interrupt themselves.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    # How quick the machine is says nothing of what is tested.
-    settings.register_profile("crl", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    settings.load_profile("crl")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
