@@ -10,7 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,8 +94,11 @@ def test_a_silent_host(lab: Lab, tmp_path: Path) -> None:
 
 def _ssh_of(target: Target) -> int:
     """The ssh process of this side that carries the target."""
-    threads = Path("/proc/self/task").glob("*/children")
-    children = [child for thread in threads for child in thread.read_text().split()]
-    found = [int(child) for child in children if Path(f"/proc/{child}/comm").read_text().strip() == "ssh"]
+    found = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):  # a process that has just ended is not the one
+            stat = (entry / "stat").read_text()
+            if int(stat.rpartition(")")[2].split()[1]) == os.getpid() and "(ssh)" in stat:
+                found.append(int(entry.name))
     assert len(found) == 1, f"{len(found)} ssh run for {target.name}"
     return found[0]
