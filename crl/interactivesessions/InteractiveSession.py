@@ -27,6 +27,7 @@ from crl.interactivesessions._patience import HasDoor, wait_for_door
 from crl.interactivesessions._spawn import ChannelSpawn
 from crl.interactivesessions.interactivesessionexceptions import (
     InteractiveSessionError,
+    ShellEnded,
     ShellStateError,
     UnexpectedPrompt,
     UnknownShellState,
@@ -172,9 +173,7 @@ class InteractiveSession:
                 `ShellStateError`.
         """
         parent = self.current_shell()
-        require_known = getattr(parent, "_require_known", None)
-        if require_known is not None:
-            require_known()
+        parent._require_known()  # noqa: SLF001 - published helper names of shells
         if parent.rides_link:
             raise UsageError(f"nothing can be pushed over a {type(parent).__name__}", advice="pop it first")
         if shell.rides_link:
@@ -211,7 +210,7 @@ class InteractiveSession:
             _log.info("the parent shell did not come back: %s", error)
 
     def pop(self) -> str | None:
-        """Leave the current shell.
+        """Leave the current shell; one that is known to have ended is only taken off.
 
         Returns:
             What came before the prompt of the shell under it; None when that was the last one.
@@ -220,13 +219,14 @@ class InteractiveSession:
             UnexpectedPrompt: The current shell does not answer with its prompt; it was taken off the stack.
             ShellStateError: The shell under it does not answer exactly.
         """
-        gives_back = self.current_shell().rides_link
+        shell = self.current_shell()
+        ended = shell.has_ended()
         self._pop()
         if not self.shells:
             return None
         parent = self.current_shell()
         try:
-            output = "" if gives_back else parent._read_until_prompt()  # noqa: SLF001
+            output = "" if shell.rides_link or ended else parent._read_until_prompt()  # noqa: SLF001
             parent.verify()
         except ShellTimeout as error:
             mark = getattr(parent, "mark_unknown", None)
@@ -240,8 +240,9 @@ class InteractiveSession:
     def _pop(self) -> None:
         shell = self.current_shell()
         try:
-            shell.verify()
-            shell.exit()
+            if not shell.has_ended():
+                shell.verify()
+                shell.exit()
         finally:
             self._take_off()
 
@@ -256,17 +257,19 @@ class InteractiveSession:
         Raises:
             UnknownShellState: It is not in the stack, or none answered.
         """
+        last: InteractiveSessionError | None = None
         while shell in self.shells:
             try:
                 if self.current_shell() is shell:
                     shell.verify()
                     return
                 self.pop()
-            except (UnexpectedPrompt, ShellStateError) as error:
+            except (UnexpectedPrompt, ShellStateError, ShellEnded) as error:
                 _log.info("a shell did not answer while popping: %s", error)
+                last = error
                 if self.shells and self.current_shell() is shell:
                     raise UnknownShellState("the shell does not answer", host=shell.host) from error
-        raise UnknownShellState("the shell is not in the stack, or did not answer", host=shell.host)
+        raise UnknownShellState("the shell is not in the stack, or did not answer", host=shell.host) from last
 
     def current_shell(self) -> Shell:
         """The shell on top.

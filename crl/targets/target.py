@@ -542,10 +542,8 @@ def _as_text(result: LinkResult) -> RunResult:
 
 def _timed_out(error: ProcessTimeout, command: Command, timeout: float | None, host: str) -> CommandTimeout:
     stdout, stderr = (_text(part) for part in error.partial)
-    left = ", ".join(map(str, error.alive))
-    fate = f"processes {left} could not be killed" if left else "it and its children were killed"
     timed_out = CommandTimeout(
-        f"the command took longer than {timeout:g} s; {fate}" if timeout is not None else error.message,
+        f"the command took longer than {timeout:g} s; {error.fate}" if timeout is not None else error.message,
         host=host,
         doing=f"running {shown(command)}",
         advice="give it more time",
