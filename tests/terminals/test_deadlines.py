@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,6 +53,11 @@ class Peer:
             self.terminal.run_python("1")
         if self.state == "frozen":
             os.kill(self._program, signal.SIGSTOP)
+            # One of its threads takes the signal and has to get a processor for that; the others run on until then.
+            deadline = time.monotonic() + 5
+            while not _stands_still(self._program):
+                assert time.monotonic() < deadline
+                time.sleep(0.005)
         elif self.state == "cut":
             self._server.__exit__()
             session = self.terminal.get_session()
@@ -67,6 +73,11 @@ class Peer:
             os.kill(self._program, signal.SIGCONT)
         elif self.state == "cut":
             self._server.listen()
+
+
+def _stands_still(pid: int) -> bool:
+    tasks = Path(f"/proc/{pid}/task").glob("*/stat")
+    return all(task.read_text(encoding="utf-8").rpartition(") ")[2].startswith("T") for task in tasks)
 
 
 @pytest.fixture(params=["live", "frozen", "cut"])

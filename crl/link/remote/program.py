@@ -215,7 +215,7 @@ class Program(object):
                 self._serve_until_held_up(turn)
             except BaseException:  # noqa: BLE001 - a signal handler of user code may raise anything anywhere
                 complain()
-                if self._turn == turn:
+                if self._goes_on(turn):
                     continue
             return
 
@@ -224,14 +224,26 @@ class Program(object):
         delivered = self.session.delivered
         while True:
             while delivered:
-                self.handle(delivered.popleft()[2], turn)
-                if self._turn != turn:
+                self.handle(delivered.popleft()[2])
+                if not delivered:
+                    break
+                if not self._goes_on(turn):
                     self.flush()
                     return
+            # Still busy: a terminal that has room may not have enough of it, and a dead one never will.
             self.flush()
-            if self._turn != turn:
+            if not self._goes_on(turn):
                 return
             self._wait_and_read()
+
+    def _goes_on(self, turn):
+        # type: (int) -> bool
+        """Whether the turn is still ours, now that nothing holds us up."""
+        with self._turn_lock:
+            ours = self._turn == turn
+            if ours:
+                self._busy = False
+        return ours
 
     def _wait_and_read(self):
         # type: () -> None
@@ -307,8 +319,8 @@ class Program(object):
         self.session.recover()
         self.session.ping(0)
 
-    def handle(self, message, turn):
-        # type: (bytes, int) -> None
+    def handle(self, message):
+        # type: (bytes) -> None
         """Do what one message asks."""
         kind, number, body = messages.unpack(message)
         handler = self.handlers.get(kind)
@@ -323,9 +335,6 @@ class Program(object):
             if self._parked:
                 self._unpark()
         handler(number, body)
-        with self._turn_lock:
-            if self._turn == turn:
-                self._busy = False
 
     def _unpark(self):
         # type: () -> None
@@ -507,8 +516,8 @@ class Program(object):
             except BaseException:
                 self.session.interrupted = True
                 raise
-        if ready and not may_block and not here.takes(ready):
-            here.waiting = ready
+        if not may_block:
+            here.waiting = here.write_some(ready) or None
             return
         for frame in ready:
             if not here.write(frame):
