@@ -334,7 +334,7 @@ class InteractiveSession:
             if self._closed or self._aborted or not shells:
                 raise UsageError("the session is closed", doing="opening its terminal again")
         twin = InteractiveSession(self.dump_received, self.dump_outgoing)
-        twin._link_python = self._link_python if len(shells) == 1 else None  # noqa: SLF001 - one of us
+        twin._link_python = self._link_python if len(shells) == 1 else None
         try:
             with login_place(shells[0], deadline):
                 for shell in shells:

@@ -1,6 +1,6 @@
 """The line that starts Python in a shell: its text, for a shell that waits for a line and for one that is not up yet.
 
-It is text only; nothing is sent. It knows the POSIX shell's syntax, and promises that no secret stands in it, that no
+It is text only; nothing is typed. It knows the POSIX shell's syntax, and promises that no secret stands in it, that no
 echo of it can be taken for an answer, and that the target's terminal is afterwards as it was.
 """
 
@@ -11,6 +11,8 @@ import re
 import secrets
 from dataclasses import dataclass
 from typing import ClassVar, Final
+
+from crl.link import program
 
 __all__ = ["INTERPRETERS", "TOO_OLD_STATUS", "Ahead", "end_mark", "first_mark", "start_line"]
 
@@ -115,3 +117,7 @@ class Ahead:
         number = (STAGE % token[::-1]).encode("ascii").hex()
         stage = f'"exec(bytes(bytearray.fromhex(hex(0x{number})[2:].rstrip(chr(76)))))"'
         return cls(token, f"{_run(' '.join(names), stage)}; {_tell(token)}")
+
+    def prepare(self) -> None:
+        """Make what will be sent to the interpreter, while somebody else is at work."""
+        program.prepare()

@@ -136,7 +136,7 @@ class Shell(abc.ABC):
     def _terminal(self, terminal: Any) -> None:
         self._spawned = terminal
 
-    def expect_link(self, python: str | None) -> None:
+    def expect_link(self, python: str | None) -> None:  # noqa: B027 - most shells have no use for it
         """Say before the start that a link is wanted at once: a shell that can has Python started by its login.
 
         The shell can be used all the same: what was begun is then ended first. For sessions.
@@ -145,7 +145,7 @@ class Shell(abc.ABC):
             python: The interpreter to use, by name or path; None tries the usual names.
         """
 
-    def _end_what_was_begun(self) -> None:
+    def _end_what_was_begun(self) -> None:  # noqa: B027 - as above
         """Have the terminal for the shell alone; only where `expect_link` does something."""
 
     def set_terminal(self, terminal: Any) -> None:

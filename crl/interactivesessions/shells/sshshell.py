@@ -303,6 +303,8 @@ class SshShell(BashShell):
         if self._parent_prompt is not None:
             terminal.take_back(self._log_in_from_parent(deadline))
         elif isinstance(channel := getattr(terminal, "channel", None), ProcessChannel):
+            if self._ahead is not None:
+                self._ahead.prepare()
             terminal.take_back(log_in(channel, self._dialogue(), self.settings, deadline, self._stops))
             self._asked_at = time.monotonic()
             control, self._control = self._control, None

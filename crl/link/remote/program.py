@@ -90,7 +90,7 @@ class Program(object):
         try:
             world.prepare(path)
         except BaseException:  # noqa: BLE001 - site runs files of the target's user, which may raise anything
-            complain()
+            world.complain()
         start_new_thread(self._watch_controller, ())
         self._serve_turn(0)
         _sleep_for_ever()
@@ -157,7 +157,7 @@ class Program(object):
                     self.output.finish()
                 self._say_goodbye()
         except BaseException:  # noqa: BLE001 - whatever happens here, the program ends
-            complain()
+            world.complain()
         finally:
             os._exit(0)
 
@@ -214,7 +214,7 @@ class Program(object):
             try:
                 self._serve_until_held_up(turn)
             except BaseException:  # noqa: BLE001 - a signal handler of user code may raise anything anywhere
-                complain()
+                world.complain()
                 if self._goes_on(turn):
                     continue
             return
@@ -559,19 +559,6 @@ class Program(object):
         self.flush()
 
 
-def complain():
-    # type: () -> None
-    """Print what is being raised where the controller can read it."""
-    import traceback
-
-    text = traceback.format_exc()  # type: Any
-    try:
-        os.write(2, text if isinstance(text, bytes) else text.encode("ascii", "backslashreplace"))
-    except OSError:
-        # User code has closed it.
-        return
-
-
 def _sleep_for_ever():
     # type: () -> None
     while True:
@@ -603,5 +590,5 @@ def main(config, path, life, pipes):
         program.serve(path)
     except BaseException:  # noqa: BLE001 - why the program cannot start must be seen where somebody looks
         os.dup2(tty_out, 2)
-        complain()
+        world.complain()
         os._exit(1)
