@@ -11,7 +11,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +23,7 @@ from crl.interactivesessions.runnerexceptions import (
 )
 from crl.interactivesessions.shells.bashshell import BashShell
 from crl.interactivesessions.shells.shell import TimeoutError as ShellTimeout
+from tests.link.peers import freeze
 from tests.terminals.conftest import Make
 from tests.terminals.sshd import Sshd
 
@@ -52,12 +52,7 @@ class Peer:
         while not self.terminal.link.resumable:
             self.terminal.run_python("1")
         if self.state == "frozen":
-            os.kill(self._program, signal.SIGSTOP)
-            # One of its threads takes the signal and has to get a processor for that; the others run on until then.
-            deadline = time.monotonic() + 5
-            while not _stands_still(self._program):
-                assert time.monotonic() < deadline
-                time.sleep(0.005)
+            freeze(self._program)
         elif self.state == "cut":
             self._server.__exit__()
             session = self.terminal.get_session()
@@ -73,11 +68,6 @@ class Peer:
             os.kill(self._program, signal.SIGCONT)
         elif self.state == "cut":
             self._server.listen()
-
-
-def _stands_still(pid: int) -> bool:
-    tasks = Path(f"/proc/{pid}/task").glob("*/stat")
-    return all(task.read_text(encoding="utf-8").rpartition(") ")[2].startswith("T") for task in tasks)
 
 
 @pytest.fixture(params=["live", "frozen", "cut"])
@@ -204,7 +194,7 @@ def test_a_shell_has_sixty_seconds(state: str) -> None:
         opened.terminal.timeout = LIMIT
         pid = opened.terminal.channel.pid
         if state == "frozen":
-            os.kill(pid, signal.SIGSTOP)
+            freeze(pid)
         try:
             with takes(LIMIT), pytest.raises(ShellTimeout):
                 session.run("echo asked; sleep 5")
