@@ -153,7 +153,7 @@ def test_targets_live_as_long_as_they_should(pytester: pytest.Pytester, lab: Lab
         """,
     )
     result = run(pytester, "-s", "--crl-target=alpha", f"--crl-ssh-config={lab.ssh_config}")
-    result.assert_outcomes(passed=5)
+    result.assert_outcomes(passed=6)
     result.stdout.fnmatch_lines(["*AT THE END*(closed)*(closed)*(closed)*"])
 
 
