@@ -22,6 +22,7 @@ from crl.link.link import MANY, MANY_SECONDS
 from tests.link.peers import INTERPRETERS, Shell, alive, eventually
 from tests.link.storm import Storm
 
+pytestmark = pytest.mark.clean_only("a terminal that needs armour is not left for another channel")
 MUCH = 8 * 1024 * 1024
 
 
