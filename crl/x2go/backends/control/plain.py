@@ -1,237 +1,160 @@
-"""The commands of an X2Go server, run over a target.
+"""One login on one X2Go server, with python-x2go's class and method names.
 
-`X2GoControlSession` knows their programs, environment and exit statuses, one target (which is one account on one
-server) and no session in particular. Nothing is spliced into a shell line; every command has a deadline.
+`X2GoControlSession` is a client of paramiko; what is done on the server goes over a host behind it: a link in a session
+of that connection, or the target that it was given. It promises one connection for any number of sessions and threads,
+a deadline for everything, an error where python-x2go gives empty data, and passwords in no text.
 """
 
 from __future__ import annotations
 
-import re
-import secrets
+import contextlib
+import functools
+import io
+import os
+import random
+import shlex
+import socket
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import paramiko
 
 from crl.deadlines import Deadline
-from crl.targets.results import CommandTimeout
-from crl.x2go._host import Host, RunAnswer
-from crl.x2go._remote import (
-    AgentReport,
-    RemoteNotes,
-    ServerFacts,
-    await_agent_listening,
-    read_notes,
-    server_facts,
-    tidy,
-    watch_agent,
+from crl.errors import CrlError
+from crl.secrets import Secret, to_secret
+from crl.x2go import defaults, utils
+from crl.x2go._host import Host
+from crl.x2go._pubapps import PublishedApplications
+from crl.x2go._server import X2GoServer
+from crl.x2go._transporthost import TransportHost
+from crl.x2go.backends.control._connecting import (
+    X2GoConnectionFailed,
+    X2GoHostKeyChanged,
+    known_for,
+    open_connection,
+    way_to,
+)
+from crl.x2go.backends.control._login import (
+    Credentials,
+    Prompter,
+    X2GoAuthenticationFailed,
+    X2GoPasswordRequired,
+    log_in,
 )
 from crl.x2go.backends.info.plain import X2GoServerSessionInfo, X2GoServerSessionList
-from crl.x2go.defaults import SERVER_PATH
-from crl.x2go.state import AgentState
+from crl.x2go.checkhosts import X2GoAutoAddPolicy, X2GoInteractiveAddPolicy, check_ssh_host_key
+from crl.x2go.log import X2GoLogger, loglevel_DEBUG, loglevel_NOTICE
 from crl.x2go.x2go_exceptions import (
     X2GoControlSessionException,
     X2GoParameterError,
     X2GoRemoteHomeException,
     X2GoServerMissing,
+    X2GoSFTPClientException,
     X2GoTimeOutException,
 )
 
-__all__ = ["X2GoControlSession", "X2GoControlSessionSTDOUT"]
+if TYPE_CHECKING:
+    from crl.x2go.backends.terminal.plain import X2GoTerminalSession
 
-SERVER_PROGRAMS = (
-    "x2gostartagent",
-    "x2goruncommand",
-    "x2golistsessions",
-    "x2gosuspend-session",
-    "x2goresume-session",
-    "x2goterminate-session",
-    "setsid",
-    "sh",
-)
-COMMAND_TIMEOUT = 30.0
-LISTENING_TIME = 10.0
-# Output goes through a file without a name: a child that keeps the output open then keeps nobody waiting.
-_APART = 't=$(mktemp) && exec 3>"$t" 4<"$t" && rm -f "$t" && { "$@" >&3 3>&- 4<&-; s=$?; cat <&4; exit $s; }'
-_SESSION_NAME = re.compile(r"[A-Za-z0-9._@-]{1,256}", re.ASCII)
+__all__ = [
+    "X2GoAuthenticationFailed",
+    "X2GoConnectionFailed",
+    "X2GoControlSession",
+    "X2GoControlSessionSTDOUT",
+    "X2GoHostKeyChanged",
+    "X2GoPasswordRequired",
+]
+
+CONNECT_TIMEOUT = 60.0
+COMMAND_TIMEOUT = 20.0
+SLOW_FACTOR = 2  # for modem and isdn
 
 
-class X2GoControlSession:
-    """One account on one X2Go server.
+class X2GoControlSession(paramiko.SSHClient):
+    """One login on one X2Go server.
 
     Args:
-        target: How the server is reached (`crl.targets.Target`).
+        profile_name: A name for people.
+        add_to_known_hosts: Whether the key of a server that is not known is taken and kept.
+        known_hosts: The known_hosts file; None is what the ssh configuration says.
+        forward_sshagent: Whether the user's agent may be used by what runs in sessions.
+        unique_hostkey_aliases: Whether the server's key is kept under the profile's id instead of its name.
+        terminal_backend: Name or class of the backend of sessions.
+        info_backend: Name or class of the backend of session records.
+        list_backend: Name or class of the backend of session lists.
+        proxy_backend: Name or class of the backend of graphics proxies.
+        client_rootdir: The folder of the client's configuration.
+        sessions_rootdir: The folder of the client's session folders.
+        ssh_rootdir: The folder of ssh's files.
+        logger: An `X2GoLogger`.
+        loglevel: The level of one that is made here.
+        published_applications_no_submenus: With no more applications than that, menus have no submenus.
+        low_latency: Whether the way is slow, so that everything may take twice as long.
+        target: A host that is reached already (`crl.targets.Target`): then nothing is to be connected here.
+        **kwargs: Accepted as in python-x2go: `profile_id`.
+
+    Attributes:
+        associated_terminals: The sessions that are shown here over this login, by name.
+        session_died: Whether the connection was lost.
+        prompter: What answers questions of the server beyond the password (`Credentials.prompter`).
     """
 
-    def __init__(self, target: Host) -> None:
-        self.target = target
-        # The server notes the client's "address" with each session; ours is unique, so that a session whose start was
-        # cut short can be found and ended.
-        self.client_name = f"crl-{secrets.token_hex(6)}"
-        self._lock = threading.Lock()
-        self._facts: ServerFacts | None = None
+    host_key_failure: type[CrlError]
 
-    @property
-    def host(self) -> str:
-        """The server's name, for error texts."""
-        return self.target.name
-
-    def get_facts(self) -> ServerFacts:
-        """The account and the programs of the server, asked once.
-
-        Raises:
-            X2GoServerMissing: Programs of the X2Go server are not there.
-            X2GoRemoteHomeException: The account has no home directory.
-        """
-        with self._lock:
-            if self._facts is None:
-                facts = server_facts(self.target, SERVER_PROGRAMS, SERVER_PATH)
-                self._check(facts)
-                self._facts = facts
-            return self._facts
-
-    def _check(self, facts: ServerFacts) -> None:
-        missing = [program for program in SERVER_PROGRAMS if program not in facts.found]
-        if missing:
-            raise X2GoServerMissing(
-                f"no X2Go server: {', '.join(missing)} not found on {SERVER_PATH}",
-                host=self.host,
-                doing="looking for the X2Go server",
-                advice="install it on the host (Debian: apt-get install x2goserver iproute2)",
-            )
-        if not facts.home_there:
-            raise X2GoRemoteHomeException(
-                f"the home directory {facts.home} of {facts.user} does not exist",
-                host=self.host,
-                doing="looking for the X2Go server",
-            )
-
-    def find_programs(self, programs: Sequence[str]) -> dict[str, str]:
-        """Where the programs are on the server; those that are not there are left out."""
-        return server_facts(self.target, programs, SERVER_PATH).found
-
-    def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-        """The variables an X2Go server's commands need, whatever sudo or a login has left of them."""
-        facts = self.get_facts()
-        return {
-            "PATH": SERVER_PATH,
-            "HOME": facts.home,
-            "USER": facts.user,
-            "LOGNAME": facts.user,
-            "XAUTHORITY": f"{facts.home}/.Xauthority",
-            "X2GO_CLIENT": self.client_name,
-            "SSH_CLIENT": f"{self.client_name} 0 22",
-            "SSH_CONNECTION": f"{self.client_name} 0 {facts.hostname} 22",
-            **(extra or {}),
-        }
-
-    def execute(
+    def __init__(
         self,
-        command: Sequence[str],
-        deadline: Deadline | None = None,
+        profile_name: str = "UNKNOWN",
+        add_to_known_hosts: bool = False,
+        known_hosts: str | os.PathLike[str] | None = None,
+        forward_sshagent: bool = False,
+        unique_hostkey_aliases: bool = False,
+        terminal_backend: Any = "PLAIN",
+        info_backend: Any = "PLAIN",
+        list_backend: Any = "PLAIN",
+        proxy_backend: Any = "NX3",
+        client_rootdir: str | os.PathLike[str] | None = None,
+        sessions_rootdir: str | os.PathLike[str] | None = None,
+        ssh_rootdir: str | os.PathLike[str] | None = None,
+        logger: X2GoLogger | None = None,
+        loglevel: int = 56,
+        published_applications_no_submenus: int = 0,
+        low_latency: bool = False,
         *,
-        env: Mapping[str, str] | None = None,
-        leaves_child: bool = False,
-    ) -> RunAnswer:
-        """Run one of the server's programs to its end; its status is the caller's to judge.
-
-        Args:
-            command: Program and arguments.
-            deadline: By when; a command that takes longer is killed with its children.
-            env: Variables beside those of `environment`.
-            leaves_child: Whether it leaves a process behind that holds its output, whose end would be waited for.
-
-        Raises:
-            X2GoTimeOutException: It was not done in time.
-        """
-        found = self.get_facts().found
-        words = [found.get(command[0], command[0]), *command[1:]]
-        if leaves_child:
-            words = [found["sh"], "-c", _APART, "sh", *words]
-        left = (deadline or Deadline.after(COMMAND_TIMEOUT)).sooner(COMMAND_TIMEOUT).remaining()
-        try:
-            return self.target.run(words, timeout=left, env=self.environment(env))
-        except CommandTimeout as error:
-            raise X2GoTimeOutException(
-                f"{command[0]} was not done in time: {error.message}", host=self.host, doing="running a server command"
-            ) from error
-
-    def start_detached(self, command: Sequence[str]) -> None:
-        """Start one of the server's programs in a session of its own; it outlives us and says nothing to us."""
-        found = self.get_facts().found
-        wrapped = [
-            found["sh"], "-c", 'exec "$@" </dev/null >/dev/null 2>&1', "sh",
-            found["setsid"], found.get(command[0], command[0]), *command[1:],
-        ]  # fmt: skip
-        self.target.start(wrapped, env=self.environment(), detached=True)
-
-    def list_sessions(self, deadline: Deadline | None = None) -> X2GoServerSessionList:
-        """The account's sessions on this server, as the server's list has them.
-
-        Raises:
-            X2GoControlSessionException: The list could not be made.
-        """
-        answer = self.execute(["x2golistsessions"], deadline)
-        if answer.status != 0:
-            raise self._failed("listing sessions", "x2golistsessions", answer)
-        return X2GoServerSessionList(answer.stdout)
-
-    def suspend(self, session_name: str, deadline: Deadline | None = None) -> None:
-        """Ask the server to suspend a session; it does so shortly after."""
-        answer = self.execute(["x2gosuspend-session", self.checked_name(session_name)], deadline)
-        if answer.status != 0 or "ERROR" in answer.stderr:
-            raise self._failed("suspending a session", "x2gosuspend-session", answer)
-
-    def terminate(self, session_name: str, deadline: Deadline | None = None) -> None:
-        """Ask the server to end a session; it does so shortly after."""
-        answer = self.execute(["x2goterminate-session", self.checked_name(session_name)], deadline)
-        if answer.status != 0:
-            raise self._failed("terminating a session", "x2goterminate-session", answer)
-
-    def watch(
-        self, info: X2GoServerSessionInfo, wanted: Sequence[AgentState], deadline: Deadline
-    ) -> AgentReport:
-        """Wait until the session's agent is in one of the states, is gone, or the deadline has come."""
-        left = deadline.sooner(COMMAND_TIMEOUT * 2).remaining() or 0.0
-        return watch_agent(self.target, info.name, info.agent_pid or 0, wanted, left)
-
-    def wait_until_listening(self, info: X2GoServerSessionInfo, deadline: Deadline) -> bool:
-        """Wait until the session's agent takes a proxy; False when it does not in time, or is gone."""
-        left = deadline.sooner(LISTENING_TIME).remaining() or 0.0
-        return await_agent_listening(self.target, info.name, info.agent_pid or 0, info.graphics_port or 0, left)
-
-    def look(self, info: X2GoServerSessionInfo) -> AgentReport:
-        """The state of the session's agent now."""
-        return watch_agent(self.target, info.name, info.agent_pid or 0, (), 0.0)
-
-    def notes(self, session_name: str) -> RemoteNotes:
-        """What the session's agent and command wrote."""
-        return read_notes(self.target, session_name)
-
-    def clean(self, info: X2GoServerSessionInfo, deadline: Deadline) -> bool:
-        """Wait until the session's agent is gone, then remove what it left; whether it went in time."""
-        left = deadline.sooner(COMMAND_TIMEOUT).remaining() or 0.0
-        return tidy(self.target, info.name, info.agent_pid or 0, info.display or 0, info.cookie, left)
-
-    def started_by_us(self, deadline: Deadline) -> list[X2GoServerSessionInfo]:
-        """The sessions in the list that this object has started."""
-        return [info for info in self.list_sessions(deadline)().values() if info.client == self.client_name]
-
-    def checked_name(self, session_name: str) -> str:
-        """The name, if it can be one.
-
-        Raises:
-            X2GoParameterError: It cannot.
-        """
-        if not _SESSION_NAME.fullmatch(session_name) or session_name.startswith("-"):
-            raise X2GoParameterError(f"{session_name!r} cannot be the name of a session", host=self.host)
-        return session_name
-
-    def _failed(self, doing: str, program: str, answer: RunAnswer) -> X2GoControlSessionException:
-        return X2GoControlSessionException(
-            f"{program} ended with status {answer.status}",
-            host=self.host,
-            doing=doing,
-            transcript=answer.stderr or answer.stdout,
-        )
-
-
-X2GoControlSessionSTDOUT = X2GoControlSession
+        target: Host | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__()
+        self.profile_name = profile_name
+        self.profile_id = str(kwargs.pop("profile_id", profile_name))
+        if kwargs:
+            raise X2GoParameterError(f"a control session has no parameter {', '.join(sorted(kwargs))}")
+        self.add_to_known_hosts = add_to_known_hosts
+        self.known_hosts = None if known_hosts is None else os.fspath(known_hosts)
+        self.forward_sshagent = forward_sshagent
+        self.unique_hostkey_aliases = unique_hostkey_aliases
+        self.terminal_backend, self.info_backend, self.list_backend, self.proxy_backend = (
+            terminal_backend, info_backend, list_backend, proxy_backend,
+        )  # fmt: skip
+        home = Path(defaults.LOCAL_HOME)
+        self.client_rootdir = os.fspath(client_rootdir or home / defaults.X2GO_CLIENT_ROOTDIR)
+        self.sessions_rootdir = os.fspath(sessions_rootdir or home / defaults.X2GO_SESSIONS_ROOTDIR)
+        self.ssh_rootdir = Path(ssh_rootdir or home / defaults.X2GO_SSH_ROOTDIR)
+        self.logger = logger or X2GoLogger(loglevel=loglevel, tag="control")
+        self.published_applications_no_submenus = published_applications_no_submenus
+        self.low_latency = low_latency
+        self.prompter: Prompter | None = None
+        self.hostname: str | None = None
+        self.port: int | None = None
+        self.sshproxy_session: Any = None
+        self.associated_terminals: dict[str, X2GoTerminalSession] = {}
+        self.session_died = False
+        self._policy_of_keys: paramiko.MissingHostKeyPolicy = paramiko.RejectPolicy()
+        self._connecting = threading.RLock()
+        self._given = target
+        self._server: X2GoServer | None = None if target is None else X2GoServer(target)
+        self._own_host: TransportHost | None = None
+        self._menu: PublishedApplications | None = None
+        self._death: X2GoControlSessionException | None = None
