@@ -66,7 +66,13 @@ class PublishedApplications:
     def plain(self) -> list[dict[str, Any]]:
         """Every application as a dict, in the server's order."""
         return [
-            {"name": one.names, "comment": one.comments, "exec": one.command, "category": one.category, "icon": one.icon}
+            {
+                "name": one.names,
+                "comment": one.comments,
+                "exec": one.command,
+                "category": one.category,
+                "icon": one.icon,
+            }
             for one in self._applications
         ]
 

@@ -53,7 +53,8 @@ LISTENING_TIME = 10.0
 _APART = 't=$(mktemp) && exec 3>"$t" 4<"$t" && rm -f "$t" && { "$@" >&3 3>&- 4<&-; s=$?; cat <&4; exit $s; }'
 # Both at a time; the second is short and printed behind the first, so that no line is torn.
 _BOTH_LISTS = (
-    'x2golistsessions & p=$!; s=$(x2golistshadowsessions); wait "$p"; r=$?; [ -z "$s" ] || printf "%s\\n" "$s"; exit "$r"'
+    'x2golistsessions & p=$!; s=$(x2golistshadowsessions); wait "$p"; r=$?; '
+    '[ -z "$s" ] || printf "%s\\n" "$s"; exit "$r"'
 )
 _FEATURE = re.compile(r"[A-Z0-9_]{1,80}", re.ASCII)
 _DESKTOP = re.compile(r"[^\s@]{1,64}@:[0-9]{1,5}(?:\.[0-9]{1,3})?")
@@ -138,6 +139,7 @@ class X2GoServer:
         *,
         env: Mapping[str, str] | None = None,
         leaves_child: bool = False,
+        limit: float | None = None,
     ) -> RunAnswer:
         """Run one of the server's programs to its end; its status is the caller's to judge.
 
@@ -146,6 +148,7 @@ class X2GoServer:
             deadline: By when; a command that takes longer is killed with its children.
             env: Variables beside those of `environment`.
             leaves_child: Whether it leaves a process behind that holds its output, whose end would be waited for.
+            limit: Seconds that it may take at most, however late the deadline is; None is half a minute.
 
         Raises:
             X2GoTimeOutException: It was not done in time.
@@ -154,7 +157,7 @@ class X2GoServer:
         words = [found.get(command[0], command[0]), *command[1:]]
         if leaves_child:
             words = [found["sh"], "-c", _APART, "sh", *words]
-        left = (deadline or Deadline.after(COMMAND_TIMEOUT)).sooner(COMMAND_TIMEOUT).remaining()
+        left = (deadline or Deadline.after(COMMAND_TIMEOUT)).sooner(limit or COMMAND_TIMEOUT).remaining()
         try:
             return self.target.run(words, timeout=left, env=self.environment(env))
         except CommandTimeout as error:
@@ -162,14 +165,14 @@ class X2GoServer:
                 f"{command[0]} was not done in time: {error.message}", host=self.host, doing="running a server command"
             ) from error
 
-    def start_detached(self, command: Sequence[str]) -> None:
+    def start_detached(self, command: Sequence[str], *, env: Mapping[str, str] | None = None) -> None:
         """Start one of the server's programs in a session of its own; it outlives us and says nothing to us."""
         found = self.get_facts().found
         wrapped = [
             found["sh"], "-c", 'exec "$@" </dev/null >/dev/null 2>&1', "sh",
             found["setsid"], found.get(command[0], command[0]), *command[1:],
         ]  # fmt: skip
-        self.target.start(wrapped, env=self.environment(), detached=True)
+        self.target.start(wrapped, env=self.environment(env), detached=True)
 
     def list_sessions(self, deadline: Deadline | None = None) -> X2GoServerSessionList:
         """The account's sessions on this server, as the server's list has them.
@@ -260,9 +263,7 @@ class X2GoServer:
         if answer.status != 0:
             raise self._failed("terminating a session", "x2goterminate-session", answer)
 
-    def watch(
-        self, info: X2GoServerSessionInfo, wanted: Sequence[AgentState], deadline: Deadline
-    ) -> AgentReport:
+    def watch(self, info: X2GoServerSessionInfo, wanted: Sequence[AgentState], deadline: Deadline) -> AgentReport:
         """Wait until the session's agent is in one of the states, is gone, or the deadline has come."""
         left = deadline.sooner(COMMAND_TIMEOUT * 2).remaining() or 0.0
         return watch_agent(self.target, info.name, info.agent_pid or 0, wanted, left)
@@ -306,4 +307,3 @@ class X2GoServer:
             doing=doing,
             transcript=answer.stderr or answer.stdout,
         )
-

@@ -1,8 +1,8 @@
 """A host behind a connection of paramiko: its verbs run over a link in a channel of that connection.
 
-The connection is whoever's logged in on it; what is opened here are sessions of it, and nothing here logs in anywhere.
-It promises that every verb ends by its timeout, that the end of the connection is one error of the control session, told
-to its owner too, and that `close` leaves nothing but the connection itself.
+What is opened here are sessions of a connection that somebody has logged in on. It promises that every verb ends by its
+timeout, that the end of the connection is one error, told to its owner too, and that `close` leaves nothing but the
+connection itself.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import paramiko
+from paramiko.agent import AgentRequestHandler
 
 from crl.channels.ssh.errors import SshLoginError
 from crl.deadlines import Deadline
@@ -52,13 +53,15 @@ class TransportShell(SshShell):
     Args:
         transport: The connection, logged in.
         name: The host's name, for texts.
+        forward_agent: Whether the user's agent can be used there.
     """
 
     logs_in = False
 
-    def __init__(self, transport: paramiko.Transport, name: str) -> None:
+    def __init__(self, transport: paramiko.Transport, name: str, *, forward_agent: bool = False) -> None:
         super().__init__(name, backend="paramiko", config="none", lane_change=False)
         self._connection = transport
+        self._forward_agent = forward_agent
 
     def spawn(self, timeout: float) -> ChannelSpawn:
         """Open a session of the connection and start a shell in it.
@@ -72,6 +75,8 @@ class TransportShell(SshShell):
         try:
             channel = self._connection.open_session(timeout=min(timeout, CHANNEL_PATIENCE))
             channel.event = _PatientEvent()
+            if self._forward_agent:
+                AgentRequestHandler(channel)
             channel.get_pty("dumb", COLUMNS, ROWS)
             channel.exec_command(self._remote_command() or "exec /bin/sh")
         except (paramiko.SSHException, OSError, EOFError) as error:
@@ -97,13 +102,20 @@ class TransportHost:
         transport: The connection, logged in; it stays its maker's.
         name: The host's name, for texts.
         on_loss: Called once, with the error, when a verb found that the connection has ended.
+        forward_agent: Whether the user's agent can be used there.
     """
 
     def __init__(
-        self, transport: paramiko.Transport, name: str, on_loss: Callable[[X2GoControlSessionException], object]
+        self,
+        transport: paramiko.Transport,
+        name: str,
+        on_loss: Callable[[X2GoControlSessionException], object],
+        *,
+        forward_agent: bool = False,
     ) -> None:
         self._transport = transport
-        self._target = Target(TransportShell(transport, name), name=name, max_tries=1)
+        shell = TransportShell(transport, name, forward_agent=forward_agent)
+        self._target = Target(shell, name=name, max_tries=1)
         self._on_loss = on_loss
         self._lost = threading.Lock()
         self.python = _Python(self)

@@ -76,6 +76,16 @@ class Way:
         """The name of its keys as the files have it."""
         return lookup_name(*self.key_name)
 
+    def through(self, hop: paramiko.Transport | None) -> Way:
+        """The same, through the connection of a hop.
+
+        Raises:
+            X2GoConnectionFailed: The hop is not connected.
+        """
+        if hop is None or not hop.is_active():
+            raise X2GoConnectionFailed("the hop before it is not connected", host=self.host.label, doing="connecting")
+        return replace(self, hop=hop)
+
 
 def way_to(
     hostname: str,

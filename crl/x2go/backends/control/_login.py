@@ -48,6 +48,7 @@ class Credentials:
         look_for_keys: Whether the user's standard keys are offered.
         ssh_rootdir: Where these are.
         force_password: Whether only the password is tried.
+        standard_keys: The user's standard keys, where the ssh configuration names them.
         prompter: Answers what the server asks beyond the password (a code of a second factor): gets title, instructions
             and prompts (text and whether the answer may be seen), gives the answers or None.
     """
@@ -61,6 +62,7 @@ class Credentials:
     look_for_keys: bool = False
     ssh_rootdir: Path = field(default_factory=lambda: Path("~/.ssh").expanduser())
     force_password: bool = False
+    standard_keys: tuple[str, ...] = ()
     prompter: Prompter | None = None
 
     @property
@@ -133,9 +135,7 @@ def _one_method(
     return None
 
 
-def _by_prompts(
-    transport: paramiko.Transport, credentials: Credentials, progress: _Progress
-) -> list[str] | None:
+def _by_prompts(transport: paramiko.Transport, credentials: Credentials, progress: _Progress) -> list[str] | None:
     def answer(title: str, instructions: str, prompts: list[tuple[str, bool]]) -> list[str]:
         """Called by paramiko; the first question with a hidden answer is for the password."""
         answers: list[str] = []
@@ -171,8 +171,8 @@ def _keys(credentials: Credentials, progress: _Progress) -> Iterator[paramiko.PK
     if credentials.allow_agent:
         yield from _agent_keys(progress)
     if credentials.look_for_keys:
-        for name in _STANDARD_KEYS:
-            path = str(credentials.ssh_rootdir / name)
+        standard = credentials.standard_keys or [str(credentials.ssh_rootdir / name) for name in _STANDARD_KEYS]
+        for path in map(os.path.expanduser, standard):
             if os.path.exists(path):
                 yield from _key_of_file(path, credentials, progress)
 
