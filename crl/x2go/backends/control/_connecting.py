@@ -38,11 +38,11 @@ class X2GoConnectionFailed(X2GoControlSessionException, OSError):
         return X2GoControlSessionException.__str__(self)
 
 
-class X2GoHostKeyChanged(X2GoHostKeyException, paramiko.BadHostKeyException):
+class X2GoHostKeyChanged(paramiko.BadHostKeyException, X2GoHostKeyException):  # type: ignore[misc]
     """The server showed another key than the one that is known for it, or a revoked one."""
 
     def __init__(self, message: object = "", *args: object, **place: Any) -> None:
-        X2GoHostKeyException.__init__(self, message, *args, **place)
+        X2GoHostKeyException.__init__(self, message, *args, **place)  # paramiko's wants the keys
         self.hostname = str(place.get("host"))
         self.key: Any = None
         self.expected_key: Any = None
