@@ -409,6 +409,12 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, LaterSharing):
         """End the session, and remove what it left on both sides."""
         return self._tried(lambda: self._terminate_step(Deadline.after(timeout)), None, only_death=True)
 
+    # python-x2go's names for the steps without its lock; here there is one lock, which may be taken twice.
+    _resume = resume
+    _share_desktop = share_desktop
+    _suspend = suspend
+    _terminate = terminate
+
     def _tried(self, step: Callable[[], bool], event: threading.Event | None, *, only_death: bool = False) -> bool:
         """One step; its failure goes to a hook, and to the caller unless a client's hook has heard of it."""
         self._progress_event = event

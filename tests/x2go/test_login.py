@@ -59,10 +59,9 @@ def login(lab: Lab, tmp_path: Path) -> Iterator[Login]:
 def test_a_password(login: Login, role: str) -> None:
     one = login(role, password=True)
     assert one.get_password() is not None
-    assert not one.connected
-    assert one.running is None
+    assert (one.connected, one.running) == (False, None)
     assert one.connect()
-    assert one.connected
+    assert one.is_connected()
     assert one.get_password() is None
     assert one.get_username() == one.control_session.remote_username()
     assert one.get_server_peername() == (one.server, one.port)
@@ -71,7 +70,7 @@ def test_a_password(login: Login, role: str) -> None:
     assert transport.is_authenticated()
     assert one.is_alive()
     assert one.disconnect()
-    assert not one.connected
+    assert not one.is_connected()
     assert not transport.is_active()
 
 
@@ -212,7 +211,9 @@ def test_a_connection_that_is_lost(login: Login, lab: Lab) -> None:
     one.connect()
     one.HOOK_on_control_session_death = lambda: told.append("death")  # type: ignore[method-assign]
     assert one.state is SessionState.VIRGIN
-    one.control_session.get_transport().sock.close()
+    transport = one.control_session.get_transport()
+    assert transport is not None
+    transport.sock.close()
     started = time.monotonic()
     wait_until(lambda: not one.connected)
     assert not one.connected

@@ -38,7 +38,7 @@ class X2GoConnectionFailed(X2GoControlSessionException, OSError):
         return X2GoControlSessionException.__str__(self)
 
 
-class X2GoHostKeyChanged(paramiko.BadHostKeyException, X2GoHostKeyException):  # type: ignore[misc]
+class X2GoHostKeyChanged(paramiko.BadHostKeyException, X2GoHostKeyException):
     """The server showed another key than the one that is known for it, or a revoked one."""
 
     def __init__(self, message: object = "", *args: object, **place: Any) -> None:

@@ -141,6 +141,18 @@ class WindowMethods:
         """Bring the window of a desktop to the front; whether it was there."""
         return self.session_window is not None and self.session_window.raise_it(timeout)
 
+    def _find_session_window(self, timeout: float = 0) -> Any:
+        """As `find_session_window`, without waiting."""
+        return self.find_session_window(timeout)
+
+    def _set_session_window_title(self, title: str, timeout: float = 0) -> bool:
+        """As `set_session_window_title`, without waiting."""
+        return self.set_session_window_title(title, timeout)
+
+    def _raise_session_window(self, timeout: float = 0) -> bool:
+        """As `raise_session_window`, without waiting."""
+        return self.raise_session_window(timeout)
+
     def update_session_window_file(self) -> None:
         """Write the window's number into the session's folder."""
         if self.session_window is not None:

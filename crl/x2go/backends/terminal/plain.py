@@ -558,6 +558,11 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, LaterParts):
         self._rm_session_dirtree()
         self._rm_desktop_dirtree()
 
+    @staticmethod
+    def _mk_sessions_rootdir(rootdir: str | os.PathLike[str]) -> None:
+        """Make the folder of session folders, for its owner only."""
+        Path(rootdir).expanduser().mkdir(mode=0o700, parents=True, exist_ok=True)
+
     def _rm_session_dirtree(self) -> None:
         """Remove the client's folder of the session."""
         if self.sessions_rootdir is not None and self.session_info.name:
