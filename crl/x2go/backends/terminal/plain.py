@@ -158,6 +158,7 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, LaterParts):
         self.session_instance = session_instance
         self.logger = logger or X2GoLogger(loglevel=loglevel, tag="terminal")
         self.proxy: X2GoProxyBASE | None = None
+        self.proxy_log = ""  # the last words of the last one
         self.session_window: SessionWindow | None = None
 
     def _proxy_class(self, backend: Any) -> type[X2GoProxyBASE]:
@@ -551,6 +552,7 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, LaterParts):
             window.stop()
         if proxy is not None:
             proxy.stop_thread()
+            self.proxy_log = proxy.log_tail
         self.control_session.dissociate(self)
 
     def post_terminate_cleanup(self) -> None:
