@@ -60,6 +60,12 @@ class SessionLife(Looking):
 
         def _refuse_later_parts(self) -> None: ...
 
+        def _has_died(self) -> bool: ...
+
+        def HOOK_on_control_session_death(self) -> None: ...
+
+        def disconnect(self) -> bool: ...
+
     # What is known without asking the server.
 
     @property
@@ -115,12 +121,22 @@ class SessionLife(Looking):
         terminal = self._terminal
         if terminal.proxy is not proxy:
             return
-        with contextlib.suppress(CrlError, OSError):  # where the connection has ended too, that is another story
+        try:
             settled = (AgentState.SUSPENDED, AgentState.TERMINATED)
             report = self.control_session.server.watch(self.info, settled, Deadline.after(SETTLING_TIME))
             self._machine.observe(report.state, alive=report.alive)
+        except (CrlError, OSError) as error:  # the connection has ended too: an agent without a proxy suspends itself
+            _logger.info("%s: what became of it is not known: %s", self, error)
+            self.note_agent_state(AgentState.SUSPENDED)
         if terminal.proxy is proxy:
             terminal.release_proxy()
+        if self._has_died():
+            self.HOOK_on_control_session_death()
+            self.disconnect()
+
+    def note_agent_state(self, state: AgentState) -> None:
+        """Take over what somebody else has done with the session, or seen of it."""
+        self._machine.observe(state, alive=state is not AgentState.TERMINATED)
 
     # Steps.
 

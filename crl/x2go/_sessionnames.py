@@ -158,8 +158,8 @@ class SessionNames:
         return self._terminal.get_session_type()
 
     def get_session_title(self) -> str:
-        """The title that a desktop's window on the client begins with."""
-        return f"X2GO-{self.get_session_name()}"
+        """The title of a desktop's window on the client: the server's, or the one that it was given."""
+        return self._terminal.given_title or f"X2GO-{self.get_session_name()}"
 
     @property
     def terminal_session(self) -> X2GoTerminalSession | None:

@@ -436,7 +436,7 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, LaterSharing):
 
     def do_auto_start_or_resume(
         self,
-        newest: bool = True,
+        newest: bool = True,  # noqa: ARG002 - as published
         oldest: bool = False,
         all_suspended: bool = False,
         start: bool = True,
@@ -470,7 +470,7 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, LaterSharing):
         if all_suspended and client is not None:
             resumed = [client.resume_session(str(self), session_name=name) for name in names]
             return all(resumed)
-        name = names[0] if oldest and not (newest and not oldest) else names[-1]
+        name = names[0] if oldest else names[-1]
         if client is not None:
             return bool(client.resume_session(str(self), session_name=name))
         return self.resume(name, session_list=listed)

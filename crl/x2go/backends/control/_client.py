@@ -36,6 +36,7 @@ from crl.x2go.backends.control._login import (
 )
 from crl.x2go.checkhosts import X2GoAutoAddPolicy, X2GoInteractiveAddPolicy, check_ssh_host_key
 from crl.x2go.log import X2GoLogger, loglevel_NOTICE
+from crl.x2go.state import AgentState
 from crl.x2go.x2go_exceptions import (
     X2GoControlSessionException,
     X2GoParameterError,
@@ -447,9 +448,17 @@ class LoginClient(paramiko.SSHClient):
                 with contextlib.suppress(CrlError):  # one that cannot be suspended must not keep the rest
                     terminal.suspend()
             terminal.release_proxy()
+            self._note(terminal, AgentState.SUSPENDED)
         self.associated_terminals.clear()
         self.close()
         return there
+
+    @staticmethod
+    def _note(terminal: X2GoTerminalSession, state: AgentState) -> None:
+        """Tell the session object of a terminal what was done with its session here."""
+        note = getattr(terminal.session_instance, "note_agent_state", None)
+        if note is not None:
+            note(state)
 
     def close(self) -> None:
         """Close the connection and all that goes over it; sessions on the server stay as they are."""

@@ -24,6 +24,7 @@ from crl.x2go.backends.control._login import X2GoAuthenticationFailed, X2GoPassw
 from crl.x2go.backends.info.plain import X2GoServerSessionInfo, X2GoServerSessionList
 from crl.x2go.backends.terminal.plain import X2GoTerminalSession
 from crl.x2go.log import loglevel_INFO
+from crl.x2go.state import AgentState
 from crl.x2go.utils import _get_backend_class
 from crl.x2go.x2go_exceptions import (
     X2GoParameterError,
@@ -340,7 +341,9 @@ class X2GoControlSession(LoginClient):
         """Suspend a session of the account, wherever it is shown."""
         terminal = self.associated_terminals.get(session_name)
         if terminal is not None:
-            return terminal.suspend()
+            terminal.suspend()
+            self._note(terminal, AgentState.SUSPENDED)
+            return True
         self.server.suspend(session_name, self._deadline())
         return True
 
@@ -353,7 +356,9 @@ class X2GoControlSession(LoginClient):
         """
         terminal = self.associated_terminals.get(session_name)
         if terminal is not None and destroy_terminals:
-            return terminal.terminate()
+            terminal.terminate()
+            self._note(terminal, AgentState.TERMINATED)
+            return True
         info = self.list_sessions().get(session_name)
         self.server.terminate(session_name, self._deadline())
         if info is not None:

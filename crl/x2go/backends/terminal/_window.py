@@ -46,6 +46,7 @@ class SessionWindow:
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self.window: Window | None = None
+        self.title = ""  # the one that it was given
 
     def find(self, timeout: float) -> Window | None:
         """The window; None when it does not come in time, or there is no display."""
@@ -74,6 +75,7 @@ class SessionWindow:
         window = self.find(timeout)
         if window is not None:
             _xwindows.set_title(window, title or self.name, self._display, self._xauthority)
+            self.title = title
         return window is not None
 
     def raise_it(self, timeout: float) -> bool:
@@ -117,6 +119,11 @@ class WindowMethods:
     profile_name: str
     session_title: str
     session_window: SessionWindow | None
+
+    @property
+    def given_title(self) -> str:
+        """The title that the window has been given; "" for its own."""
+        return "" if self.session_window is None else self.session_window.title
 
     def auto_session_window_title(self, dont_set: bool = False) -> None:
         """Give the window the title of the parameters, once it is there.

@@ -263,7 +263,7 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, LaterParts):
                 deadline,
                 env=self.params.start_environment(),
                 leaves_child=True,
-                limit=SHARING_TIME if self.params.is_shared else None,
+                limit=SHARING_TIME if self.params.is_shared else STEP_TIME,
             )
             self._take_start(answer)
             self._connect(deadline, display, xauthority, "starting a session")
