@@ -79,6 +79,7 @@ class LoginClient(paramiko.SSHClient):
     Attributes:
         associated_terminals: The sessions that are shown here over this login, by name.
         session_died: Whether the connection was lost.
+        death_told: Whether a hook has heard of that.
         prompter: What answers questions of the server beyond the password (`Credentials.prompter`).
     """
 
@@ -129,6 +130,7 @@ class LoginClient(paramiko.SSHClient):
         self.sshproxy_session: Any = None
         self.associated_terminals: dict[str, X2GoTerminalSession] = {}
         self.session_died = False
+        self.death_told = False
         self._policy_of_keys: paramiko.MissingHostKeyPolicy = paramiko.RejectPolicy()
         self._connecting = threading.RLock()
         self._given = target
@@ -418,7 +420,7 @@ class LoginClient(paramiko.SSHClient):
             if isinstance(error, X2GoControlSessionException):
                 raise
             raise X2GoConnectionFailed(f"the connection broke: {error}", host=hostname, doing="logging in") from error
-        self.session_died, self._death = False, None
+        self.session_died, self.death_told, self._death = False, False, None
         self._own_host = TransportHost(transport, hostname, self._has_died, forward_agent=self.forward_sshagent)
         self._own_host.connect(deadline.remaining())
         self._server = X2GoServer(self._own_host)  # not before: others may look whether they can run commands
