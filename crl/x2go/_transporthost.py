@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -70,9 +71,10 @@ class TransportShell(SshShell):
             SshError: The connection has ended, or opens no session.
         """
         self._deadline_of_start = Deadline.after(min(timeout, self.start_timeout))
-        self._renew_nonces()
+        self._renew()
         channel: paramiko.Channel | None = None
         try:
+            self._asked_at = time.monotonic()
             channel = self._connection.open_session(timeout=min(timeout, CHANNEL_PATIENCE))
             channel.event = _PatientEvent()
             if self._forward_agent:
