@@ -280,11 +280,14 @@ class SessionViews:
         """
         sessions = self._all()
         if use_paramiko:
-            sessions = [one for one in sessions if one.has_control_session() and one.get_control_session().is_connected()]
+            controls = self.connected_control_sessions
+            sessions = [one for one in sessions if one.get_control_session() in controls]
         else:
             sessions = [one for one in sessions if one.connected]
         return _in_form(
-            sessions, return_profile_names=return_profile_names, return_profile_ids=not return_profile_names
+            sessions,
+            return_profile_names=return_profile_names,
+            return_profile_ids=return_profile_ids or not return_profile_names,
         )
 
     def get_master_session(

@@ -166,7 +166,8 @@ class X2GoListSessionsCache:
         answer = ask()
         with self._lock:
             if self._deletions.get(profile_name, 0) == deleted:
-                entry = self.x2go_listsessions_cache.get(profile_name, {"sessions": None, "desktops": None, "mounts": {}})
+                nothing = {"sessions": None, "desktops": None, "mounts": {}}
+                entry = self.x2go_listsessions_cache.get(profile_name, nothing)
                 self.x2go_listsessions_cache[profile_name] = {**entry, kind: answer}
 
     def list_sessions(self, session_uuid: str) -> dict[str, Any] | None:
@@ -201,7 +202,9 @@ class X2GoListSessionsCache:
             X2GoSessionCacheException: There is no such session, or no such kind of list.
         """
         if cache_type not in (None, *_KINDS):
-            raise X2GoSessionCacheException(f"there is no list of {cache_type}", advice=f"use one of {', '.join(_KINDS)}")
+            raise X2GoSessionCacheException(
+                f"there is no list of {cache_type}", advice=f"use one of {', '.join(_KINDS)}"
+            )
         if profile_name is None and session_uuid is not None:
             try:
                 profile_name = self.client_instance.session_registry.get_profile_name(session_uuid)

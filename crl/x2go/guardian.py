@@ -87,9 +87,8 @@ class X2GoSessionGuardian(threading.Thread):
 
     def _steps(self) -> list[Callable[[X2GoClient], None]]:
         steps: list[Callable[[X2GoClient], None]] = []
-        if any(
-            (self.auto_update_listsessions_cache, self.auto_update_listdesktops_cache, self.auto_update_listmounts_cache)
-        ):
+        sessions, desktops = self.auto_update_listsessions_cache, self.auto_update_listdesktops_cache
+        if sessions or desktops or self.auto_update_listmounts_cache:
             steps.append(self._renew_lists)
         if self.auto_register_sessions:
             steps.append(

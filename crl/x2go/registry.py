@@ -1,8 +1,8 @@
 """The sessions that a client knows: found by id, name, profile and state; new ones made; changes told to the hooks.
 
 The registry knows sessions and control sessions by their published methods, its client only by the hooks it calls. Its
-locks are never held while a hook runs or a server is asked; a profile's sessions are made one after another. What a hook
-was told last is kept here, so that each change is told once, whoever looked first.
+locks are never held while a hook runs or a server is asked; a profile's sessions are made one after another. What a
+hook was told last is kept here, so that each change is told once, whoever looked first.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ class ClientHooks:
     ) -> bool:
         """Whether a host's unknown key is right; here: no. python-x2go says yes."""
         self._tell(
-            f"the key {fingerprint_type} {fingerprint} of {host}, port {port}, is not known and was refused", profile_name
+            f"the key {fingerprint_type} {fingerprint} of {host}, port {port}, is not known: refused", profile_name
         )
         return False
 
@@ -107,7 +107,7 @@ class ClientHooks:
         """The connection of a profile is lost."""
         self._tell("the connection is lost", profile_name)
 
-    def HOOK_on_failing_SFTP_client(self, profile_name: str, session_name: str = "UNKNOWN") -> None:
+    def HOOK_on_failing_SFTP_client(self, profile_name: str, session_name: str) -> None:
         """The server gives no SFTP."""
         self._tell("the server gives no SFTP", profile_name, session_name)
 

@@ -36,12 +36,15 @@ class Servers(Sessions):
             profile_name, control = session.get_profile_name(), session.get_control_session()
         elif profile_name is not None or profile_id is not None:
             if profile_name is None:
-                mine = [one for one in self.session_registry.registered_sessions() if one.get_profile_id() == profile_id]
-                profile_name = mine[0].get_profile_name() if mine else str(profile_id)
+                registered = self.session_registry.registered_sessions()
+                names = [one.get_profile_name() for one in registered if one.get_profile_id() == profile_id]
+                profile_name = names[0] if names else str(profile_id)
             control = self.session_registry.control_session_of_profile_name(profile_name)
         else:
             raise X2GoClientException(
-                "which server is meant?", doing="asking a server", advice="give session_uuid, profile_name or profile_id"
+                "which server is meant?",
+                doing="asking a server",
+                advice="give session_uuid, profile_name or profile_id",
             )
         if control is None or not control.is_connected():
             raise X2GoClientException(
@@ -275,7 +278,7 @@ class Servers(Sessions):
 
     def all_servers_are_alive(self) -> bool:
         """Whether the servers of all sessions answer."""
-        return all([control.is_alive() for control in self.session_registry.control_sessions.copy().values()])
+        return all(control.is_alive() for control in self.session_registry.control_sessions.copy().values())
 
     def server_valid_x2gouser(self, session_uuid: str, username: str | None = None) -> bool:
         """Whether an account may use X2Go on the server of a session."""

@@ -22,7 +22,11 @@ _BACKENDS = (
     "control_backend", "terminal_backend", "info_backend", "list_backend", "proxy_backend", "settings_backend",
     "printing_backend",
 )  # fmt: skip
-_OF_LATER_RELEASES = {"allow_printing": "printing", "allow_mimebox": "the MIME box", "share_local_folders": "folder sharing"}
+_OF_LATER_RELEASES = {
+    "printing": "printing",
+    "allow_mimebox": "the MIME box",
+    "share_local_folders": "folder sharing",
+}
 
 
 class Verbs(Servers):
@@ -102,25 +106,25 @@ class Verbs(Servers):
         """
         found = self._profile_of(profile_id, profile_name)
         given = {
-            "allow_printing": allow_printing, "allow_share_local_folders": allow_share_local_folders,
+            "printing": allow_printing, "allow_share_local_folders": allow_share_local_folders,
             "share_local_folders": list(share_local_folders), "allow_mimebox": allow_mimebox,
             "mimebox_extensions": list(mimebox_extensions), "mimebox_action": mimebox_action,
-            "forward_sshagent": forward_sshagent,
+            "forward_sshagent": forward_sshagent, **kwargs,
         }  # fmt: skip
         for argument, part in _OF_LATER_RELEASES.items():
-            if given[argument] or (argument == "allow_printing" and kwargs.get("printing")):
+            if given[argument]:
                 refuse(f"register_session({argument}=…)", part)
+        if proxy_options:
+            kwargs["proxy_options"] = given["proxy_options"] = dict(proxy_options)
         if found is not None:
-            params = self._params_of_profile(found, {**kwargs, **({"proxy_options": proxy_options} if proxy_options else {})})
+            params = self._params_of_profile(found, kwargs)
             profile_id, profile_name = found, self.session_profiles.to_profile_name(found)
             server = params.pop("server")
         elif server is None and kwargs.get("target") is None:
             self.logger("register_session() was given neither a profile nor a server", loglevel=loglevel_WARN)
             return None
         else:
-            del given["allow_printing"]
-            params = {**given, **kwargs, **({"proxy_options": proxy_options} if proxy_options else {})}
-            params.pop("printing", None)
+            params = given
             profile_id, profile_name = self._ad_hoc_names(profile_id, profile_name)
         session_uuid = self.session_registry.register(
             server,
@@ -182,7 +186,9 @@ class Verbs(Servers):
             profile_id = utils._genSessionProfileId()  # noqa: SLF001 - python-x2go's name
         wanted = profile_name or os.path.basename(sys.argv[0] if sys.argv else "") or "UNKNOWN"
         taken = {*self.session_profiles.profile_names}
-        taken |= {one.get_profile_name() for one in registry.registered_sessions() if one.get_profile_id() != profile_id}
+        for one in registry.registered_sessions():
+            if one.get_profile_id() != profile_id:
+                taken.add(one.get_profile_name())
         name, number = wanted, 0
         while name in taken:
             number += 1
