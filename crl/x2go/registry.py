@@ -366,7 +366,7 @@ class X2GoSessionRegistry(SessionViews):
             ssh_rootdir: Folder of keys and known hosts; default ``~/.ssh``.
             keep_controlsession_alive: Whether the connection stays when the session object goes.
             add_to_known_hosts: Take the key of an unknown host without asking.
-            known_hosts: File of host keys; default the one in `ssh_rootdir`.
+            known_hosts: File of host keys; default the one that ssh uses.
             **kwargs: Parameters of the session.
 
         Returns:

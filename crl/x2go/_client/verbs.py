@@ -91,7 +91,7 @@ class Verbs(Servers):
             mimebox_extensions: Of the MIME box.
             mimebox_action: Of the MIME box.
             add_to_known_hosts: Take the key of an unknown host without asking.
-            known_hosts: File of host keys; default the one in the client's SSH folder.
+            known_hosts: File of host keys; default the one that ssh uses.
             forward_sshagent: Let the session use our SSH agent.
             proxy_options: Options of the graphics proxy.
             return_object: Give the session instead of its id.
@@ -132,7 +132,7 @@ class Verbs(Servers):
             profile_name,
             session_name,
             add_to_known_hosts=add_to_known_hosts,
-            known_hosts=known_hosts or os.path.join(self.ssh_rootdir, "known_hosts"),
+            known_hosts=known_hosts,
             **{**self._places(), **params},
         )
         self.logger(f"registered {session_uuid} of {profile_name}", loglevel=loglevel_NOTICE)
