@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["X2GoSessionRegistry"]
 
-_DIRECT = ("server", "profile_id", "profile_name", "session_name")
+_FIXED = frozenset({"target", "client_display", "proxy_class", "at_exit", "on_change"})  # for the life of a session
 
 
 @dataclass(frozen=True)
@@ -308,8 +308,8 @@ class X2GoSessionRegistry(SessionViews):
                     continue
                 if re_register and name in known and known[name].get_uuid() in self._found_on_server:
                     self.forget(known.pop(name).get_uuid())
-                if name not in known and (info.is_running() or info.is_suspended()):
-                    self._found(profile_id, name)
+                if name not in known and (info.is_running() or info.is_suspended()) and info.agent_pid is not None:
+                    self._found(profile_id, name)  # one without a process is still being started
         self.update_status(
             profile_name=profile_name,
             session_list=session_list,
@@ -378,18 +378,26 @@ class X2GoSessionRegistry(SessionViews):
             "printing_backend": printing_backend,
         }  # fmt: skip
         places = {"client_rootdir": client_rootdir, "sessions_rootdir": sessions_rootdir, "ssh_rootdir": ssh_rootdir}
-        recipe = {
-            "server": server, "profile_name": profile_name, **backends,
-            **{name: os.fspath(place) for name, place in places.items() if place is not None},
-            "keep_controlsession_alive": keep_controlsession_alive, "add_to_known_hosts": add_to_known_hosts,
-            "known_hosts": known_hosts, **kwargs,
-        }  # fmt: skip
+        params = {"add_to_known_hosts": add_to_known_hosts, "known_hosts": known_hosts, **kwargs}
         with self._lock_of(profile_id):
-            self._recipes[profile_id] = recipe
-            unused = self._unused(profile_id)
+            self._recipes[profile_id] = {
+                "server": server,
+                "profile_name": profile_name,
+                "keep_controlsession_alive": keep_controlsession_alive,
+                **backends,
+                **{name: os.fspath(place) for name, place in places.items() if place is not None},
+                **params,
+            }
+            unused = None if _FIXED & params.keys() else self._unused(profile_id)
             if unused is None:
                 return self._make(profile_id, session_name).get_uuid()
-            self._renew(unused, recipe, session_name)
+            if server is not None and not unused.is_connected():
+                unused.set_server(server)
+            unused.set_profile_name(profile_name)
+            unused.update_params(params)
+            unused.activated = True
+            if session_name is not None:
+                unused.set_session_name(session_name)
             return unused.get_uuid()
 
     def _lock_of(self, profile_id: str) -> threading.RLock:
@@ -399,16 +407,6 @@ class X2GoSessionRegistry(SessionViews):
     def _unused(self, profile_id: str) -> X2GoSession | None:
         mine = (one for one in self._all() if one.get_profile_id() == profile_id)
         return next((one for one in mine if one.virgin and not one.activated and not one.get_session_name()), None)
-
-    def _renew(self, session: X2GoSession, recipe: Mapping[str, Any], session_name: str | None) -> None:
-        """Give a session that was registered before the parameters of now."""
-        session.activated = True
-        if recipe["server"] is not None and not session.is_connected():
-            session.set_server(recipe["server"])
-        session.set_profile_name(recipe["profile_name"])
-        session.update_params({name: value for name, value in recipe.items() if name not in _DIRECT})
-        if session_name is not None:
-            session.set_session_name(session_name)
 
     def _make(self, profile_id: str, session_name: str | None) -> X2GoSession:
         """A new session by the profile's recipe."""

@@ -168,7 +168,9 @@ def test_neither_profile_nor_server(client: X2GoClient) -> None:
 def test_a_registration_that_fails_does_no_harm(client: X2GoClient) -> None:
     with pytest.raises(X2GoParameterError):
         client.register_session(profile_name="Terminal", geometry="wide")
-    assert client.session_registry.keys() == [client.register_session(profile_name="Terminal")]
+    assert client.session_registry.keys() == []
+    uuid = client.register_session(profile_name="Terminal")
+    assert client.session_registry.keys() == [uuid]
 
 
 def test_an_unused_session_of_a_profile_is_given_again(client: X2GoClient) -> None:
@@ -360,15 +362,16 @@ class Watched(X2GoClient):
     def __init__(self, **options: Any) -> None:
         self.looks = threading.Semaphore(0)
         self.failures = 1
+        self.ends_itself = False
         self.ended_itself = threading.Event()
         super().__init__(**options)
 
     def update_sessionregistry_status_all_profiles(self) -> None:
         self.looks.release()
-        if self.failures:
+        if self.failures > 0:
             self.failures -= 1
             raise KeyError("of the application")
-        if self.failures < 0:
+        if self.ends_itself:
             self.session_guardian.stop_thread()
             self.ended_itself.set()
 
@@ -384,8 +387,7 @@ def test_the_guardian_logs_what_fails_and_goes_on(rootdir: Path, caplog: pytest.
 
 def test_the_guardian_can_be_stopped_from_a_hook(rootdir: Path) -> None:
     client = Watched(client_rootdir=rootdir, auto_update_sessionregistry=True, refresh_interval=60)
-    client.failures = -1
-    client.session_guardian.refresh_interval = 0.01
+    client.ends_itself = True
     x2go_cleanup(threads=[client.session_guardian])
     assert not client.session_guardian.is_alive()
     client.session_guardian = X2GoSessionGuardian(client, auto_update_sessionregistry=True, refresh_interval=0.01)
