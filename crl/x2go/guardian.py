@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from crl.x2go._threads import OwnThread
 from crl.x2go.log import X2GoLogger, logger_for, loglevel_DEFAULT, loglevel_ERROR
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _logger = logging.getLogger("crl.x2go")
 STOP_TIME = 30.0  # a server that does not answer keeps one round no longer than its command's limit
 
 
-class X2GoSessionGuardian(threading.Thread):
+class X2GoSessionGuardian(OwnThread):
     """Looks after the sessions of a client; runs from its making on, unless there is nothing for it to do.
 
     Args:
