@@ -166,21 +166,24 @@ class X2GoListSessionsCache:
         answer = ask()
         with self._lock:
             if self._deletions.get(profile_name, 0) == deleted:
-                nothing = {"sessions": None, "desktops": None, "mounts": {}}
+                nothing: dict[str, Any] = {"sessions": None, "desktops": None, "mounts": {}}
                 entry = self.x2go_listsessions_cache.get(profile_name, nothing)
                 self.x2go_listsessions_cache[profile_name] = {**entry, kind: answer}
 
     def list_sessions(self, session_uuid: str) -> dict[str, Any] | None:
         """The sessions that the server of a session listed last; None when it was not asked."""
-        return self._last("sessions", session_uuid)
+        known: dict[str, Any] | None = self._last("sessions", session_uuid)
+        return known
 
     def list_desktops(self, session_uuid: str) -> list[str] | None:
         """The desktops that can be shared on the server of a session; None when it was not asked."""
-        return self._last("desktops", session_uuid)
+        known: list[str] | None = self._last("desktops", session_uuid)
+        return known
 
     def list_mounts(self, session_uuid: str) -> dict[str, list[str]] | None:
         """The client's folders that are mounted on the server of a session; None when it was not asked."""
-        return self._last("mounts", session_uuid)
+        known: dict[str, list[str]] | None = self._last("mounts", session_uuid)
+        return known
 
     def _last(self, kind: str, session_uuid: str) -> Any:
         profile_name = self.client_instance.session_registry.get_profile_name(session_uuid)

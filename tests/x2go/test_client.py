@@ -109,13 +109,34 @@ def test_profiles_are_changed_and_stored(client: X2GoClient, rootdir: Path) -> N
     assert not client.is_session_profile("Nowhere")
 
 
-def test_backends_that_are_not_there(rootdir: Path) -> None:
-    with pytest.raises(X2GoBackendException, match="WINREG"):
-        X2GoClient(client_rootdir=rootdir, profiles_backend="WINREG")
-    with pytest.raises(X2GoNotImplementedYetException, match="session brokers"):
-        X2GoClient(client_rootdir=rootdir, broker_url="https://broker.example/json/")
+@pytest.mark.parametrize("backend", ["WINREG", "GCONF", "os; import sys"])
+def test_backends_that_are_not_there(rootdir: Path, backend: str) -> None:
+    with pytest.raises(X2GoBackendException, match="there is no backend"):
+        X2GoClient(client_rootdir=rootdir, profiles_backend=backend)
+
+
+@pytest.mark.parametrize(
+    "broker",
+    [
+        {"broker_url": "https://broker.example/json/"},
+        {"broker_url": "ssh://broker.example"},
+        {"profiles_backend": "HTTPBROKER"},
+        {"profiles_backend": "SSHBROKER"},
+    ],
+)
+def test_brokers_are_not_in_this_release(rootdir: Path, broker: dict[str, str]) -> None:
     with pytest.raises(X2GoNotImplementedYetException, match="broker"):
-        X2GoClient(client_rootdir=rootdir, profiles_backend="HTTPBROKER")
+        X2GoClient(client_rootdir=rootdir, **broker)  # type: ignore[arg-type]
+
+
+def test_clients_share_nothing(rootdir: Path) -> None:
+    with X2GoClient(client_rootdir=rootdir, use_cache=True) as one, X2GoClient(client_rootdir=rootdir) as other:
+        one.register_session("a.example", profile_name="Lab")
+        assert other.client_registered_sessions() == []
+        assert one.listsessions_cache is not None
+        assert one.listsessions_cache.x2go_listsessions_cache is not X2GoListSessionsCache(
+            other
+        ).x2go_listsessions_cache
 
 
 # Registering.
@@ -140,7 +161,7 @@ def test_a_session_of_a_profile_goes_without_what_this_release_lacks(
 
 def test_what_is_given_wins_over_the_profile_and_nothing_is_lost(client: X2GoClient) -> None:
     key = paramiko.ECDSAKey.generate()
-    given = {"geometry": "640x480", "dpi": 120, "cache_type": "unix-gnome", "pkey": key, "cmd": "xterm"}
+    given: dict[str, Any] = {"geometry": "640x480", "dpi": 120, "cache_type": "unix-gnome", "pkey": key, "cmd": "xterm"}
     session = client.register_session(profile_id=OFFICE, proxy_options={"shmem": 1}, return_object=True, **given)
     assert {name: session.terminal_params[name] for name in ("geometry", "dpi", "cache_type", "cmd")} == {
         name: given[name] for name in ("geometry", "dpi", "cache_type", "cmd")
@@ -168,6 +189,8 @@ def test_neither_profile_nor_server(client: X2GoClient) -> None:
 def test_a_registration_that_fails_does_no_harm(client: X2GoClient) -> None:
     with pytest.raises(X2GoParameterError):
         client.register_session(profile_name="Terminal", geometry="wide")
+    with pytest.raises(X2GoParameterError, match="geometri"):
+        client.register_session(profile_name="Terminal", geometri="640x480")
     assert client.session_registry.keys() == []
     uuid = client.register_session(profile_name="Terminal")
     assert client.session_registry.keys() == [uuid]
@@ -301,16 +324,18 @@ class App(X2GoClient):
         super().__init__(**options)
 
     def register_session(self, s_hash: str) -> str:  # type: ignore[override]
-        uuid: str = self._X2GoClient__register_session(server="a.example", profile_name=s_hash)
+        uuid: str = self._X2GoClient__register_session(  # type: ignore[attr-defined]
+            server="a.example", profile_name=s_hash
+        )
         self.hashes[s_hash] = uuid
         return uuid
 
     def get_session(self, s_hash: str, flag: bool) -> X2GoSession:  # type: ignore[override]
-        session: X2GoSession = self._X2GoClient__get_session(self.hashes[s_hash])
+        session: X2GoSession = self._X2GoClient__get_session(self.hashes[s_hash])  # type: ignore[attr-defined]
         return session
 
     def list_sessions(self, s_hash: str) -> list[str]:  # type: ignore[override]
-        return sorted(self._X2GoClient__list_sessions(self.hashes[s_hash]))
+        return sorted(self._X2GoClient__list_sessions(self.hashes[s_hash]))  # type: ignore[attr-defined]
 
     def get_session_profile_name(self) -> str:  # type: ignore[override]
         raise AssertionError("the client must not call what an application has overridden")
@@ -423,7 +448,7 @@ def test_the_cache_without_connections(rootdir: Path) -> None:
         cache.delete("Lab")
         assert not cache.is_cached("Lab")
         assert not cache.is_cached(session_uuid=uuid, cache_type="sessions")
-        assert cache.list_sessions(uuid) is cache.list_desktops(uuid) is cache.list_mounts(uuid) is None
+        assert (cache.list_sessions(uuid), cache.list_desktops(uuid), cache.list_mounts(uuid)) == (None, None, None)
         assert not cache.protected
         with pytest.raises(X2GoSessionCacheException, match="not registered"):
             cache.is_cached(session_uuid="gone")

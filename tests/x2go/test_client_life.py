@@ -6,6 +6,7 @@ Invariant: what the hooks heard is what happened, each thing once; and the clien
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from crl.x2go import (
     ClientDisplay,
     X2GoClient,
     X2GoClientException,
+    X2GoControlSessionException,
     X2GoHostKeyException,
     X2GoSession,
     X2GoSessionRegistryException,
@@ -161,10 +163,13 @@ def test_a_whole_life(make: Callable[..., Heard], account: dict[str, Any]) -> No
 
 
 def started(client: Heard, uuid: str) -> None:
+    asked_at, listed = time.monotonic(), client.list_sessions(uuid, no_cache=True)
     assert client.start_session(uuid)
     name = client.get_session_name(uuid)
     assert name is not None
     assert client.hears("started here", name)
+    # What was listed before the start says nothing of the session, and so it has not ended.
+    client.session_registry.update_status(uuid, session_list=listed, force_update=True, listed_at=asked_at)
     assert client.session_ok(uuid)
     assert client.is_session_running(uuid)
     assert client.is_session_running(uuid, name)
@@ -253,9 +258,8 @@ def test_two_servers_at_once(
     before = {host: remains_of(lab, host, "zshuser") for host in ("alpha", "beta")}
     client = make(use_cache=True, auto_update_listsessions_cache=True, auto_update_sessionregistry=True)
     near = client.register_session(profile_name="Lab", **account)
-    far = client.register_session(
-        profile_name="Lab", target=open_target("beta"), client_display=display, cmd="xclock", **QUIET
-    )
+    there: dict[str, Any] = {"target": open_target("beta"), "client_display": display, "cmd": "xclock", **QUIET}
+    far = client.register_session(profile_name="Lab", **there)
     client.connect_session(near)
     client.connect_session(far)
     assert [client.get_session_profile_name(one) for one in (near, far)] == ["Lab", "Lab (1)"]
@@ -348,11 +352,33 @@ def test_an_application(lab: Lab, account: dict[str, Any], tmp_path: Path) -> No
     assert not remains_of(lab, "alpha", "pwuser").server - before.server
 
 
+def test_a_profile_of_x2goclient(make: Callable[..., Heard], lab: Lab, tmp_path: Path) -> None:
+    """With sound, printing and shared folders switched on, as the profiles of users have it."""
+    alpha = lab.host("alpha")
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "sessions").write_text(
+        f"[20260101000000000001]\nname=Office\nhost={alpha.address}\nuser=zshuser\nkey={lab.key('zsh')}\n"
+        'sound=true\nprint=true\nusemimebox=true\nexport="/home/zshuser:1;"\ncommand=XFCE\nrootless=false\n'
+    )
+    client = make(auto_update_sessionregistry=True)
+    uuid = client.register_session(profile_name="Office", known_hosts=str(lab.known_hosts))
+    assert client.connect_session(uuid)
+    assert client.client_connected_profiles() == ["20260101000000000001"]
+    assert client.list_sessions(profile_id="20260101000000000001") == {}
+    assert client.list_desktops(uuid) == []
+    assert client.list_mounts(uuid) == {}
+    assert client.disconnect_profile("Office")
+    assert not client.disconnect_profile("Office")
+
+
 def test_a_lost_connection_is_told(make: Callable[..., Heard], account: dict[str, Any], lab: Lab) -> None:
     """The guardian notices, the hook hears it once, and the session connects again under its id."""
     client = make(use_cache=True, auto_update_listsessions_cache=True)
     uuid = client.register_session(profile_name="Lab", **account)
     client.connect_session(uuid)
+    with pytest.raises(X2GoControlSessionException):
+        client.suspend_session(uuid, session_name="zshuser-99-1795219417_stRxterm_dp24")
+    assert client.is_session_connected(uuid)  # what fails on the server is no loss of the connection
     session = client.get_session(uuid)
     assert isinstance(session, X2GoSession)
     session.get_control_session().get_transport().sock.close()

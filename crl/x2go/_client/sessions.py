@@ -30,8 +30,8 @@ class Sessions(Profiles):
         """What is known of a session: names, state, connection, backends."""
         return self.session_registry.session_summary(session_uuid)
 
-    def get_session_username(self, session_uuid: str) -> str:
-        """The account of a session on its server."""
+    def get_session_username(self, session_uuid: str) -> str | None:
+        """The account of a session on its server; None while nobody has said."""
         return Sessions.get_session(self, session_uuid).get_username()
 
     def set_session_username(self, session_uuid: str, username: str) -> None:
@@ -42,7 +42,7 @@ class Sessions(Profiles):
         """Address and port of a session's server, as the connection has them."""
         return Sessions.get_session(self, session_uuid).get_server_peername()
 
-    def get_session_server_hostname(self, session_uuid: str) -> str:
+    def get_session_server_hostname(self, session_uuid: str) -> str | None:
         """The host of a session, as it was given."""
         return Sessions.get_session(self, session_uuid).get_server_hostname()
 
