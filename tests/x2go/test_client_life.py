@@ -20,9 +20,9 @@ from crl.x2go import (
     ClientDisplay,
     X2GoClient,
     X2GoClientException,
-    X2GoControlSessionException,
     X2GoHostKeyException,
     X2GoSession,
+    X2GoSessionNotFound,
     X2GoSessionRegistryException,
 )
 from tests.link.peers import eventually
@@ -376,9 +376,10 @@ def test_a_lost_connection_is_told(make: Callable[..., Heard], account: dict[str
     client = make(use_cache=True, auto_update_listsessions_cache=True)
     uuid = client.register_session(profile_name="Lab", **account)
     client.connect_session(uuid)
-    with pytest.raises(X2GoControlSessionException):
-        client.suspend_session(uuid, session_name="zshuser-99-1795219417_stRxterm_dp24")
-    assert client.is_session_connected(uuid)  # what fails on the server is no loss of the connection
+    for step in (client.suspend_session, client.terminate_session):
+        with pytest.raises(X2GoSessionNotFound, match="there is no session zshuser-99"):
+            step(uuid, session_name="zshuser-99-1795219417_stRxterm_dp24")
+    assert client.is_session_connected(uuid)
     session = client.get_session(uuid)
     assert isinstance(session, X2GoSession)
     session.get_control_session().get_transport().sock.close()

@@ -14,7 +14,7 @@ from crl.x2go._client.sessions import Sessions
 from crl.x2go._notyet import refuse
 from crl.x2go.log import loglevel_NOTICE, loglevel_WARN
 from crl.x2go.session import X2GoSession
-from crl.x2go.x2go_exceptions import X2GoClientException
+from crl.x2go.x2go_exceptions import X2GoClientException, X2GoSessionNotFound
 
 __all__ = ["Verbs"]
 
@@ -496,6 +496,14 @@ class Verbs(Servers):
         if isinstance(other, X2GoSession) and other.has_terminal_session():
             return bool(getattr(other, step)())
         _, control = self._control_of(session.get_uuid(), None)
+        listed = self._asked(profile_name, control, control.list_sessions)
+        if session_name not in listed:  # the server would say that all is well
+            raise X2GoSessionNotFound(
+                f"there is no session {session_name}",
+                host=session.get_server_hostname(),
+                doing=f"asking the server to {step} a session",
+                advice=f"there are: {', '.join(listed) or 'none'}",
+            )
         done = self._asked(profile_name, control, lambda: getattr(control, step)(session_name))
         if self.listsessions_cache is not None:
             self.listsessions_cache.delete(profile_name)
