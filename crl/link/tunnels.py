@@ -33,7 +33,9 @@ __all__ = [
     "TcpAddress",
     "Tunnel",
     "TunnelError",
+    "check_listening",
     "join",
+    "listen_here",
     "plain_address",
 ]
 
@@ -153,6 +155,13 @@ class Tunnel(Generic[Listening]):
     def _stop(self, wait: bool) -> None:
         raise NotImplementedError
 
+    def drop(self) -> None:
+        """Break the connections that are open through it now; it goes on listening."""
+        with self._lock:
+            open_now = list(self._open)
+        for connection in open_now:
+            connection.reset_both()
+
     def __enter__(self) -> Self:
         return self
 
@@ -167,7 +176,7 @@ class Forward(Tunnel[Listening]):
         super().__init__(link, target, limit)
         self._public = public
         check_listening(listen, public=public)
-        self._listener = _listen_here(listen, public=public)
+        self._listener = listen_here(listen, public=public)
         name = self._listener.getsockname()
         self.address: Any = listen if isinstance(listen, str) else (name[0], name[1])
         self._listener.settimeout(0.0)
@@ -362,8 +371,8 @@ def check_listening(address: Address, *, public: bool) -> None:
         )
 
 
-def _listen_here(address: Address, *, public: bool) -> socket.socket:
-    """A listening socket."""
+def listen_here(address: Address, *, public: bool) -> socket.socket:
+    """A listening socket; one at a path is for this user only, unless it is public."""
     if not isinstance(address, str):
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         return socket.create_server(address, family=family, backlog=BACKLOG)
