@@ -7,15 +7,16 @@ greenlet, but its end can be neither seen nor waited for. Here the thread itself
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 __all__ = ["OwnThread"]
 
 
 class OwnThread(threading.Thread):
-    """A thread that knows its end; its arguments are those of `threading.Thread`, by keyword."""
+    """A thread that knows its end; its arguments are those of `threading.Thread`."""
 
-    def __init__(self, *, name: str | None = None, daemon: bool | None = None) -> None:
-        super().__init__(name=name, daemon=daemon)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self._begun = False
         self._done = threading.Event()
 
