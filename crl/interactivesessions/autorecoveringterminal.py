@@ -270,6 +270,7 @@ class AutoRecoveringTerminal:
     def _try_to_open(self) -> BaseException | None:
         if not self._shells:
             return UsageError("initialize was not called", doing="initialize_terminal")
+        pause = self._pauses()
         for attempt in range(1, self._max_tries + 1):
             try:
                 self._open_once()
@@ -279,9 +280,13 @@ class AutoRecoveringTerminal:
             else:
                 return None
             last = attempt == self._max_tries or is_definite(failure) or isinstance(failure, UsageError)
-            if last or self._cancelled.wait(self._sleep_between_tries):
+            if last or pause():
                 break
         return failure
+
+    def _pauses(self) -> Callable[[], bool]:
+        """What waits between two tries of one opening, and says whether there is to be no further one."""
+        return lambda: self._cancelled.wait(self._sleep_between_tries)
 
     def _put_away(self) -> None:
         """Close the session, but not the spare one that it may have from a link that looked for its program in vain."""

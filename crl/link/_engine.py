@@ -361,9 +361,9 @@ class Engine(Terminals):
             return
         if len(data) >= LARGE_PIECE:
             self.bulk.note(len(data))
-        self._use_what_came(attachment)
+        self._use_what_came(attachment, data)
 
-    def _use_what_came(self, attachment: Attachment) -> None:
+    def _use_what_came(self, attachment: Attachment, data: bytes) -> None:
         """Hand out what was taken, look for the end, answer the peer."""
         session = self.session
         if session.heard != self._heard:
@@ -372,7 +372,7 @@ class Engine(Terminals):
         if session.delivered or session.interrupted:
             self._hand_out()
         decoder = session.decoder
-        if session.ended or decoder.noise_bytes != attachment.noise or decoder.partial:
+        if session.ended or decoder.noise_bytes != attachment.noise or (decoder.partial and attachment.may_end(data)):
             attachment.noise = decoder.noise_bytes
             self._look_for_end(attachment)
         if session.has_outgoing:

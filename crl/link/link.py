@@ -85,6 +85,7 @@ class Link(Services):
         self._processes: dict[int, RemoteProcess] = {}
         self._tunnels: list[Tunnel[Any]] = []
         self._loaded: set[str] = set()
+        self._loading: dict[str, Call] = {}
         self._load_lock = threading.Lock()
         self.output = OutputLog(lane.host)
         self.files = Files(self)
@@ -269,11 +270,12 @@ class Link(Services):
 
     def service(self, name: str, *args: Any, timeout: float | None = SERVICE_TIMEOUT) -> Any:
         """Ask a service of the remote program; its part of the program is sent on first use."""
-        return self.submit_service(name, *args).result(timeout)
+        deadline = Deadline.after(timeout)
+        return self.submit_service(name, *args, load_timeout=timeout).result(deadline.remaining())
 
-    def submit_service(self, name: str, *args: Any) -> Call:
-        """Ask a service of the remote program without waiting for the answer."""
-        self.load(name.partition(".")[0])
+    def submit_service(self, name: str, *args: Any, load_timeout: float | None = SERVICE_TIMEOUT) -> Call:
+        """Ask a service of the remote program without waiting for the answer; only for its part of the program."""
+        self.load(name.partition(".")[0], load_timeout)
         return self._submit(messages.CALL, encode_request(messages.SERVICE, name, args, keep=None))
 
     def submit_watched(self, make: Callable[[Link, int], _Call], name: str, *args: Any) -> _Call:
@@ -335,12 +337,15 @@ class Link(Services):
         return process
 
     def new_stream(self, make: Callable[[int], _Joined]) -> _Joined:
-        """Know a connection, which `make` makes of the stream's number; the target is read for it from now on."""
+        """Know a connection, which `make` makes of the stream's number.
+
+        For one that nobody waits for, the target is read at once from now on.
+        """
         with self._lock:
             number = self._last_number = self._last_number + 1
             joined = make(number)
             self._inputs[number] = self.outputs[number] = joined
-            self.engine.busy_streams += 1
+            self.engine.busy_streams += joined.unattended
         return joined
 
     def replace_stream(self, number: int, joined: Joined) -> None:
@@ -362,8 +367,9 @@ class Link(Services):
         """A connection, or a stream of records, is over."""
         with self._lock:
             self.outputs.pop(number, None)
-            if self._inputs.pop(number, None) is not None:
-                self.engine.busy_streams -= 1
+            joined = self._inputs.pop(number, None)
+            if joined is not None and not isinstance(joined, InputStream):
+                self.engine.busy_streams -= joined.unattended
 
     def forget_tunnel(self, tunnel: Tunnel[Any]) -> None:
         """A tunnel has stopped listening."""
@@ -403,11 +409,16 @@ class Link(Services):
         """Send the pieces of the program that a service needs, once and in one message; each needs those before it."""
         if self._loaded.issuperset(PIECES[service]):
             return
+        deadline = Deadline.after(timeout)
         with self._load_lock:
-            names = [name for name in PIECES[service] if name not in self._loaded]
+            names = [name for name in PIECES[service] if name not in self._loading]
             if names:
-                self._submit(messages.LOAD, values.encode([piece(name) for name in names])).result(timeout)
-                self._loaded.update(names)
+                call = self._submit(messages.LOAD, values.encode([piece(name) for name in names]))
+                self._loading.update(dict.fromkeys(names, call))
+        # Who has no time to wait for a piece leaves it under way: it is not sent twice.
+        for name in PIECES[service]:
+            self._loading[name].result(deadline.remaining())
+        self._loaded.update(PIECES[service])
 
     # -- what the target says; in the reading thread ---------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from crl.link import Call, Lane, Link, LinkLost
 from tests.link.peers import INTERPRETERS, Shell, alive, eventually
 from tests.link.storm import Storm
 
+pytestmark = pytest.mark.clean_only("a terminal that needs armour is not left for another channel")
 MUCH = 8 * 1024 * 1024
 
 

@@ -342,6 +342,7 @@ IMPORTED = {
 
 
 @EVERY
+@pytest.mark.clean_only("armour is a module more")
 def test_the_core_imports_little(make_link: MakeLink, python: str) -> None:
     link = make_link(python=python)
     link.evaluate("1")

@@ -259,6 +259,6 @@ def test_private_aliases_that_applications_use(name: str) -> None:
 def test_public_aliases() -> None:
     assert X2GoSession.remote_peername is X2GoSession.get_server_peername
     assert X2GoSession.is_associated is X2GoSession.has_terminal_session
-    control = names.find("backends.control.plain.X2GoControlSession")
+    control = names.OURS.find("backends.control.plain.X2GoControlSession")
     assert control.get_server_versions is control.query_server_versions
     assert control.get_server_features is control.query_server_features

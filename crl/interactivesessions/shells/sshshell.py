@@ -15,6 +15,7 @@ from typing import Final
 from crl.channels import ChannelStartError, ProcessChannel
 from crl.channels.ssh.control import ControlSocket
 from crl.channels.ssh.diagnosis import Stop
+from crl.channels.ssh.door import Door
 from crl.channels.ssh.errors import SshLoginError
 from crl.channels.ssh.known_hosts import KnownHosts
 from crl.channels.ssh.openssh import local_environment, nested_line, ssh_argv
@@ -199,6 +200,10 @@ class SshShell(BashShell):
     def _has_own_start_cmd(self) -> bool:
         """Whether a subclass says itself how ssh is called."""
         return type(self).get_start_cmd is not SshShell.get_start_cmd
+
+    def find_door(self) -> Door | None:
+        """The port of the first host on the way; None where a command makes the connection."""
+        return None if self._has_own_start_cmd() else Door.find(self.settings)
 
     # Start
 

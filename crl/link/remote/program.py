@@ -442,6 +442,7 @@ class Program(object):
 
     def _close(self, _number, _body):
         # type: (int, bytes) -> None
+        self.terminal.begin_to_swallow()
         self.end(orderly=True)
 
     # -- writing ---------------------------------------------------------------------------------------------------
@@ -485,13 +486,13 @@ class Program(object):
                     here.flush_again = False
                     self._write_ready(here)
             finally:
-                if here.waiting is None:
+                # As soon as the lock is free, another thread may leave frames; it goes along with ours.
+                left = here.waiting is not None
+                if left:
+                    self._wake_writer(here)
+                else:
                     here.unlock()
-            if here.waiting is not None:
-                # The lock goes along with the frames.
-                self._wake_writer(here)
-                return
-            if not here.flush_again and here is self.terminal:
+            if left or (not here.flush_again and here is self.terminal):
                 return
 
     def _write_ready(self, here, may_block=False):
