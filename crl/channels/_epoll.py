@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import importlib.util
 import select
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 __all__ = ["new_epoll"]
 
 
 def new_epoll() -> select.epoll:
     """An epoll whose `poll` lets others run."""
-    if TYPE_CHECKING or hasattr(select, "epoll"):
-        return select.epoll()
-    return _PolledEpoll()
+    polled: Any = None if hasattr(select, "epoll") else _PolledEpoll()
+    return select.epoll() if polled is None else polled
 
 
 class _PolledEpoll:

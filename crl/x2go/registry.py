@@ -74,6 +74,8 @@ class X2GoSessionRegistry(SessionViews):
         self._told: dict[str, _Flags] = {}
         self._changed_at: dict[str, float] = {}
         self._found_on_server: set[str] = set()
+        self._seen_connected: set[str] = set()
+        self._looked_at: set[str] = set()
         self._auto_registration_paused = 0
 
     def __repr__(self) -> str:
@@ -167,6 +169,23 @@ class X2GoSessionRegistry(SessionViews):
 
     # Looking after the sessions.
 
+    def expect_connection(self, profile_id: str) -> None:
+        """A profile is about to be connected: what runs there at the next look was there before."""
+        with self._lock:
+            control = self.control_sessions.get(profile_id)
+            if control is None or not control.is_connected():
+                self._looked_at.discard(profile_id)
+
+    def lost_profiles(self) -> list[str]:
+        """The names of the profiles whose connection was lost since this was asked last."""
+        with self._lock:
+            connected = {name for name, control in self.control_sessions.items() if control.is_connected()}
+            gone, self._seen_connected = self._seen_connected - connected, connected
+            self._looked_at &= connected
+            lost = {name for name in gone if name in self.control_sessions}
+            lost = {name for name in lost if self.control_sessions[name].has_session_died()}
+        return list(dict.fromkeys(one.get_profile_name() for one in self._all() if one.get_profile_id() in lost))
+
     def update_status(
         self,
         session_uuid: str | None = None,
@@ -208,9 +227,14 @@ class X2GoSessionRegistry(SessionViews):
             sessions = self.registered_sessions_of_profile_name(profile_name)
         else:
             sessions = [one for one in self._all() if one.get_profile_id() == profile_id]
+        looked_at = set(self._looked_at)
         for session in sessions:
+            is_first_look = newly_connected or session.get_profile_id() not in looked_at
             if listed_at is None or self._changed_at.get(session.get_uuid(), 0.0) < listed_at:
-                self._refresh(session, session_list, force_update=force_update, newly_connected=newly_connected)
+                self._refresh(session, session_list, force_update=force_update, newly_connected=is_first_look)
+        with self._lock:
+            self._looked_at |= {one.get_profile_id() for one in sessions if one.is_connected()}
+            self._seen_connected |= self._looked_at
         for name in {session.get_profile_name() for session in sessions}:
             self._elect_master(name)
         return True
@@ -245,9 +269,9 @@ class X2GoSessionRegistry(SessionViews):
     ) -> Callable[..., None] | None:
         client = self.client_instance
         if now.running and not before.running:
-            if newly_connected:
-                return client.HOOK_on_found_session_running_after_connect
             mine = session.has_terminal_session()
+            if newly_connected and not mine:
+                return client.HOOK_on_found_session_running_after_connect
             if before.suspended:
                 return client.HOOK_on_session_has_resumed_by_me if mine else client.HOOK_on_session_has_resumed_by_other
             return client.HOOK_on_session_has_started_by_me if mine else client.HOOK_on_session_has_started_by_other

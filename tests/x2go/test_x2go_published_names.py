@@ -609,13 +609,13 @@ def test_private_aliases_of_the_client(name: str) -> None:
         "share_local_folder_with_session": "share_local_folder",
         "share_local_folder_with_profile": "share_local_folder",
     }
-    client = find("client.X2GoClient")
+    client = OURS.find("client.X2GoClient")
     found = inspect.getattr_static(client, f"_X2GoClient__{name}")
     assert found is inspect.getattr_static(client, private.get(name, name))
 
 
 def test_public_aliases_of_the_client() -> None:
-    client = find("client.X2GoClient")
+    client = OURS.find("client.X2GoClient")
     assert client.with_session is client.get_session
     assert client.profile_get_published_applications is client.get_published_applications
     assert client.unshare_all_local_folders_from_session is client.unshare_all_local_folders

@@ -52,27 +52,41 @@ class Servers(Sessions):
             )
         return profile_name, control
 
-    def _asked(self, profile_name: str, control: Any, ask: Callable[[], Any]) -> Any:
+    def _asked(self, ask: Callable[[], Any]) -> Any:
         """What a server answers; the application's hook hears of a connection that is found lost by that."""
         try:
             return ask()
         except X2GoControlSessionException:
-            if control.has_session_died():
-                self.HOOK_on_control_session_death(profile_name)
+            self._tell_losses()
             raise
 
+    def _tell_losses(self) -> list[str]:
+        """Tell the application's hook of the connections that were lost; the names of their profiles.
+
+        The sessions of a lost connection are disconnected. Their ids stay, so that they can connect again.
+        """
+        lost = self.session_registry.lost_profiles()
+        for profile_name in lost:
+            self.logger(f"{profile_name}: the connection is lost", loglevel=loglevel_ERROR)
+            self.HOOK_on_control_session_death(profile_name)
+            for session in self.session_registry.registered_sessions_of_profile_name(profile_name):
+                session.disconnect()
+            if self.listsessions_cache is not None:
+                self.listsessions_cache.delete(profile_name)
+        return lost
+
     def _listed(
-        self, kind: str, profile_name: str, control: Any, ask: Callable[[], Any], *, no_cache: bool, refresh_cache: bool
+        self, kind: str, profile_name: str, ask: Callable[[], Any], *, no_cache: bool, refresh_cache: bool
     ) -> Any:
         """A list of a server: from the cache if there is one, else asked for."""
         cache = self.listsessions_cache
         if cache is None or no_cache:
-            return self._asked(profile_name, control, ask)
+            return self._asked(ask)
         if refresh_cache or not cache.is_cached(profile_name=profile_name, cache_type=kind):
             flags = {f"update_{one}": one == kind for one in ("sessions", "desktops", "mounts")}
-            self._asked(profile_name, control, lambda: cache.update(profile_name, **flags))
+            self._asked(lambda: cache.update(profile_name, **flags))
         known = cache.x2go_listsessions_cache.get(profile_name, {}).get(kind)
-        return self._asked(profile_name, control, ask) if known is None else known.copy()
+        return self._asked(ask) if known is None else known.copy()
 
     def list_sessions(
         self,
@@ -105,10 +119,10 @@ class Servers(Sessions):
         """
         profile_name, control = self._control_of(session_uuid, profile_name, profile_id)
         if raw:
-            return self._asked(profile_name, control, lambda: control.list_sessions(raw=True))
+            return self._asked(lambda: control.list_sessions(raw=True))
         asked_at = time.monotonic()
         listed = self._listed(
-            "sessions", profile_name, control, control.list_sessions, no_cache=no_cache, refresh_cache=refresh_cache
+            "sessions", profile_name, control.list_sessions, no_cache=no_cache, refresh_cache=refresh_cache
         )
         if register_sessions:
             self.session_registry.register_available_server_sessions(
@@ -150,13 +164,13 @@ class Servers(Sessions):
         """
         profile_name, control = self._control_of(session_uuid, profile_name, profile_id)
         if raw:
-            return self._asked(profile_name, control, lambda: control.list_desktops(raw=True))
+            return self._asked(lambda: control.list_desktops(raw=True))
         desktops = self._listed(
-            "desktops", profile_name, control, control.list_desktops, no_cache=no_cache, refresh_cache=refresh_cache
+            "desktops", profile_name, control.list_desktops, no_cache=no_cache, refresh_cache=refresh_cache
         )
         if not exclude_session_types:
             return desktops
-        sessions = self._asked(profile_name, control, control.list_sessions)
+        sessions = self._asked(control.list_sessions)
         left_out = {
             f"{info.username}@:{info.display}"
             for info in sessions.values()
@@ -186,7 +200,7 @@ class Servers(Sessions):
             return mounts
 
         return self._listed(
-            "mounts", profile_name, control, ask, no_cache=no_cache or raw, refresh_cache=refresh_cache
+            "mounts", profile_name, ask, no_cache=no_cache or raw, refresh_cache=refresh_cache
         )
 
     def list_mounts(
@@ -244,9 +258,7 @@ class Servers(Sessions):
             X2GoClientException: There is no such component, or no connection.
         """
         profile_name, control = self._control_of(None, profile_name)
-        versions: Mapping[str, str] = self._asked(
-            profile_name, control, lambda: control.query_server_versions(force=force)
-        )
+        versions: Mapping[str, str] = self._asked(lambda: control.query_server_versions(force=force))
         if component is None:
             return dict(versions)
         if component not in versions:
@@ -266,7 +278,7 @@ class Servers(Sessions):
             X2GoClientException: There is no connection.
         """
         profile_name, control = self._control_of(None, profile_name)
-        return sorted(self._asked(profile_name, control, lambda: control.query_server_features(force=force)))
+        return sorted(self._asked(lambda: control.query_server_features(force=force)))
 
     def has_server_feature(self, profile_name: str, feature: str) -> bool:
         """Whether the X2Go server can do something."""
@@ -340,6 +352,11 @@ class Servers(Sessions):
 
     # Keeping up to date.
 
+    def _for_each_connected(self, function: Callable[[str], object]) -> None:
+        """Call a function for each connected profile; the application hears of those that are lost."""
+        self._tell_losses()
+        self._for_each(Sessions.client_connected_profiles(self, return_profile_names=True), function)
+
     def _for_each(self, profile_names: Iterable[str], function: Callable[[str], object]) -> None:
         """Call a function for each profile; one that fails keeps the others from nothing.
 
@@ -376,8 +393,7 @@ class Servers(Sessions):
 
     def update_sessionregistry_status_all_profiles(self) -> None:
         """Bring the registered sessions of all connected profiles up to date, and tell the hooks what changed."""
-        self._for_each(
-            Sessions.client_connected_profiles(self, return_profile_names=True),
+        self._for_each_connected(
             lambda name: Servers.update_sessionregistry_status_by_profile_name(self, name),
         )
 
@@ -406,18 +422,13 @@ class Servers(Sessions):
         cache = self.listsessions_cache
         if cache is None:
             return
-        control = self.session_registry.control_session_of_profile_name(profile_name)
         flags = {"sessions": update_sessions, "desktops": update_desktops, "mounts": update_mounts}
         wanted = {f"update_{kind}": kind in cache_types if flag is None else flag for kind, flag in flags.items()}
         try:
             cache.update(profile_name, **wanted)
-        except X2GoControlSessionException as error:
-            if control is None or not control.has_session_died():
+        except X2GoControlSessionException:
+            if profile_name not in self._tell_losses():
                 raise
-            self.logger(f"{profile_name}: the connection is lost: {error}", loglevel=loglevel_ERROR)
-            self.HOOK_on_control_session_death(profile_name)
-            for session in self.session_registry.registered_sessions_of_profile_name(profile_name):
-                session.disconnect()
 
     def update_cache_by_session_uuid(
         self,
@@ -443,8 +454,7 @@ class Servers(Sessions):
         """As `update_cache_by_profile_name`, for all connected profiles; what is known of others is forgotten."""
         if self.listsessions_cache is None:
             return
-        self._for_each(
-            Sessions.client_connected_profiles(self, return_profile_names=True),
+        self._for_each_connected(
             lambda name: Servers.update_cache_by_profile_name(
                 self, name, cache_types, update_sessions, update_desktops, update_mounts
             ),
@@ -484,8 +494,7 @@ class Servers(Sessions):
 
     def register_available_server_sessions_all_profiles(self, skip_pubapp_sessions: bool = False) -> None:
         """As `register_available_server_sessions_by_profile_name`, for all connected profiles."""
-        self._for_each(
-            Sessions.client_connected_profiles(self, return_profile_names=True),
+        self._for_each_connected(
             lambda name: Servers.register_available_server_sessions_by_profile_name(
                 self, name, skip_pubapp_sessions=skip_pubapp_sessions
             ),

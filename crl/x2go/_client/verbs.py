@@ -259,6 +259,7 @@ class Verbs(Servers):
             X2GoControlSessionException: The server could not be reached, or is none for X2Go.
         """
         session = Sessions.get_session(self, session_uuid)
+        self.session_registry.expect_connection(session.get_profile_id())
         connected = session.connect(
             username=username,
             password=password,
@@ -496,7 +497,7 @@ class Verbs(Servers):
         if isinstance(other, X2GoSession) and other.has_terminal_session():
             return bool(getattr(other, step)())
         _, control = self._control_of(session.get_uuid(), None)
-        listed = self._asked(profile_name, control, control.list_sessions)
+        listed = self._asked(control.list_sessions)
         if session_name not in listed:  # the server would say that all is well
             raise X2GoSessionNotFound(
                 f"there is no session {session_name}",
@@ -504,7 +505,7 @@ class Verbs(Servers):
                 doing=f"asking the server to {step} a session",
                 advice=f"there are: {', '.join(listed) or 'none'}",
             )
-        done = self._asked(profile_name, control, lambda: getattr(control, step)(session_name))
+        done = self._asked(lambda: getattr(control, step)(session_name))
         if self.listsessions_cache is not None:
             self.listsessions_cache.delete(profile_name)
         return bool(done)
