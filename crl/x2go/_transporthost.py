@@ -70,7 +70,7 @@ class TransportShell(SshShell):
             SshError: The connection has ended, or opens no session.
         """
         self._deadline_of_start = Deadline.after(min(timeout, self.start_timeout))
-        self._renew_nonces()
+        self._renew()
         channel: paramiko.Channel | None = None
         try:
             channel = self._connection.open_session(timeout=min(timeout, CHANNEL_PATIENCE))
