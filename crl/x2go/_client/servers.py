@@ -68,7 +68,10 @@ class Servers(Sessions):
         lost = self.session_registry.lost_profiles()
         for profile_name in lost:
             self.logger(f"{profile_name}: the connection is lost", loglevel=loglevel_ERROR)
-            self.HOOK_on_control_session_death(profile_name)
+            control = self.session_registry.control_session_of_profile_name(profile_name)
+            if not control.death_told:  # by a session that found it so
+                control.death_told = True
+                self.HOOK_on_control_session_death(profile_name)
             for session in self.session_registry.registered_sessions_of_profile_name(profile_name):
                 session.disconnect()
             if self.listsessions_cache is not None:

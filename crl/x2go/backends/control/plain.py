@@ -56,7 +56,7 @@ class X2GoControlSession(LoginClient):
         loglevel: int = loglevel_INFO,
         timeout: float = COMMAND_TIMEOUT,
         **kwargs: Any,  # noqa: ARG002 - as published
-    ) -> tuple[io.BytesIO, io.BytesIO, io.BytesIO]:
+    ) -> tuple[io.BytesIO, CommandOutput, io.BytesIO]:
         """Run a command to its end.
 
         Args:
@@ -75,7 +75,7 @@ class X2GoControlSession(LoginClient):
         words = ["sh", "-c", cmd_line] if isinstance(cmd_line, str) else list(cmd_line)
         self.logger(f"executing {words[-1 if isinstance(cmd_line, str) else 0]}", loglevel=loglevel)
         answer = self.server.execute(words, self._deadline(timeout))
-        output = _Output(answer.stdout.encode())
+        output = CommandOutput(answer.stdout.encode())
         output.exit_status = answer.status
         return io.BytesIO(), output, io.BytesIO(answer.stderr.encode())
 
@@ -404,7 +404,7 @@ class X2GoControlSession(LoginClient):
         return self.list_sessions().get(session_name, False)
 
 
-class _Output(io.BytesIO):
+class CommandOutput(io.BytesIO):
     """The output of a command, with its status."""
 
     exit_status: int
