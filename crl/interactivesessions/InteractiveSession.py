@@ -101,6 +101,7 @@ class InteractiveSession:
         self._aborted = False
         self._reopening_failed = False
         self._spare: InteractiveSession | None = None
+        self._link_python: tuple[str | None] | None = None
 
     def __enter__(self) -> InteractiveSession:
         return self
@@ -124,8 +125,14 @@ class InteractiveSession:
         with login_place(shell):
             return self._start_first(shell)
 
+    def expect_link(self, python: str | None) -> None:
+        """Say that nothing is wanted of the first shell but its lane, for a link; see `Shell.expect_link`."""
+        self._link_python = (python,)
+
     def _start_first(self, shell: Shell) -> str | None:
         shell.set_parent(None)
+        if self._link_python is not None:
+            shell.expect_link(*self._link_python)
         self._closed = False
         self.terminal = self._spawn_terminal(shell)
         started = False
@@ -352,6 +359,7 @@ class InteractiveSession:
             if self._ending or not shells:
                 raise UsageError("the session is closed", doing="opening its terminal again")
         twin = InteractiveSession(self.dump_received, self.dump_outgoing)
+        twin._link_python = self._link_python if len(shells) == 1 else None
         try:
             with login_place(shells[0], deadline):
                 for shell in shells:

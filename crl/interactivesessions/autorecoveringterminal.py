@@ -72,6 +72,7 @@ class AutoRecoveringTerminal:
         self._sleep_between_tries: float = 3
         self._max_tries = 3
         self._prepare: Callable[[], object] = _nothing
+        self._link_python: Callable[[], str | None] | None = None
         self._finalize: Callable[[], object] = _nothing
         self._verify: Callable[[], object] = _nothing
         self._session: InteractiveSession | None = None
@@ -156,6 +157,11 @@ class AutoRecoveringTerminal:
     def set_prepare(self, prepare: Callable[[], object]) -> None:
         """Set what is called when the shells are up."""
         self._prepare = prepare
+        self._link_python = None
+
+    def expect_link(self, python: Callable[[], str | None]) -> None:
+        """Say that the present `prepare` begins with a link, by the interpreter that `python` tells."""
+        self._link_python = python
 
     def set_finalize(self, finalize: Callable[[], object]) -> None:
         """Set what is called before the terminal is closed; its errors are logged only."""
@@ -321,6 +327,8 @@ class AutoRecoveringTerminal:
             # From here on `close` aborts it.
             if self._cancelled.is_set():
                 raise _SessionGone("the terminal was closed", host=self.name, doing="opening a session")
+            if self._link_python is not None and len(self._shells) == 1:
+                session.expect_link(self._link_python())
             for shell in () if session.shells else self._shells:
                 if session.shells:
                     session.push(shell)

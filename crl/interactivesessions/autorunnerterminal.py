@@ -86,6 +86,7 @@ class AutoRunnerTerminal(RunnerTerminal):
                 self.close_session()
 
         session.set_prepare(prepare_all)
+        session.expect_link(lambda: self.python)
         session.set_finalize(finalize_all)
         session.set_verify(self._verify)
 

@@ -25,7 +25,8 @@ from crl.link._engine import SUSPECT_AFTER, Engine
 from crl.link._parked import Parked
 from crl.link.errors import LinkError, LinkLost, ProgramGone
 from crl.link.lane import Lane
-from crl.link.startup import INTERPRETERS, Attached, attach_program, dialogue_seconds
+from crl.link.startline import INTERPRETERS
+from crl.link.startup import Attached, attach_program, dialogue_seconds
 
 __all__ = ["Recipe", "Resumer"]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final, TypeVar
@@ -47,6 +48,10 @@ SERVICE_TIMEOUT: Final = 60.0
 GRACE: Final = 60.0
 # What makes the link change lanes: a smaller amount is through before the other lane is there.
 BULK: Final = 4 * 1024 * 1024
+# So do so many calls within so many seconds: what each gains is then more than the change costs.
+MANY: Final = 1000
+MANY_SECONDS: Final = 10.0
+NEVER: Final = 1 << 62
 # Soon after the start, when the first call has its answer.
 DOOR_DELAY: Final = 0.03
 DOOR_PATIENCE: Final = 0.3
@@ -96,6 +101,9 @@ class Link(Services):
         self._resumer.on_resumed = self._note_resume
         self._resumer.on_changed = self._note_change
         self._bulk = BULK if lane_change else 0
+        self._many = MANY
+        self._look_at = NEVER
+        self._looked = 0.0
         self.engine = Engine(
             started.channel,
             started.session,
@@ -129,7 +137,8 @@ class Link(Services):
             python: Interpreter to use on the target; None tries ``python3``, ``python`` and others.
             grace: Seconds that the link, and all it owns on the target, outlives its terminal; 0 means that both end
                 together. None means 60.
-            lane_change: Whether bulk makes the link go over to a channel without a terminal, where the lane has one.
+            lane_change: Whether bulk, or a thousand calls in a row, make the link go over to a channel without a
+                terminal, where the lane has one.
 
         Raises:
             PythonNotFound: There is none.
@@ -173,7 +182,7 @@ class Link(Services):
 
     @property
     def why_no_lane_change(self) -> str | None:
-        """Why bulk does not, or did not, move the link to a channel without a terminal; None while it may."""
+        """Why the link does not, or did not, go over to a channel without a terminal; None while it may."""
         if not self._bulk:
             return "it is switched off"
         if self._resumer.lane.beside is None or self._resumer.lane.kind.armour:
@@ -188,6 +197,15 @@ class Link(Services):
     def _watch_bulk(self) -> None:
         if self.why_no_lane_change is None:
             self.engine.bulk.start(self._bulk, self._change_lane)
+            self._looked, self._look_at = time.monotonic(), self._last_number + self._many
+
+    def _look_at_calls(self, number: int) -> None:
+        """So many calls were made that a channel without a terminal pays, if they were made in a short time."""
+        now = time.monotonic()
+        often = now - self._looked < MANY_SECONDS
+        self._looked, self._look_at = now, number + self._many
+        if often and self.why_no_lane_change is None:
+            self._change_lane()
 
     def _change_lane(self) -> None:
         """In a thread that reads or writes."""
@@ -198,6 +216,7 @@ class Link(Services):
         self.statistics.lane_changes += 1
         # Where lanes beside do not last, bulk stays on the terminal more and more.
         self._bulk *= 4
+        self._many *= 4
 
     def _on_doubt(self, reason: LinkLost) -> bool:
         """The terminal has ended or is silent; whether another one is being opened."""
@@ -403,6 +422,8 @@ class Link(Services):
         except BaseException:
             self._calls.pop(number, None)
             raise
+        if number >= self._look_at:
+            self._look_at_calls(number)
         return call
 
     def load(self, service: str, timeout: float | None = SERVICE_TIMEOUT) -> None:

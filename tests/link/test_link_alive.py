@@ -16,7 +16,7 @@ import pytest
 
 from crl.channels.process import ProcessChannel
 from crl.link import CallTimeout, Link, LinkLost
-from tests.link.peers import Shell, alive, eventually
+from tests.link.peers import Shell, alive, eventually, freeze
 from tests.link.test_link_resume import Lasting
 
 Figure = Callable[[str], None]
@@ -58,7 +58,7 @@ def test_a_c_call_that_holds_the_interpreter_is_not_taken_for_death(figure: Figu
 def test_a_frozen_program_is_waited_for_as_long_as_the_grace(figure: Figure) -> None:
     one = Lasting("pty", grace=2.0)
     pid = one.link.facts.pid
-    os.kill(pid, signal.SIGSTOP)
+    freeze(pid)
     try:
         started = time.monotonic()
         with pytest.raises(CallTimeout):
@@ -77,7 +77,7 @@ def test_a_program_that_was_frozen_for_a_while_goes_on() -> None:
     one = Lasting("pty")
     try:
         pid = one.link.facts.pid
-        os.kill(pid, signal.SIGSTOP)
+        freeze(pid)
         call = one.link.submit_evaluate("6 * 7")
         try:
             assert eventually(one.link.engine.in_doubt, 2 * SUSPICION)
@@ -106,7 +106,7 @@ def test_a_refused_second_login_takes_nothing_from_a_terminal_that_is_only_silen
     link = Link.start(shell.lasting_lane(again), timeout=20)
     try:
         assert eventually(lambda: link.resumable)
-        os.kill(link.facts.pid, signal.SIGSTOP)
+        freeze(link.facts.pid)
         call = link.submit_evaluate("6 * 7")
         try:
             assert eventually(lambda: tried, 2 * SUSPICION)
@@ -129,7 +129,7 @@ def test_a_refused_second_login_takes_nothing_from_a_terminal_that_is_only_silen
 def test_without_a_way_back_silence_is_borne_longer(make_link: MakeLink, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("crl.link._engine.SILENCE_LIMIT", 7.0)
     link = make_link("pty")
-    os.kill(link.facts.pid, signal.SIGSTOP)
+    freeze(link.facts.pid)
     try:
         started = time.monotonic()
         with pytest.raises(LinkLost, match="silent for"):

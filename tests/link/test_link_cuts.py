@@ -50,6 +50,7 @@ class Connected:
         self.lab = lab
         self.host = lab.host(host)
         self.session = InteractiveSession()
+        self.session.expect_link(None)
         self.session.spawn(SshShell(host, config=lab.ssh_config))
         self.link = Link.start(self.session.lane(), timeout=30, grace=grace)
         assert eventually(lambda: self.link.resumable, 15), self.link.why_not_resumable
@@ -134,6 +135,8 @@ def _mixed(times: int, chance: random.Random, *, gateway: bool) -> list[str]:
     return kinds
 
 
+# A hundred logins, one after the other, on a machine that may have more to do.
+@pytest.mark.timeout(600)
 def test_cuts_of_a_direct_connection(connect: Callable[..., Connected], figure: Figure) -> None:
     chance = random.Random(1)
     _storm_of_cuts(connect("alpha"), _mixed(1, chance, gateway=False), chance, figure)

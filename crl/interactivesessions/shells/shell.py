@@ -110,6 +110,8 @@ class Shell(abc.ABC):
     _tty_echo: bool = False
     lane_kind: LaneKind | None = None
     """What the terminal of this shell carries, as far as that is this shell's doing; None is every byte."""
+    _begun: bool = False
+    """Whether something else runs in the terminal, which was begun for a link and has to end before the shell."""
     exclusive: bool = False
     """Whether its terminal cannot be opened a second time beside the first; a link over it is then not resumed."""
     _parent_carries: LaneKind | None = None
@@ -135,11 +137,25 @@ class Shell(abc.ABC):
                 f"{type(self).__name__} is covered by {self._covered_by}, which uses its terminal",
                 advice="pop that shell first, or use session.current_shell()",
             )
+        if self._begun:
+            self._end_what_was_begun()
         return self._spawned
 
     @_terminal.setter
     def _terminal(self, terminal: Any) -> None:
         self._spawned = terminal
+
+    def expect_link(self, python: str | None) -> None:  # noqa: B027 - most shells have no use for it
+        """Say before the start that a link is wanted at once: a shell that can has Python started by its login.
+
+        The shell can be used all the same: what was begun is then ended first. For sessions.
+
+        Args:
+            python: The interpreter to use, by name or path; None tries the usual names.
+        """
+
+    def _end_what_was_begun(self) -> None:  # noqa: B027 - as above
+        """Have the terminal for the shell alone; only where `expect_link` does something."""
 
     def set_terminal(self, terminal: Any) -> None:
         """Use this pexpect-like terminal from now on."""
