@@ -250,6 +250,7 @@ class X2GoSession:
             self._prepare()
             self.terminal_session.require_command()
             display = self._need_client_display()
+            self._forget_server_display()  # of a session that has ended by itself
             self._tidied = False
             self.terminal_session.session_info = X2GoServerSessionInfo()
             self.terminal_session.start(deadline, **_display_arguments(display))

@@ -284,7 +284,8 @@ def test_two_clients_take_the_same_session_at_once(alpha: Target, session: Sessi
     first = session(alpha, cmd="xterm", at_exit="leave")
     first.start()
     name = first.get_session_name()
-    takers = [session(open_target("alpha"), session_name=name, at_exit="leave") for _ in range(2)]
+    targets = [open_target("alpha") for _ in range(2)]
+    takers = [session(target, session_name=name, at_exit="leave") for target in targets]
     problems: list[CrlError] = []
 
     def take(one: X2GoSession) -> None:
@@ -307,6 +308,8 @@ def test_two_clients_take_the_same_session_at_once(alpha: Target, session: Sessi
     last.resume()
     assert last.verify(["xterm"]).ok
     last.terminate()
+    for one in (*takers, *targets):
+        one.close()
 
 
 @pytest.mark.long
