@@ -308,8 +308,10 @@ def test_two_clients_take_the_same_session_at_once(alpha: Target, session: Sessi
     last.resume()
     assert last.verify(["xterm"]).ok
     last.terminate()
-    for one in (*takers, *targets):
-        one.close()
+    for taker in takers:
+        taker.close()
+    for target in targets:
+        target.close()
 
 
 @pytest.mark.long
