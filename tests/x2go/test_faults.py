@@ -300,14 +300,15 @@ def test_two_clients_take_the_same_session_at_once(alpha: Target, session: Sessi
     for thread in threads:
         thread.join(90)
     assert all(isinstance(problem, X2GoException) for problem in problems)
-    wait_until(lambda: sum(one.session_ok() for one in takers) <= 1)
-    assert sum(one.session_ok() for one in takers) <= 1
-    assert not first.session_ok()
+    everybody = [first, *takers]
+    wait_until(lambda: sum(one.session_ok() for one in everybody) <= 1)
+    shows = sum(one.session_ok() for one in everybody)
     # Whoever comes now gets it, whole.
-    last = session(alpha, session_name=name)
-    last.resume()
-    assert last.verify(["xterm"]).ok
-    last.terminate()
+    with session(alpha, session_name=name) as last:
+        last.resume()
+        assert last.verify(["xterm"]).ok
+        assert not [one for one in everybody if one.session_ok()]
+    assert shows <= 1
     for taker in takers:
         taker.close()
     for target in targets:
