@@ -7,6 +7,7 @@ bounded in time and needs nothing but the standard library.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import select
@@ -155,6 +156,22 @@ class ChannelConformance:
         for use in [*uses, lambda: channel.resize(80, 24)]:
             _assert_raises(ChannelClosed, use)
 
+    def test_a_close_beside_reads_and_writes_is_a_closed_channel_to_them(self) -> None:
+        """Whoever reads or writes while another thread closes sees the end or ChannelClosed, and no other failure."""
+        for _ in range(3):
+            channel, wrong = self.start(ECHO), list[Exception]()
+            busy = threading.Barrier(3)
+            uses = (lambda channel=channel: channel.write(b"x"), lambda channel=channel: channel.read(1))
+            threads = [threading.Thread(target=_use_until_closed, args=(use, busy, wrong)) for use in uses]
+            for thread in threads:
+                thread.start()
+            busy.wait(PATIENCE)
+            channel.close()
+            for thread in threads:
+                thread.join(PATIENCE)
+                assert not thread.is_alive()
+            assert not wrong, wrong
+
     def test_close_leaves_nothing_behind(self) -> None:
         """Neither a descriptor nor a thread stays; both are counted around a whole life."""
         self.start(ECHO).close()
@@ -275,3 +292,24 @@ def _assert_soon(condition: Callable[[], bool], text: str) -> None:
     while not condition():
         assert not deadline.expired, text
         never.wait(0.01)
+
+
+def _use_until_closed(use: Callable[[], object], busy: threading.Barrier, wrong: list[Exception]) -> None:
+    deadline = Deadline.after(PATIENCE)
+    try:
+        for _ in range(20):
+            _try(use)
+        busy.wait(PATIENCE)
+        while not deadline.expired:
+            _try(use)
+    except (ChannelClosed, BrokenPipeError):
+        return
+    except Exception as error:  # noqa: BLE001 - told by the thread that asked
+        wrong.append(error)
+    else:
+        wrong.append(TimeoutError("a closed channel goes on"))
+
+
+def _try(use: Callable[[], object]) -> None:
+    with contextlib.suppress(BlockingIOError):  # nothing is there yet
+        use()

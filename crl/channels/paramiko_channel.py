@@ -301,6 +301,10 @@ class ParamikoChannel:
             )
         return self._data
 
+    def _plain(self, error: OSError) -> Exception:
+        """The error of a use, which another thread may have closed the channel under."""
+        return ChannelClosed(f"{self._name} is closed") if self._data is None else error
+
     def fileno(self) -> int:
         """The descriptor to poll.
 
@@ -318,7 +322,13 @@ class ParamikoChannel:
             ChannelClosed: The channel was closed.
             UsageError: This is a forked child of the process that made the channel.
         """
-        return self._open_data().recv(size)
+        near = self._open_data()
+        try:
+            return near.recv(size)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            raise self._plain(error) from None
 
     def write(self, data: bytes | memoryview) -> int:
         """Write what is taken now and return how many bytes that was.
@@ -335,6 +345,8 @@ class ParamikoChannel:
             return near.send(data, socket.MSG_NOSIGNAL)
         except BlockingIOError:
             return 0
+        except OSError as error:
+            raise self._plain(error) from None
 
     def _space(self) -> int:
         """How many bytes can be sent as one packet now."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 import threading
 
+from crl.channels._descriptor import CLOSE_PATIENCE
 from crl.channels.base import ChannelClosed, ChannelStartError
 from crl.errors import UsageError
 
@@ -171,7 +172,8 @@ class TelnetChannel:
         self._stream = TelnetStream(columns, rows)
         self._unsent = bytearray()
         self._owed = False
-        # Reading answers negotiations, beside whoever writes.
+        # Reading answers negotiations, beside whoever writes; and who closes waits for both.
+        self._reading = threading.Lock()
         self._sending = threading.Lock()
         self._push()
 
@@ -207,11 +209,12 @@ class TelnetChannel:
             BlockingIOError: Nothing is there yet.
             ChannelClosed: The channel was closed.
         """
-        self.fileno()
-        try:
-            data = self._socket.recv(size)
-        except (ConnectionError, TimeoutError):
-            return b""
+        with self._reading:
+            self.fileno()
+            try:
+                data = self._socket.recv(size)
+            except (ConnectionError, TimeoutError):
+                return b""
         if not data:
             return b""
         text = self._stream.feed(data)
@@ -244,6 +247,10 @@ class TelnetChannel:
     def _push(self, *, strict: bool = False) -> bool:
         """Send what waits; whether all has gone."""
         with self._sending:
+            if self.closed:
+                if strict:
+                    self.fileno()
+                return False
             # Never into the middle of a doubled byte: behind what waits already.
             self._unsent += self._stream.replies
             self._stream.replies.clear()
@@ -274,4 +281,10 @@ class TelnetChannel:
 
     def close(self) -> None:
         """End the connection; again is harmless."""
-        self._socket.close()
+        # Nobody stays in a read or write, except in a forked child, which lacks the thread that was at it.
+        held = [lock for lock in (self._reading, self._sending) if lock.acquire(timeout=CLOSE_PATIENCE)]
+        try:
+            self._socket.close()
+        finally:
+            for lock in held:
+                lock.release()

@@ -24,6 +24,8 @@ from crl.link.remote import tiny
 __all__ = ["Attachment", "cause_of", "without_marks"]
 
 PART_PATIENCE_MS: Final = 2000
+# What a shell may say behind the mark in the same breath.
+TAIL: Final = 16 * 1024
 # From this exit status on, the shell says that a signal ended what it ran.
 SIGNAL_STATUS: Final = 128
 
@@ -89,6 +91,8 @@ class Attachment:
         self._woken = woken
         # A second descriptor of the same channel, so that reading and writing are armed apart.
         self._second = os.dup(descriptor)
+        self._tail = b""
+        self._marked = False
         self.incoming = driver.add(descriptor, on_readable, 0)
         self.outgoing = driver.add(self._second, on_writable, 0)
 
@@ -114,6 +118,13 @@ class Attachment:
         if rung:
             self._woken()
         return False
+
+    def may_end(self, data: bytes) -> bool:
+        """Whether the end mark may have come with what was just read; costs little however much that is."""
+        if not self._marked:
+            self._marked = self._says.may_stand_in(self._tail + data[-TAIL:])
+            self._tail = data[-len(self.mark) :]
+        return self._marked
 
     def find_end(self, seen: bytes) -> tuple[int, bytes] | None:
         """The status that the shell has printed, and what follows it; None before the end."""

@@ -26,6 +26,10 @@ class Mark:
     text: bytes
     broken: bool = False
 
+    def may_stand_in(self, seen: bytes) -> bool:
+        """Whether a closer look is worth its time."""
+        return self.broken or self.text in seen
+
     def status(self, seen: bytes) -> tuple[int, bytes] | None:
         """The status of the start line, and what follows it; None before its end."""
         gap = self._gap

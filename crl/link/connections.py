@@ -36,7 +36,13 @@ logger = logging.getLogger(__name__)
 
 
 class Joined(Protocol):
-    """What a stream of the link is joined to; all of it is called by the reading thread."""
+    """What a stream of the link is joined to; all of it is called by the reading thread.
+
+    Attributes:
+        unattended: Whether what comes on it has to be read though no thread of ours waits for it.
+    """
+
+    unattended: bool
 
     def take(self, message: bytes) -> bool:
         """Bytes have arrived; False when they are more than was allowed."""
@@ -63,6 +69,8 @@ class Connection:
     Attributes:
         number: The stream's number.
     """
+
+    unattended = True
 
     def __init__(
         self, link: Link, number: int, sock: socket.socket, on_close: Callable[[Connection], None] | None = None

@@ -44,6 +44,9 @@ class FileStream:
         credit: How many bytes may be under way in each direction.
     """
 
+    # Whoever transfers is back in a moment and reads for himself: a second thread would only get in his way.
+    unattended = False
+
     def __init__(self, link: Link, number: int, patience: float | None) -> None:
         self._link = link
         self._patience = patience

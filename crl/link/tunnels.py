@@ -19,7 +19,7 @@ from crl.errors import RemoteWorldError, UsageError
 from crl.link._driver import driver
 from crl.link.calls import Call
 from crl.link.connections import Connection, report
-from crl.link.errors import LinkError
+from crl.link.errors import CallTimeout, LinkError
 from crl.link.wire import messages
 
 if TYPE_CHECKING:
@@ -94,13 +94,17 @@ def join(link: Link, address: Address, sock: socket.socket, timeout: float) -> N
     Raises:
         TunnelError: The target cannot connect there.
     """
-    link.load("tunnel")
+    link.load("tunnel", timeout)
     connection = link.new_stream(lambda number: Connection(link, number, sock))
     number = connection.number
     try:
         link.service("tunnel.open", number, address, timeout, timeout=timeout + CLOSE_TIMEOUT)
     except BaseException as error:
         connection.close()
+        if isinstance(error, CallTimeout):
+            raise TunnelError(
+                f"cannot connect to {address!r}: {error.message}", host=link.host, doing="tunnel"
+            ) from error
         if isinstance(error, OSError) and not isinstance(error, LinkError):
             raise TunnelError(f"cannot connect to {address!r}: {error}", host=link.host, doing="tunnel") from error
         raise
@@ -238,6 +242,8 @@ class Forward(Tunnel[Listening]):
 
 class _Slot:
     """The number of a stream for the next connection that the target accepts."""
+
+    unattended = True
 
     def __init__(self, tunnel: Reverse[Any], number: int) -> None:
         self._tunnel = tunnel

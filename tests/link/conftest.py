@@ -13,28 +13,11 @@ import pytest
 
 from crl.link import Link
 from tests.link.peers import INTERPRETERS, WAY, Shell, alive, eventually
-from tests.link.ways import SLOW, WAYS
+from tests.link.ways import CLEAN, SLOW, WAYS
 
 
 def pytest_report_header() -> str:
     return "link: interpreters " + ", ".join(INTERPRETERS)
-
-
-FIGURES = pytest.StashKey[list[str]]()
-
-
-@pytest.fixture
-def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Notes a measured figure, which is printed at the end of the run."""
-    name = request.node.name
-    return lambda text: request.config.stash.setdefault(FIGURES, []).append(f"{name}: {text}")
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    figures = config.stash.get(FIGURES, [])
-    if figures:
-        terminalreporter.section("figures of the link")
-        terminalreporter.write("\n".join(figures) + "\n")
 
 
 def _descriptors() -> set[str]:
@@ -54,8 +37,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     over = config.getoption("--over")
     for item in items:
-        here_only = item.get_closest_marker("here_only")
-        if over != "here" and here_only is not None:
+        here_only, clean_only = item.get_closest_marker("here_only"), item.get_closest_marker("clean_only")
+        if clean_only is not None and over not in ("here", *CLEAN):
+            item.add_marker(pytest.mark.skip(reason=f"only over clean ways: {clean_only.args[0]}"))
+        elif over != "here" and here_only is not None:
             item.add_marker(pytest.mark.skip(reason=f"only here: {here_only.args[0]}"))
         elif over == SLOW and "every_way" not in item.keywords and item.path.parent == Path(__file__).parent:
             item.add_marker(pytest.mark.skip(reason="takes too long over a slow line"))

@@ -16,6 +16,7 @@ from tests.link.files_liar import REFUSALS, VIOLATIONS
 from tests.link.peers import Shell
 
 MakeShell = Callable[..., Shell]
+pytestmark = pytest.mark.clean_only("the liar speaks plain frames")
 
 
 def lying_link(shell: Shell, lie: str) -> Link:

@@ -56,6 +56,19 @@ def test_the_shell_executes_nothing_of_a_push(make_shell: MakeShell, tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.every_way
+def test_an_end_amid_streams_both_ways_gives_the_terminal_back(make_shell: MakeShell, tmp_path: Path) -> None:
+    """Where one program carries both directions, the end must go on reading while it writes its last."""
+    shell = make_shell("pty")
+    link = Link.start(shell.lane(), timeout=60)
+    thread = _pour(link, _evil(tmp_path))
+    assert eventually(lambda: link.engine.session.backlog > 100_000, 20)
+    assert link.close(60)
+    thread.join(10)
+    assert shell.ask("echo alive") == "alive"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_terminal_that_was_left_executes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The old terminal still has bytes under way, in both directions, when the session goes on over another one."""
     one = Lasting("pty")

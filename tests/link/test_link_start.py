@@ -46,6 +46,7 @@ def test_every_interpreter_works_and_gives_the_terminal_back(make_shell: MakeShe
     assert shell.ask("stty -a 2>&1; pwd") == before
 
 
+@pytest.mark.clean_only("armour is for the source")
 @pytest.mark.parametrize("near", [math.inf, -1.0], ids=["near", "far"])
 @pytest.mark.parametrize("python", INTERPRETERS, ids=lambda path: path.split("/")[-3])
 def test_only_a_near_interpreter_of_our_kind_gets_the_program_compiled(

@@ -165,6 +165,8 @@ def awkward_way(kind: LaneKind, *words: str) -> Iterator[Way]:
         yield way
 
 
+CLEAN = ("openssh", "paramiko")
+"""Carry every byte as it is."""
 SLOW = "slow"
 """Carries so little that only chosen tests run over it."""
 WAYS: dict[str, Callable[[], AbstractContextManager[Way]]] = {

@@ -37,14 +37,14 @@ from tests.x2go.conftest import OpenTarget, Session, remains_of, wait_until
 
 pytestmark = pytest.mark.lab
 PATIENCE = 10.0
-Tell = Callable[[str], None]
+Figure = Callable[[str], None]
 
 
-def becomes(one: X2GoSession, state: AgentState, tell: Tell, what: str) -> None:
+def becomes(one: X2GoSession, state: AgentState, figure: Figure, what: str) -> None:
     """The session is found in a state; tells how long that took."""
     began = time.monotonic()
     assert eventually(lambda: one.get_state() is state, PATIENCE), f"{what}: {one.get_state()}"
-    tell(f"{what}: {state} after {time.monotonic() - began:.2f} s")
+    figure(f"{what}: {state} after {time.monotonic() - began:.2f} s")
 
 
 def shown(one: X2GoSession) -> bytes:
@@ -89,7 +89,7 @@ def nothing_left_but_another_ssh(alpha: Target, lab: Lab) -> Iterator[None]:
 
 @pytest.mark.usefixtures("nothing_left_but_another_ssh")
 def test_the_connection_is_replaced_under_a_session(
-    alpha: Target, session: Session, lab: Lab, tell: Tell
+    alpha: Target, session: Session, lab: Lab, figure: Figure
 ) -> None:
     with session(alpha, cmd="xterm") as one:
         one.start()
@@ -99,7 +99,7 @@ def test_the_connection_is_replaced_under_a_session(
             began = time.monotonic()
             end(lab)
             assert alpha.run(["echo", "here"]).stdout == "here\n"
-            tell(f"{what}: a command went through after {time.monotonic() - began:.2f} s")
+            figure(f"{what}: a command went through after {time.monotonic() - began:.2f} s")
             still_the_same(one, before, what)
 
 
@@ -119,7 +119,7 @@ def kill_child_of_sshd(lab: Lab) -> None:
 @pytest.mark.usefixtures("nothing_left_but_another_ssh")
 @pytest.mark.parametrize("drop", [False, True], ids=["carrier lost", "packets dropped"])
 def test_a_link_that_is_down_for_25_seconds(
-    drop: bool, alpha: Target, session: Session, lab: Lab, tell: Tell
+    drop: bool, alpha: Target, session: Session, lab: Lab, figure: Figure
 ) -> None:
     host = lab.host("alpha")
     with session(alpha, cmd="xterm") as one:
@@ -133,12 +133,12 @@ def test_a_link_that_is_down_for_25_seconds(
             host.restore()
         began = time.monotonic()
         assert alpha.run(["echo", "here"]).stdout == "here\n"
-        tell(f"a command went through {time.monotonic() - began:.2f} s after the link was back")
+        figure(f"a command went through {time.monotonic() - began:.2f} s after the link was back")
         still_the_same(one, before, "25 s without a link")
 
 
 @pytest.mark.usefixtures("nothing_left")
-def test_tunnel_and_display_are_lost(alpha: Target, session: Session, lab: Lab, tell: Tell) -> None:
+def test_tunnel_and_display_are_lost(alpha: Target, session: Session, lab: Lab, figure: Figure) -> None:
     """And whoever then takes the session finds it in a list full of rubbish."""
     with ClientDisplay.start((640, 480)) as display, session(alpha, cmd="xterm", at_exit="terminate") as one:
         one.start()
@@ -148,12 +148,12 @@ def test_tunnel_and_display_are_lost(alpha: Target, session: Session, lab: Lab, 
         tunnel = one.terminal_session.proxy.fw_tunnel
         assert tunnel is not None
         tunnel.drop()  # type: ignore[attr-defined]
-        becomes(one, AgentState.SUSPENDED, tell, "tunnel cut")
+        becomes(one, AgentState.SUSPENDED, figure, "tunnel cut")
         assert eventually(lambda: not one.session_ok())
         one.resume()
         assert one.verify(["xterm"]).ok
         one.client_display.close()
-        becomes(one, AgentState.SUSPENDED, tell, "display lost")
+        becomes(one, AgentState.SUSPENDED, figure, "display lost")
         assert eventually(lambda: not one.session_ok())
         other = session(alpha, session_name=one.get_session_name(), client_display=display, at_exit="leave")
         with program_before(lab.host("alpha"), "x2golistsessions", GARBLED):
@@ -163,7 +163,7 @@ def test_tunnel_and_display_are_lost(alpha: Target, session: Session, lab: Lab, 
 
 @pytest.mark.long
 @pytest.mark.usefixtures("nothing_left")
-def test_the_agent_is_killed_beside_another(alpha: Target, session: Session, tell: Tell) -> None:
+def test_the_agent_is_killed_beside_another(alpha: Target, session: Session, figure: Figure) -> None:
     with (
         ClientDisplay.start((1280, 1024)) as display,
         session(alpha, cmd="xterm", client_display=display) as one,
@@ -173,7 +173,7 @@ def test_the_agent_is_killed_beside_another(alpha: Target, session: Session, tel
         other.start()
         other.wait_for_window("xterm")
         alpha.run(["kill", "-9", str(one.info.agent_pid)], check=True)
-        becomes(one, AgentState.TERMINATED, tell, "agent killed")
+        becomes(one, AgentState.TERMINATED, figure, "agent killed")
         assert eventually(lambda: not one.session_ok())
         with pytest.raises((X2GoSessionEnded, X2GoStateError), match=r"ended|terminated"):
             one.suspend()
@@ -205,12 +205,12 @@ def test_a_proxy_that_does_not_come(alpha: Target, session: Session) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(240)
 @pytest.mark.usefixtures("nothing_left")
-def test_no_proxy_within_a_minute(alpha: Target, session: Session, tell: Tell) -> None:
+def test_no_proxy_within_a_minute(alpha: Target, session: Session, figure: Figure) -> None:
     one = session(alpha, cmd="xterm", proxy_class=type("Patient", (Idle,), {"seconds": 80.0}))
     began = time.monotonic()
     with pytest.raises(X2GoException) as caught:
         one.start(timeout=120)
-    tell(f"{type(caught.value).__name__} after {time.monotonic() - began:.1f} s; the agent gives up after 60")
+    figure(f"{type(caught.value).__name__} after {time.monotonic() - began:.1f} s; the agent gives up after 60")
 
 
 @contextlib.contextmanager
@@ -318,7 +318,7 @@ def test_two_clients_take_the_same_session_at_once(alpha: Target, session: Sessi
 @pytest.mark.long
 @pytest.mark.timeout(400)
 def test_the_server_is_rebooted(
-    own_lab: Lab, session: Session, tell: Tell, tmp_path: Path
+    own_lab: Lab, session: Session, figure: Figure, tmp_path: Path
 ) -> None:
     host = own_lab.host("alpha")
     with Target.from_ssh_alias("alpha-zsh", config=str(own_lab.ssh_config)) as target:
@@ -328,7 +328,7 @@ def test_the_server_is_rebooted(
         host.reboot(hard=True)
         began = time.monotonic()
         assert eventually(lambda: ended(one), 60)
-        tell(f"{one.state} {time.monotonic() - began:.2f} s after the server was up again")
+        figure(f"{one.state} {time.monotonic() - began:.2f} s after the server was up again")
         assert not one.session_ok()
         one.start()  # a new one, by the same object
         assert one.verify(["xterm"]).ok

@@ -6,7 +6,6 @@ The table grows with the modules; it is written after facts of python-x2go 0.6.1
 
 from __future__ import annotations
 
-import ast
 import copy
 import importlib
 import inspect
@@ -19,8 +18,9 @@ import pytest
 
 from crl.x2go import defaults, x2go_exceptions
 from crl.x2go.x2go_exceptions import X2GoNotImplementedYetException
+from tests.published import Names, published
 
-ROOT = "crl.x2go."
+OURS = Names("crl.x2go")
 
 # One line for a callable; `...` stands for a default that is looked up on the machine or any other object.
 PUBLISHED = """
@@ -342,43 +342,10 @@ PROFILE = {
 }
 
 
-def find(path: str) -> Any:
-    names = path.split(".")
-    for length in range(len(names), -1, -1):
-        try:
-            found = importlib.import_module((ROOT + ".".join(names[:length])).rstrip("."))
-        except ModuleNotFoundError:
-            continue
-        for name in names[length:]:
-            found = inspect.getattr_static(found, name) if inspect.isclass(found) else getattr(found, name)
-        return found
-    raise AssertionError(f"there is no {path}")
-
-
-def published(line: str) -> tuple[str, inspect.Signature]:
-    """The path of a line of the table, and its signature."""
-    path, _, rest = line.partition("(")
-    function = ast.parse(f"def f({rest}: pass").body[0]
-    assert isinstance(function, ast.FunctionDef)
-    names = function.args
-    missing = [inspect.Parameter.empty] * (len(names.args) - len(names.defaults))
-    values: list[Any] = [*missing, *(ast.literal_eval(one) for one in names.defaults)]
-    parameters = [
-        inspect.Parameter(one.arg, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default)
-        for one, default in zip(names.args, values, strict=True)
-    ]
-    if names.kwarg:
-        parameters.append(inspect.Parameter(names.kwarg.arg, inspect.Parameter.VAR_KEYWORD))
-    return path, inspect.Signature(parameters)
-
-
 @pytest.mark.parametrize("line", PUBLISHED.split("\n")[1:-1], ids=lambda line: line.partition("(")[0])
 def test_signature(line: str) -> None:
     path, wanted = published(line)
-    found = find(path)
-    got = list(inspect.signature(found).parameters.values())
-    if inspect.isfunction(found) and inspect.isclass(find(path.rpartition(".")[0])):
-        got = got[1:]
+    got = list(OURS.signature(path).parameters.values())
     variable = [one for one in got if one.kind is one.VAR_KEYWORD]
     plain = [one for one in got if one.kind is one.POSITIONAL_OR_KEYWORD]
     theirs = [one for one in wanted.parameters.values() if one.kind is one.POSITIONAL_OR_KEYWORD]
@@ -394,7 +361,7 @@ def test_signature(line: str) -> None:
 
 @pytest.mark.parametrize("path", PROPERTIES.split())
 def test_properties(path: str) -> None:
-    assert isinstance(find(path), property)
+    assert isinstance(OURS.find(path), property)
 
 
 @pytest.mark.parametrize("path", NOT_YET.split())
@@ -402,21 +369,21 @@ def test_what_is_not_in_this_release_says_so(path: str) -> None:
     with pytest.raises(
         X2GoNotImplementedYetException, match=f"{path.rpartition('.')[2]} is not in this release"
     ) as error:
-        find(path)(client_instance=None, anything=1)
+        OURS.find(path)(client_instance=None, anything=1)
     assert error.value.advice
 
 
 @pytest.mark.parametrize("old", OLD_NAMES)
 def test_old_names(old: str) -> None:
-    assert find(old) is find(OLD_NAMES[old])
+    assert OURS.find(old) is OURS.find(OLD_NAMES[old])
 
 
 def test_private_aliases_that_applications_use() -> None:
-    node = find("inifiles.X2GoIniFile")
+    node = OURS.find("inifiles.X2GoIniFile")
     assert node._X2GoIniFile__update_value is node.update_value
     assert node._X2GoIniFile__write is node.write
     assert node.__call__ is node.get is node.get_value
-    assert find("log.X2GoLogger").__call__ is find("log.X2GoLogger").message
+    assert OURS.find("log.X2GoLogger").__call__ is OURS.find("log.X2GoLogger").message
 
 
 @pytest.mark.parametrize("name", DEFAULTS)

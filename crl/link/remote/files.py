@@ -193,7 +193,7 @@ class Files(object):
 
     def _send(self, transfer, path, options):
         # type: (Transfer, bytes, dict[str, Any]) -> None
-        files_read.TreeReader(files_read.Out(transfer.send), options).send(path)
+        files_read.TreeReader(files_read.Out(transfer.send, self.program.session.sender), options).send(path)
 
     def end_all(self):
         # type: () -> None

@@ -17,8 +17,8 @@ if MYPY:
     from collections.abc import Callable
     from typing import Any
 
-# With the head of a message it still fits one frame.
-PIECE = sending.FRAME_LIMIT - 64
+# What a message and its head are around a piece, so that it still fits one frame.
+AROUND = 64
 READ_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
 MAX_DEPTH = 256
 SEEK_DATA, SEEK_HOLE = 3, 4
@@ -31,11 +31,14 @@ class Out(object):
 
     Args:
         send: Takes the parts of one piece.
+        sender: Of the session that carries them: a piece is as large as a frame may be on its lane.
     """
 
-    def __init__(self, send):
-        # type: (Callable[[list[bytes]], object]) -> None
+    def __init__(self, send, sender):
+        # type: (Callable[[list[bytes]], object], sending.Sender) -> None
         self._send = send
+        self._sender = sender
+        self._most = sender.frame_limit - AROUND
         self._parts = []  # type: list[bytes]
         self._size = 0
 
@@ -45,20 +48,21 @@ class Out(object):
         self._parts.append(entries.HEAD.pack(kind, len(body)))
         self._parts.append(body)
         self._size += entries.HEAD.size + len(body)
-        if self._size >= PIECE:
+        if self._size >= self._most:
             self.flush()
 
     def room(self):
         # type: () -> int
         """How many bytes of a file still fit the piece."""
-        if PIECE - self._size <= entries.HEAD.size:
+        if self._most - self._size <= entries.HEAD.size:
             self.flush()
-        return PIECE - self._size - entries.HEAD.size
+        return self._most - self._size - entries.HEAD.size
 
     def flush(self):
         # type: () -> None
         """Give on what is here."""
         parts, self._parts, self._size = self._parts, [], 0
+        self._most = self._sender.frame_limit - AROUND
         if parts:
             self._send(parts)
 

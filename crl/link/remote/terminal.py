@@ -10,7 +10,7 @@ import os
 import select
 
 from crl.link.remote import tiny, world
-from crl.link.wire.compat import allocate_lock
+from crl.link.wire.compat import allocate_lock, error, start_new_thread
 
 MYPY = False
 if MYPY:
@@ -60,6 +60,8 @@ class Terminal(object):
         self.wake_writer.acquire()
         self._broken = False
         self._retired = False
+        self._swallowing = None  # type: Any
+        self._said_all = False
         self._write_lock = allocate_lock()
         self.lock_for_writing = self._write_lock.acquire
         self._room = select.poll()
@@ -82,18 +84,26 @@ class Terminal(object):
         if self._retired and self._close_output() and self.has_writer:
             self.wake_writer.release()
 
-    def takes(self, frames):
-        # type: (list[bytes]) -> bool
-        """Whether writing these would not block: they are small, and there is room."""
-        if self._broken:
-            return True
-        if sum(map(len, frames)) > (SMALL if self._armour is None else ARMOURED_SMALL):
-            return False
-        return bool(world.wait(self._room, 0))
+    def write_some(self, frames):
+        # type: (list[bytes]) -> list[bytes]
+        """Write what should not block, since it is small and there is room, small frames together; gives the others."""
+        most = SMALL if self._armour is None else ARMOURED_SMALL
+        while frames and not self._broken:
+            count, size = 0, len(frames[0])
+            while size <= most:
+                count += 1
+                if count == len(frames):
+                    break
+                size += len(frames[count])
+            if not count or not world.wait(self._room, 0):
+                return frames
+            self.write(frames[0] if count == 1 else b"".join(frames[:count]))
+            frames = frames[count:]
+        return []
 
     def write(self, frame):
         # type: (bytes) -> bool
-        """Write one frame, in one blocking write: the kernel keeps other writers of the terminal out of the middle.
+        """Write a frame, or some, in one blocking write: the kernel keeps other writers of the terminal out of it.
 
         Returns:
             False when the terminal takes nothing any more.
@@ -115,12 +125,40 @@ class Terminal(object):
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
+    def begin_to_swallow(self):
+        # type: () -> None
+        """Read what comes from now on, for nobody, in a thread of its own; `say_end` waits for that.
+
+        Where one program carries both directions of a line, an end that writes and does not read may wait for ever.
+        """
+        swallowing = allocate_lock()
+        swallowing.acquire()
+        try:
+            start_new_thread(self._swallow_for, (swallowing,))
+        except error:
+            # Then at the end, for lack of a thread.
+            return
+        self._swallowing = swallowing
+
     def say_end(self):
         # type: () -> None
         """Tell who waits in the shell that the program ends in order, when nothing is left for the shell to read."""
-        self._swallow_rest()
+        self._said_all = True
+        if self._swallowing is None:
+            self._swallow_rest()
+        else:
+            self._swallowing.acquire()
+        # Only now may the controller type for the shell.
+        self._write_raw(self._mark + tiny.CLEAR)
         if self.life >= 0:
             os.write(self.life, tiny.END)
+
+    def _swallow_for(self, swallowing):
+        # type: (Any) -> None
+        try:
+            self._swallow_rest()
+        finally:
+            swallowing.release()
 
     def _swallow_rest(self):
         # type: () -> None
@@ -130,13 +168,24 @@ class Terminal(object):
         patience = SWALLOW_PATIENCE_MS if self._armour is None else ARMOURED_PATIENCE_MS
         seen = b""
         # The mark comes without armour, for a shell may be the one who waits for it.
-        while self._mark not in seen and world.wait(poller, patience):
-            data = os.read(self.tty_in, 65536)
-            if not data:
+        while self._mark not in seen:
+            was_said = self._said_all
+            if world.wait(poller, patience):
+                data = self._read_rest()
+                if not data:
+                    return
+                seen = seen[-len(self._mark) :] + data
+            elif was_said:
                 return
-            seen = seen[-len(self._mark) :] + data
-        # Only now may the controller type for the shell.
-        self._write_raw(self._mark + tiny.CLEAR)
+
+    def _read_rest(self):
+        # type: () -> bytes
+        while True:
+            try:
+                return os.read(self.tty_in, 65536)
+            except OSError as failure:
+                if failure.errno not in (errno.EINTR, errno.EAGAIN):
+                    return b""
 
     def lose(self):
         # type: () -> None

@@ -16,7 +16,7 @@ if MYPY:
 
 FRAME_LIMIT = 32 * 1024
 # On a pair of pipes, where no terminal cuts them into pieces.
-WIDE_FRAME = 64 * 1024
+WIDE_FRAME = 128 * 1024
 # In armour: lines that need it may damage bytes too, and a frame is repeated as a whole.
 ARMOURED_FRAME = 8 * 1024
 LEAST_FRAME = 512
@@ -57,6 +57,7 @@ class Sender(object):
     Attributes:
         window: The window now.
         frame_size: The largest piece now: a slow way gets small ones, so that a call does not wait long for one.
+        frame_limit: The largest that it may become on this lane.
         next_seq: The number of the next frame.
         repeated: How many frames were sent again because the peer asked.
         delay: The shortest time in which an acknowledgement came back, in seconds; None before the first.
@@ -65,7 +66,7 @@ class Sender(object):
 
     def __init__(self, window, frame_limit, max_message, clock=None):
         # type: (int, int, int, Callable[[], float] | None) -> None
-        self._frame_limit = self._usual_limit = frame_limit
+        self.frame_limit = self._usual_limit = frame_limit
         self._set_window(window)
         self.max_message = max_message
         self.next_seq = 1
@@ -133,13 +134,13 @@ class Sender(object):
     def widen_frames(self, wide):
         # type: (bool) -> None
         """From now on frames are as large as a pair of pipes takes them, or again as they were made to be."""
-        self._frame_limit = WIDE_FRAME if wide else self._usual_limit
+        self.frame_limit = WIDE_FRAME if wide else self._usual_limit
         self._set_window(self.window)
 
     def _set_window(self, window):
         # type: (int) -> None
         self.window = window
-        self.frame_size = min(self._frame_limit, max(LEAST_FRAME, window >> 1))
+        self.frame_size = min(self.frame_limit, max(LEAST_FRAME, window >> 1))
 
     # -- frames ----------------------------------------------------------------------------------------------------
 
