@@ -420,9 +420,9 @@ class LoginClient(paramiko.SSHClient):
             raise X2GoConnectionFailed(f"the connection broke: {error}", host=hostname, doing="logging in") from error
         self.session_died, self._death = False, None
         self._own_host = TransportHost(transport, hostname, self._has_died, forward_agent=self.forward_sshagent)
-        self._server = X2GoServer(self._own_host)
-        self.logger(f"connected to {hostname}", loglevel=loglevel_NOTICE)
         self._own_host.connect(deadline.remaining())
+        self._server = X2GoServer(self._own_host)  # not before: others may look whether they can run commands
+        self.logger(f"connected to {hostname}", loglevel=loglevel_NOTICE)
         self._check_account()
 
     def _check_account(self) -> bool:
