@@ -18,7 +18,7 @@ from crl.x2go import AgentState, ClientDisplay, list_sessions
 from tests.x2go.conftest import Session, remains_of, wait_until
 
 pytestmark = pytest.mark.lab
-Tell = Callable[[str], None]
+Figure = Callable[[str], None]
 
 
 def together(steps: Iterable[Callable[[], object]], seconds: float) -> None:
@@ -41,7 +41,7 @@ def together(steps: Iterable[Callable[[], object]], seconds: float) -> None:
     assert not [thread for thread in threads if thread.is_alive()]
 
 
-def cycles(alpha: Target, session: Session, lab: Lab, count: int, tell: Tell) -> None:
+def cycles(alpha: Target, session: Session, lab: Lab, count: int, figure: Figure) -> None:
     """Start and terminate sessions two at a time, and compare both sides after the first ones and after the last."""
 
     def some(number: int) -> None:
@@ -58,7 +58,7 @@ def cycles(alpha: Target, session: Session, lab: Lab, count: int, tell: Tell) ->
         threads = set(threading.enumerate())
         began = time.monotonic()
         together([lambda: some(count // 2)] * 2, 30.0 * count)
-        tell(f"{count} cycles in {time.monotonic() - began:.1f} s, load {os.getloadavg()[0]:.1f}")
+        figure(f"{count} cycles in {time.monotonic() - began:.1f} s, load {os.getloadavg()[0]:.1f}")
         wait_until(lambda: not remains_of(lab, "alpha", "zshuser").new_since(before))
         assert not remains_of(lab, "alpha", "zshuser").new_since(before)
         wait_until(lambda: not set(threading.enumerate()) - threads)
@@ -68,25 +68,25 @@ def cycles(alpha: Target, session: Session, lab: Lab, count: int, tell: Tell) ->
 
 
 @pytest.mark.timeout(600)
-def test_ten_cycles(alpha: Target, session: Session, lab: Lab, tell: Tell) -> None:
-    cycles(alpha, session, lab, 10, tell)
+def test_ten_cycles(alpha: Target, session: Session, lab: Lab, figure: Figure) -> None:
+    cycles(alpha, session, lab, 10, figure)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-def test_a_hundred_cycles(alpha: Target, session: Session, lab: Lab, tell: Tell) -> None:
-    cycles(alpha, session, lab, 100, tell)
+def test_a_hundred_cycles(alpha: Target, session: Session, lab: Lab, figure: Figure) -> None:
+    cycles(alpha, session, lab, 100, figure)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.usefixtures("nothing_left")
-def test_ten_at_once(alpha: Target, session: Session, tell: Tell) -> None:
+def test_ten_at_once(alpha: Target, session: Session, figure: Figure) -> None:
     with ClientDisplay.start((1280, 1024)) as display:
         sessions = [session(alpha, cmd="xterm", client_display=display) for _ in range(10)]
         began = time.monotonic()
         together([lambda one=one: one.start(timeout=240) for one in sessions], 300)  # type: ignore[misc]
-        tell(f"all started after {time.monotonic() - began:.1f} s, load {os.getloadavg()[0]:.1f}")
+        figure(f"all started after {time.monotonic() - began:.1f} s, load {os.getloadavg()[0]:.1f}")
         assert {one.get_state() for one in sessions} == {AgentState.RUNNING}
         assert len({one.info.display for one in sessions}) == 10
         for one in sessions:

@@ -23,6 +23,7 @@ from crl.targets import Target
 from crl.x2go import (
     AgentState,
     ClientDisplay,
+    SessionState,
     X2GoControlSessionException,
     X2GoException,
     X2GoSession,
@@ -40,10 +41,10 @@ PATIENCE = 10.0
 Figure = Callable[[str], None]
 
 
-def becomes(one: X2GoSession, state: AgentState, figure: Figure, what: str) -> None:
-    """The session is found in a state; tells how long that took."""
+def becomes(one: X2GoSession, state: SessionState, figure: Figure, what: str) -> None:
+    """The session comes to know by itself what it is now; tells how long that took."""
     began = time.monotonic()
-    assert eventually(lambda: one.get_state() is state, PATIENCE), f"{what}: {one.get_state()}"
+    assert eventually(lambda: one.state is state, PATIENCE), f"{what}: {one.state}, really {one.get_state()}"
     figure(f"{what}: {state} after {time.monotonic() - began:.2f} s")
 
 
@@ -148,12 +149,15 @@ def test_tunnel_and_display_are_lost(alpha: Target, session: Session, lab: Lab, 
         tunnel = one.terminal_session.proxy.fw_tunnel
         assert tunnel is not None
         tunnel.drop()  # type: ignore[attr-defined]
-        becomes(one, AgentState.SUSPENDED, figure, "tunnel cut")
+        becomes(one, SessionState.SUSPENDED, figure, "tunnel cut")
         assert eventually(lambda: not one.session_ok())
         one.resume()
         assert one.verify(["xterm"]).ok
+        proxy = one.terminal_session.proxy
         one.client_display.close()
-        becomes(one, AgentState.SUSPENDED, figure, "display lost")
+        becomes(one, SessionState.SUSPENDED, figure, "display lost")
+        assert proxy is not None
+        assert "X display has gone" in str(proxy.ending())
         assert eventually(lambda: not one.session_ok())
         other = session(alpha, session_name=one.get_session_name(), client_display=display, at_exit="leave")
         with program_before(lab.host("alpha"), "x2golistsessions", GARBLED):
@@ -173,7 +177,7 @@ def test_the_agent_is_killed_beside_another(alpha: Target, session: Session, fig
         other.start()
         other.wait_for_window("xterm")
         alpha.run(["kill", "-9", str(one.info.agent_pid)], check=True)
-        becomes(one, AgentState.TERMINATED, figure, "agent killed")
+        becomes(one, SessionState.TERMINATED, figure, "agent killed")
         assert eventually(lambda: not one.session_ok())
         with pytest.raises((X2GoSessionEnded, X2GoStateError), match=r"ended|terminated"):
             one.suspend()
