@@ -138,6 +138,7 @@ def test_a_link_that_is_down_for_25_seconds(
         still_the_same(one, before, "25 s without a link")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("nothing_left")
 def test_tunnel_and_display_are_lost(alpha: Target, session: Session, lab: Lab, figure: Figure) -> None:
     """And whoever then takes the session finds it in a list full of rubbish."""
