@@ -13,6 +13,7 @@ import pytest
 
 from crl.link import CallTimeout, Link, LinkLost, ProgramGone
 from tests.link.peers import INTERPRETERS, Shell, alive, eventually
+from tests.link.ways import SLOW
 
 PREPARE = "counted = []\ndef bump(number):\n    counted.append(number)\n    return number\n"
 
@@ -90,6 +91,36 @@ def test_the_shell_has_its_terminal_back_after_a_resumed_link(lasting: Callable[
     assert one.link.evaluate("1", timeout=10) == 1
     assert one.link.close()
     assert one.shells[-1].ask("echo back") == "back"
+
+
+@pytest.mark.long
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("over", [SLOW], indirect=True, scope="session")
+def test_a_line_of_1200_bytes_a_second_is_resumed(
+    lasting: Callable[..., Lasting], figure: Callable[[str], None]
+) -> None:
+    one = lasting("pty")
+    link = one.link
+    link.evaluate(PREPARE)
+    process = link.start_process(["cat"])
+    process.write(b"before the cut,")
+    running = link.submit_evaluate("[__import__('time').sleep(5), 'done'][1]")
+    times = []
+    for number in range(2):
+        one.cut()
+        started = time.monotonic()
+        assert link.invoke("bump", number, timeout=60) == number
+        times.append(time.monotonic() - started)
+    process.write(b" behind it")
+    process.close_stdin()
+    assert running.result(60) == "done"
+    assert process.wait(60) == 0
+    assert b"".join(iter(process.read_stdout, b"")) == b"before the cut, behind it"
+    assert link.evaluate("counted") == [0, 1]
+    assert link.statistics.resumed == 2
+    assert link.close(60)
+    assert one.shells[-1].ask("echo back") == "back"
+    figure(f"next result after a cut at 1,200 bytes a second: {', '.join(f'{one:.1f} s' for one in times)}")
 
 
 @pytest.mark.parametrize("seed", range(4))
