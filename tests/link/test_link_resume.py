@@ -246,6 +246,27 @@ def test_a_wrong_token_and_a_torn_candidate_leave_the_terminal_alone(lasting: Ca
     assert one.link.evaluate("6 * 7", timeout=1) == 42
 
 
+def test_a_link_may_be_closed_while_its_resume_begins(
+    lasting: Callable[..., Lasting], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, never = threading.Event(), threading.Event()
+    start = threading.Thread.start
+
+    def start_late(thread: threading.Thread) -> None:
+        if thread.name.startswith("crl-resume"):
+            begun.set()
+            # Longer than the close needs to look for the thread.
+            never.wait(0.5)
+        start(thread)
+
+    one = lasting("pty", grace=1.0)
+    monkeypatch.setattr(threading.Thread, "start", start_late)
+    one.cut()
+    assert begun.wait(10)
+    one.link.close(timeout=5)
+    assert not one.link.alive
+
+
 def test_a_closed_link_is_not_resumed(lasting: Callable[..., Lasting]) -> None:
     one = lasting("pty", grace=1.0)
     one.cut()
