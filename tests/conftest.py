@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
+import tempfile
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from crl.lab import Lab, requirements
 from tests.link.ways import WAYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+FIGURE = "figure"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each worker of pytest-xdist but the first a lab of its own: the first has the one that is there already."""
+    # A run that a script has put into the background ignores Ctrl-C, and with it tests that interrupt themselves.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    # How quick the machine is says nothing of what is tested.
+    settings.register_profile("crl", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("crl")
+    worker = getattr(config, "workerinput", {}).get("workerid", "gw0")
+    if worker != "gw0":
+        folder = tempfile.mkdtemp(prefix=f"crl-lab-{worker}-")
+        config.add_cleanup(partial(shutil.rmtree, folder))
+        os.environ["CRL_LAB_DIR"] = str(Path(folder) / "lab")
+        os.environ["CRL_LAB_NAME"] = f"{worker}{os.getpid() % 10_000}"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,17 +55,31 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(skip)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_home() -> Iterator[None]:
+    """A home without files for shells of this machine: what theirs do is not to be tested, waited for or written to."""
+    with tempfile.TemporaryDirectory(prefix="crl-home-") as home, pytest.MonkeyPatch.context() as patch:
+        # The shared lab stays where it is.
+        patch.setenv("CRL_LAB_DIR", str(Lab().folder))
+        patch.setenv("HOME", home)
+        yield
+
+
 @pytest.fixture
-def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Writes a measured figure into the run's output, whatever is captured."""
-    reporter = request.config.pluginmanager.getplugin("terminalreporter")
+def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Notes a measured figure, which is printed at the end of the run, whichever process the test ran in."""
+    properties = request.node.user_properties
+    return lambda text: properties.append((FIGURE, text))
 
-    def write(text: str) -> None:
-        if reporter is not None:
-            reporter.ensure_newline()
-            reporter.write_line(f"{request.node.name}: {text}")
 
-    return write
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = [report for kind in terminalreporter.stats.values() for report in kind]
+    # The last report of a test has all that was noted.
+    ends = [report for report in reports if isinstance(report, pytest.TestReport) and report.when == "teardown"]
+    figures = [f"{end.head_line}: {text}" for end in ends for name, text in end.user_properties if name == FIGURE]
+    if figures:
+        terminalreporter.section("figures")
+        terminalreporter.write("\n".join(figures) + "\n")
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ This layer knows nothing of shells, prompts or the link above it. Every channel 
 
 from __future__ import annotations
 
-from crl.channels.base import Channel, ChannelClosed, ChannelInUse, ChannelStartError
+from crl.channels.base import Channel, ChannelClosed, ChannelInUse, ChannelStartError, NoSuchProgram
 from crl.channels.paramiko_channel import ParamikoChannel
 from crl.channels.process import ProcessChannel
 from crl.channels.pty import LocalPtyChannel
@@ -18,6 +18,7 @@ __all__ = [
     "ChannelInUse",
     "ChannelStartError",
     "LocalPtyChannel",
+    "NoSuchProgram",
     "ParamikoChannel",
     "ProcessChannel",
     "TelnetChannel",

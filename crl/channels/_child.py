@@ -18,7 +18,7 @@ import stat
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
-from crl.channels.base import ChannelStartError
+from crl.channels.base import ChannelStartError, NoSuchProgram
 from crl.deadlines import Deadline
 from crl.errors import UsageError
 
@@ -201,14 +201,14 @@ def _find_program(word: str, env: Mapping[str, str], cwd: str | os.PathLike[str]
     if "/" in word:
         path = os.path.abspath(os.path.join(cwd or os.curdir, word))
         if not os.path.exists(path):
-            raise ChannelStartError(f"there is no program {path}", doing="starting a program")
+            raise NoSuchProgram(f"there is no program {path}", doing="starting a program")
         if not os.access(path, os.X_OK) or os.path.isdir(path):
-            raise ChannelStartError(f"{path} is not an executable program", doing="starting a program")
+            raise NoSuchProgram(f"{path} is not an executable program", doing="starting a program")
         return path
     search = env.get("PATH", os.defpath)
     found = shutil.which(word, path=search)
     if found is None:
-        raise ChannelStartError(
+        raise NoSuchProgram(
             f"the program {word!r} is in no folder of PATH ({search})",
             doing="starting a program",
             advice=f"install {word}, give its full path, or set PATH",

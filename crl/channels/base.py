@@ -10,11 +10,23 @@ from typing import Protocol, runtime_checkable
 
 from crl.errors import RemoteWorldError, UsageError
 
-__all__ = ["Channel", "ChannelClosed", "ChannelInUse", "ChannelStartError"]
+__all__ = ["Channel", "ChannelClosed", "ChannelInUse", "ChannelStartError", "NoSuchProgram"]
 
 
 class ChannelStartError(RemoteWorldError):
-    """The program or connection behind a channel could not be started."""
+    """The program or connection behind a channel could not be started.
+
+    Attributes:
+        definite: Whether trying again cannot help: there is no such program.
+    """
+
+    definite = False
+
+
+class NoSuchProgram(ChannelStartError):
+    """There is no such program on this machine, or it cannot be executed."""
+
+    definite = True
 
 
 class ChannelClosed(UsageError):

@@ -23,9 +23,11 @@ from crl.channels import LocalPtyChannel
 from crl.deadlines import Deadline
 from crl.errors import CrlError, UsageError
 from crl.interactivesessions._beside import lane_beside
+from crl.interactivesessions._patience import HasDoor, wait_for_door
 from crl.interactivesessions._spawn import ChannelSpawn
 from crl.interactivesessions.interactivesessionexceptions import (
     InteractiveSessionError,
+    ShellEnded,
     ShellStateError,
     UnexpectedPrompt,
     UnknownShellState,
@@ -68,6 +70,11 @@ def _hurry(shell: Shell, seconds: float) -> None:
         vars(shell)["start_timeout"] = min(limit, seconds)
 
 
+def _no_door() -> HasDoor | None:
+    """What a shell of a user that derives from none of ours tells of its door."""
+    return None
+
+
 def child_environment() -> dict[str, str]:
     """The environment of a first shell on this machine: the user's, for a dumb terminal."""
     kept = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
@@ -92,7 +99,9 @@ class InteractiveSession:
         self._changing = threading.Lock()
         self._closed = False
         self._aborted = False
+        self._reopening_failed = False
         self._spare: InteractiveSession | None = None
+        self._link_python: tuple[str | None] | None = None
 
     def __enter__(self) -> InteractiveSession:
         return self
@@ -116,8 +125,14 @@ class InteractiveSession:
         with login_place(shell):
             return self._start_first(shell)
 
+    def expect_link(self, python: str | None) -> None:
+        """Say that nothing is wanted of the first shell but its lane, for a link; see `Shell.expect_link`."""
+        self._link_python = (python,)
+
     def _start_first(self, shell: Shell) -> str | None:
         shell.set_parent(None)
+        if self._link_python is not None:
+            shell.expect_link(*self._link_python)
         self._closed = False
         self.terminal = self._spawn_terminal(shell)
         started = False
@@ -165,9 +180,7 @@ class InteractiveSession:
                 `ShellStateError`.
         """
         parent = self.current_shell()
-        require_known = getattr(parent, "_require_known", None)
-        if require_known is not None:
-            require_known()
+        parent._require_known()  # noqa: SLF001 - published helper names of shells
         if parent.rides_link:
             raise UsageError(f"nothing can be pushed over a {type(parent).__name__}", advice="pop it first")
         if shell.rides_link:
@@ -204,7 +217,7 @@ class InteractiveSession:
             _log.info("the parent shell did not come back: %s", error)
 
     def pop(self) -> str | None:
-        """Leave the current shell.
+        """Leave the current shell; one that is known to have ended is only taken off.
 
         Returns:
             What came before the prompt of the shell under it; None when that was the last one.
@@ -213,13 +226,14 @@ class InteractiveSession:
             UnexpectedPrompt: The current shell does not answer with its prompt; it was taken off the stack.
             ShellStateError: The shell under it does not answer exactly.
         """
-        gives_back = self.current_shell().rides_link
+        shell = self.current_shell()
+        ended = shell.has_ended()
         self._pop()
         if not self.shells:
             return None
         parent = self.current_shell()
         try:
-            output = "" if gives_back else parent._read_until_prompt()  # noqa: SLF001
+            output = "" if shell.rides_link or ended else parent._read_until_prompt()  # noqa: SLF001
             parent.verify()
         except ShellTimeout as error:
             mark = getattr(parent, "mark_unknown", None)
@@ -233,8 +247,9 @@ class InteractiveSession:
     def _pop(self) -> None:
         shell = self.current_shell()
         try:
-            shell.verify()
-            shell.exit()
+            if not shell.has_ended():
+                shell.verify()
+                shell.exit()
         finally:
             self._take_off()
 
@@ -249,17 +264,19 @@ class InteractiveSession:
         Raises:
             UnknownShellState: It is not in the stack, or none answered.
         """
+        last: InteractiveSessionError | None = None
         while shell in self.shells:
             try:
                 if self.current_shell() is shell:
                     shell.verify()
                     return
                 self.pop()
-            except (UnexpectedPrompt, ShellStateError) as error:
+            except (UnexpectedPrompt, ShellStateError, ShellEnded) as error:
                 _log.info("a shell did not answer while popping: %s", error)
+                last = error
                 if self.shells and self.current_shell() is shell:
                     raise UnknownShellState("the shell does not answer", host=shell.host) from error
-        raise UnknownShellState("the shell is not in the stack, or did not answer", host=shell.host)
+        raise UnknownShellState("the shell is not in the stack, or did not answer", host=shell.host) from last
 
     def current_shell(self) -> Shell:
         """The shell on top.
@@ -305,7 +322,11 @@ class InteractiveSession:
         return lambda deadline: lane_beside(run, shell.host, deadline)
 
     def _reopen(self, deadline: Deadline) -> Lane:
+        if self._reopening_failed:
+            self._wait_for_door(deadline)
+        self._reopening_failed = True
         twin = self._twin(deadline)
+        self._reopening_failed = False
         try:
             lane = twin.current_shell().lane()
         except BaseException:
@@ -320,13 +341,25 @@ class InteractiveSession:
             keep=lambda: self._keep(twin),
         )
 
+    def _wait_for_door(self, deadline: Deadline) -> None:
+        """Wait while the first host cannot be reached, but leave half of the time for a try all the same."""
+        door = getattr(self.shells[0], "find_door", _no_door)() if self.shells else None
+        left = deadline.remaining()
+        if door is not None:
+            wait_for_door(door, deadline if left is None else deadline.sooner(left / 2), lambda: self._ending)
+
+    @property
+    def _ending(self) -> bool:
+        return self._closed or self._aborted
+
     def _twin(self, deadline: Deadline) -> InteractiveSession:
         """The same shells once more, in a terminal of their own."""
         with self._changing:
             shells = [copy.copy(shell) for shell in self.shells if not shell.rides_link]
-            if self._closed or self._aborted or not shells:
+            if self._ending or not shells:
                 raise UsageError("the session is closed", doing="opening its terminal again")
         twin = InteractiveSession(self.dump_received, self.dump_outgoing)
+        twin._link_python = self._link_python if len(shells) == 1 else None
         try:
             with login_place(shells[0], deadline):
                 for shell in shells:

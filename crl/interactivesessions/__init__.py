@@ -13,6 +13,10 @@ import crl.neighbours  # noqa: F401 - tells by this very line that the files are
 
 if TYPE_CHECKING:
     from crl.interactivesessions import InteractiveSession as InteractiveSession
+    from crl.interactivesessions.autorecoveringterminal import AutoRecoveringTerminal
+    from crl.interactivesessions.autorecoveringterminal import AutoRecoveringTerminal as AutorecoveringTerminal
+    from crl.interactivesessions.autorunnerterminal import AutoRunnerTerminal
+    from crl.interactivesessions.runnerterminal import RunnerTerminal
     from crl.interactivesessions.shells.autocompletableshell import AutoCompletableShell
     from crl.interactivesessions.shells.bashshell import BashShell
     from crl.interactivesessions.shells.keyauthenticatedsshshell import KeyAuthenticatedSshShell
@@ -31,6 +35,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AutoCompletableShell",
+    "AutoRecoveringTerminal",
+    "AutoRunnerTerminal",
+    "AutorecoveringTerminal",
     "BashShell",
     "ContainerShell",
     "DefaultSshShell",
@@ -42,6 +49,7 @@ __all__ = [
     "PythonShell",
     "RawPythonShell",
     "RemoteShell",
+    "RunnerTerminal",
     "SftpShell",
     "Shell",
     "ShellStack",
@@ -52,6 +60,8 @@ __all__ = [
 
 _HOMES: Final = {
     "AutoCompletableShell": "shells.autocompletableshell",
+    "AutoRecoveringTerminal": "autorecoveringterminal",
+    "AutoRunnerTerminal": "autorunnerterminal",
     "BashShell": "shells.bashshell",
     "ContainerShell": "shells.kubernetesshell",
     "DefaultSshShell": "shells.shellstack",
@@ -62,6 +72,7 @@ _HOMES: Final = {
     "PythonShell": "shells.pythonshell",
     "RawPythonShell": "shells.rawpythonshell",
     "RemoteShell": "shells.remoteshell",
+    "RunnerTerminal": "runnerterminal",
     "SftpShell": "shells.sftpshell",
     "Shell": "shells.shell",
     "ShellStack": "shells.shellstack",
@@ -71,8 +82,12 @@ _HOMES: Final = {
 }
 """Where each name lives. Modules named as in the published package (``InteractiveSession``) are found by themselves."""
 
+_SPELLINGS: Final = {"AutorecoveringTerminal": "AutoRecoveringTerminal"}
+"""Names as the published documents also spell them."""
+
 
 def __getattr__(name: str) -> Any:
+    name = _SPELLINGS.get(name, name)
     if name in _HOMES:
         return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     if name in __all__:

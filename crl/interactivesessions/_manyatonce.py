@@ -1,6 +1,6 @@
 """Many pieces of work beside each other, each with something to open first: the core of fleets and of parallel opening.
 
-It knows threads, deadlines and what a first hop is called, and nothing of targets and terminals. It promises that the
+It knows threads, deadlines and how many logins there may be, and nothing of targets and terminals. It promises that the
 limits hold (pieces at once, openings at once, openings by one first hop), that the error of one piece touches no other,
 that the time of a piece begins when it begins, and that at its end every piece has ended or was told to.
 """
@@ -8,7 +8,6 @@ that the time of a piece begins when it begins, and that at its end every piece 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
@@ -22,11 +21,10 @@ from typing import Any, Final, Generic, TypeVar
 
 from crl.deadlines import Deadline
 from crl.errors import RemoteWorldError, UsageError
+from crl.interactivesessions.shells._logins import PLACES_PER_HOP, hop_is_counted, places_in_all
 
 __all__ = ["Ended", "FleetCancelled", "FleetTimeout", "Limits", "ManyAtOnce", "Piece", "Schedule", "Stage"]
 
-OPENINGS_PER_CPU: Final = 16
-PER_HOP: Final = 8
 FINDERS: Final = 4
 GRACE: Final = 10.0
 
@@ -58,11 +56,11 @@ class Limits:
     Attributes:
         at_once: Pieces.
         per_hop: Openings by the same first hop.
-        openings: Openings in all; None is 16 for each processor of this machine.
+        openings: Openings in all; None is as many logins as this process has under way at once.
     """
 
     at_once: int = 64
-    per_hop: int = PER_HOP
+    per_hop: int = PLACES_PER_HOP
     openings: int | None = None
 
     def __post_init__(self) -> None:
@@ -74,7 +72,7 @@ class Limits:
     @property
     def all_openings(self) -> int:
         """Openings in all."""
-        return self.openings or OPENINGS_PER_CPU * (os.cpu_count() or 1)
+        return self.openings or places_in_all()
 
 
 @dataclass(frozen=True)
@@ -266,7 +264,12 @@ class ManyAtOnce(Generic[Result]):
                 number = unknown.get_nowait()
                 piece = self._pieces[number]
                 assert piece.way is not None
-                self._events.put((self._on_way, (number, piece.way())))
+                try:
+                    hop = piece.way()
+                except Exception as error:  # noqa: BLE001 - whatever it is, the opening comes upon it too, and tells
+                    logger.debug("%s: what its way begins with is not known: %s", piece.name, error)
+                    hop = piece.name
+                self._events.put((self._on_way, (number, hop)))
 
     def _begin_what_may(self) -> None:
         while not self._no_more and (number := self._schedule.next()) is not None:
@@ -283,7 +286,8 @@ class ManyAtOnce(Generic[Result]):
     def _do(self, number: int, piece: Piece[Result]) -> None:
         value, error = None, None
         try:
-            piece.open()
+            with hop_is_counted():
+                piece.open()
             self._events.put((self._on_opened, (number,)))
             value = piece.work()
         except BaseException as raised:  # noqa: BLE001 - handed over to who waits for the piece

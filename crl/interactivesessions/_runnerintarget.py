@@ -6,7 +6,7 @@ caller's timeout, opening the connection included, and that no command is run tw
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -18,7 +18,8 @@ from crl.interactivesessions._process import BackgroundProcess, RunnerTimeout, R
 from crl.interactivesessions._recovery import RecoveryPending
 from crl.interactivesessions._targetproperties import _TargetProperties
 from crl.interactivesessions._terminalpools import PoolNotFoundError, _TerminalPools
-from crl.interactivesessions.shells.shellstack import described
+from crl.interactivesessions.shells._logins import first_hop
+from crl.interactivesessions.shells.shellstack import ShellStack, described
 
 __all__ = ["BackgroundExecution", "TargetOpening", "_RunnerInTarget"]
 
@@ -93,10 +94,11 @@ class _RunnerInTarget:
         self.pools = _TerminalPools()
 
     @property
-    def first_hop(self) -> str:
+    def first_hop(self) -> Hashable:
         """What the connection begins with; connections with the same one share its sshd."""
-        first = self.shelldicts[0]
-        return str(first.get("host") or first.get("ip") or first.get("shellname"))
+        stack = ShellStack()
+        stack.initialize(self.shelldicts)
+        return first_hop(stack.shells)
 
     # Terminals
 
@@ -188,7 +190,7 @@ class TargetOpening:
         self._target = target
         self._terminal: PooledTerminal | None = None
 
-    def way(self) -> str:
+    def way(self) -> Hashable:
         """The first hop."""
         return self._target.first_hop
 

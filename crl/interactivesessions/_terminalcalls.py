@@ -77,9 +77,12 @@ class TerminalCalls:
     def __init__(self) -> None:
         self.default_timeout = DEFAULT_TIMEOUT
         self.prompt_timeout = PROMPT_TIMEOUT
-        self.error_handling: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
         self._live: Live | None = None
         self._closed = False
+
+    def error_handling(self) -> contextlib.AbstractContextManager[Any]:
+        """What the loss of the session is raised in; it may close what is broken, and lets the error pass."""
+        return contextlib.nullcontext()
 
     @property
     def host(self) -> str:

@@ -18,8 +18,9 @@ from contextlib import contextmanager
 from typing import Any, ClassVar, Final
 
 from crl.deadlines import Deadline
-from crl.errors import RemoteWorldError, UsageError
+from crl.errors import UsageError
 from crl.interactivesessions._pooledterminal import PooledTerminal
+from crl.interactivesessions.interactivesessionexceptions import InteractiveSessionError
 from crl.interactivesessions.shells.shellstack import is_secret_name
 from crl.secrets import Secret, to_secret
 
@@ -35,11 +36,11 @@ logger = logging.getLogger(__name__)
 ShellDicts = Sequence[Mapping[str, Any]]
 
 
-class TerminalPoolsBusy(RemoteWorldError):
+class TerminalPoolsBusy(InteractiveSessionError):
     """As many terminals as are allowed are in use, and none of them is free to be closed."""
 
 
-class PoolNotFoundError(UsageError):
+class PoolNotFoundError(UsageError, InteractiveSessionError):
     """A terminal was given back that is of no pool: it was removed, or all pools were closed."""
 
 
@@ -99,6 +100,11 @@ class _TerminalPools:
         self._pools: dict[str, _Pool] = {}
         self._maxsize = MAXSIZE
         self._factory: type[PooledTerminal] = PooledTerminal
+
+    @property
+    def maxsize(self) -> int:
+        """How many terminals are allowed in all pools together."""
+        return self._maxsize
 
     def set_maxsize(self, maxsize: int) -> None:
         """Allow this many terminals in all pools together.

@@ -72,6 +72,7 @@ class AutoRecoveringTerminal:
         self._sleep_between_tries: float = 3
         self._max_tries = 3
         self._prepare: Callable[[], object] = _nothing
+        self._link_python: Callable[[], str | None] | None = None
         self._finalize: Callable[[], object] = _nothing
         self._verify: Callable[[], object] = _nothing
         self._session: InteractiveSession | None = None
@@ -156,6 +157,11 @@ class AutoRecoveringTerminal:
     def set_prepare(self, prepare: Callable[[], object]) -> None:
         """Set what is called when the shells are up."""
         self._prepare = prepare
+        self._link_python = None
+
+    def expect_link(self, python: Callable[[], str | None]) -> None:
+        """Say that the present `prepare` begins with a link, by the interpreter that `python` tells."""
+        self._link_python = python
 
     def set_finalize(self, finalize: Callable[[], object]) -> None:
         """Set what is called before the terminal is closed; its errors are logged only."""
@@ -270,6 +276,7 @@ class AutoRecoveringTerminal:
     def _try_to_open(self) -> BaseException | None:
         if not self._shells:
             return UsageError("initialize was not called", doing="initialize_terminal")
+        pause = self._pauses()
         for attempt in range(1, self._max_tries + 1):
             try:
                 self._open_once()
@@ -279,9 +286,13 @@ class AutoRecoveringTerminal:
             else:
                 return None
             last = attempt == self._max_tries or is_definite(failure) or isinstance(failure, UsageError)
-            if last or self._cancelled.wait(self._sleep_between_tries):
+            if last or pause():
                 break
         return failure
+
+    def _pauses(self) -> Callable[[], bool]:
+        """What waits between two tries of one opening, and says whether there is to be no further one."""
+        return lambda: self._cancelled.wait(self._sleep_between_tries)
 
     def _put_away(self) -> None:
         """Close the session, but not the spare one that it may have from a link that looked for its program in vain."""
@@ -316,6 +327,8 @@ class AutoRecoveringTerminal:
             # From here on `close` aborts it.
             if self._cancelled.is_set():
                 raise _SessionGone("the terminal was closed", host=self.name, doing="opening a session")
+            if self._link_python is not None and len(self._shells) == 1:
+                session.expect_link(self._link_python())
             for shell in () if session.shells else self._shells:
                 if session.shells:
                     session.push(shell)

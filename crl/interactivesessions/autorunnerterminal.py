@@ -8,6 +8,7 @@ at the session's health costs no round trip.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from crl.deadlines import Deadline
@@ -73,7 +74,6 @@ class AutoRunnerTerminal(RunnerTerminal):
         self.session = self._recovering = session
         self._closed = False
         self._close = session.close
-        self.error_handling = session.auto_close
 
         def prepare_all() -> None:
             self.setup_session()
@@ -86,8 +86,14 @@ class AutoRunnerTerminal(RunnerTerminal):
                 self.close_session()
 
         session.set_prepare(prepare_all)
+        session.expect_link(lambda: self.python)
         session.set_finalize(finalize_all)
         session.set_verify(self._verify)
+
+    def error_handling(self) -> AbstractContextManager[Any]:
+        """Closes the session when it is lost, so that the next use of a proxy opens it again."""
+        recovering = self._recovering
+        return nullcontext() if recovering is None else recovering.auto_close()
 
     def initialize_with_shells(
         self,

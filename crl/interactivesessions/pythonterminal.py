@@ -21,19 +21,24 @@ class PythonTerminal:
     """A terminal for `RemoteRunner.get_terminal`.
 
     Args:
-        target: The target.
-
-    Attributes:
-        runnerterminal: The `AutoRunnerTerminal`, open.
-        remoteimporter: Brings modules there.
+        runnerintarget: The target.
     """
 
-    def __init__(self, target: _RunnerInTarget) -> None:
-        self._target = target
-        self._pooled = target.take_terminal()
-        self.runnerterminal: AutoRunnerTerminal = self._pooled.terminal
-        self.remoteimporter = RemoteImporter(self.runnerterminal)
+    def __init__(self, runnerintarget: _RunnerInTarget) -> None:
+        self._target = runnerintarget
+        self._pooled = runnerintarget.take_terminal()
+        self._importer = RemoteImporter(self._pooled.terminal)
         self._given_back = False
+
+    @property
+    def runnerterminal(self) -> AutoRunnerTerminal:
+        """The terminal, open."""
+        return self._pooled.terminal
+
+    @property
+    def remoteimporter(self) -> RemoteImporter:
+        """Brings modules there."""
+        return self._importer
 
     def give_back(self) -> None:
         """Put it into its pool, for others; again is harmless."""

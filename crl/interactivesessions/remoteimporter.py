@@ -59,7 +59,7 @@ class RemoteImporter:
             self._terminal.run_python(_SOURCE, timeout=self._timeout)
             self._prepared_for = session_id
 
-    def importfile(self, path: str) -> ModuleType:
+    def importfile(self, filepath: str) -> ModuleType:
         """Import a file of Python here and on the target, under its name without the suffix.
 
         Returns:
@@ -69,10 +69,10 @@ class RemoteImporter:
             UsageError: It is no such file.
             Exception: What the module raised, here or there.
         """
-        file = Path(path)
+        file = Path(filepath)
         spec = importlib.util.spec_from_file_location(file.stem, file)
         if spec is None or spec.loader is None or not file.is_file():
-            raise UsageError(f"{path!r} is no file of Python", doing="importing a module", advice="give a .py file")
+            raise UsageError(f"{filepath!r} is no file of Python", doing="importing a module", advice="give a .py file")
         module = importlib.util.module_from_spec(spec)
         before = sys.modules.get(file.stem)
         sys.modules[file.stem] = module

@@ -206,9 +206,9 @@ class RunnerTerminal(TerminalCalls):
         finally:
             self._close()
 
-    def set_default_timeout(self, timeout: float) -> None:
+    def set_default_timeout(self, default_timeout: float) -> None:
         """Set the seconds for calls without a timeout."""
-        self.default_timeout = timeout
+        self.default_timeout = default_timeout
 
     def invocation(
         self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], deadline: Deadline | None = None
@@ -408,9 +408,9 @@ class RunnerTerminal(TerminalCalls):
         return issubclass(type(obj), _RemoteProxy)
 
     @staticmethod
-    def serialize(obj: object) -> bytes:
+    def serialize(content: object) -> bytes:
         """An object as pickle, as arguments outside the plain types travel to the target."""
-        return pickle.dumps(obj, protocol=0)
+        return pickle.dumps(content, protocol=0)
 
     def get_proxy_object(self, remote_object: str, local_spec: type | None = None) -> _RemoteProxy:
         """A proxy for an object of the target by its name; the object is not deleted with the proxy.

@@ -40,6 +40,7 @@ from crl.link.lane import CLEAN, FLOW_CONTROL, PRINTABLE, TELNET, UNSURE, Lane, 
 from crl.link.link import Link
 from crl.link.processes import OutputLine, ProcessAlive, ProcessTimeout, RemoteProcess, RunResult
 from crl.link.registered import register_type
+from crl.link.startline import Ahead
 from crl.link.tunnels import LIMIT as TUNNEL_LIMIT
 from crl.link.tunnels import Address, TcpAddress, Tunnel, TunnelError
 from crl.link.wire.values import Expression
@@ -53,6 +54,7 @@ __all__ = [
     "TUNNEL_LIMIT",
     "UNSURE",
     "Address",
+    "Ahead",
     "ArgumentNotTransferable",
     "Call",
     "CallCancelled",

@@ -90,6 +90,8 @@ class Engine(Terminals):
         # Whether they are ours can be asked, so that an exception right after taking one leaves none behind.
         self._reading = threading.RLock()
         self._writing = threading.RLock()
+        # Whether somebody has something to write while another thread writes.
+        self._more = False
         self._handing_out = threading.RLock()
         self._reads = self._reads_seen = self._looks = 0
         self._followers: deque[Waiter] = deque()
@@ -157,28 +159,52 @@ class Engine(Terminals):
         return os.getpid() != self._pid
 
     def flush(self) -> None:
-        """Write what may be written, without ever blocking; the I/O thread writes the rest."""
-        # No write blocks, so whoever holds this is done at once; a lock that was left by an exception is free again.
-        with self._writing:
-            if (attachment := self._attachment) is None:
-                return
-            unsent, session = attachment.unsent, self.session
+        """Write what may be written, without ever blocking; who writes already takes ours along.
+
+        The I/O thread writes what the terminal does not take.
+        """
+        writing = self._writing
+        while True:
+            self._more = True
             try:
-                if unsent and not self._write_to(attachment):
+                # Many threads that queue for this lock would each wake for one small write.
+                if not writing.acquire(blocking=False):
                     return
-                with self._lock:
-                    if attachment is not self._attachment or attachment.parted:
-                        return
-                    if session.interrupted:
-                        self._mend()
-                    unsent.extend(session.outgoing())
-                # What is posted meanwhile is written by whoever posts it.
-                if unsent:
-                    self._write_to(attachment)
-            except BaseException:
-                # A frame that was on its way counts as lost; the next ping uncovers it.
-                session.interrupted = True
-                raise
+                while self._more:
+                    self._more = False
+                    self._write_ready()
+            finally:
+                # Asked, for an exception may have come right after it was taken.
+                if writing._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001
+                    writing.release()
+            if not self._more:
+                return
+
+    def _write_ready(self) -> None:
+        """Write what may be written now. Whoever calls it is the one who writes."""
+        if (attachment := self._attachment) is None:
+            return
+        unsent, session = attachment.unsent, self.session
+        try:
+            if unsent and not self._write_to(attachment):
+                return
+            with self._lock:
+                if attachment is not self._attachment or attachment.parted:
+                    return
+                if session.interrupted:
+                    self._mend()
+                ready = session.outgoing()
+                # Never so many that they would look like bulk.
+                joined = len(ready) > 1 and sum(map(len, ready)) < LARGE_PIECE
+                unsent.extend((b"".join(ready),) if joined else ready)
+            if unsent:
+                self._write_to(attachment)
+        except BaseException:
+            # A frame that was on its way counts as lost; the next ping uncovers it.
+            session.interrupted = True
+            # What others have left to us must not wait for that.
+            attachment.outgoing.arm(select.EPOLLOUT)
+            raise
 
     def _write_to(self, attachment: Attachment) -> bool:
         """Write what is unsent; whether all of it was taken."""

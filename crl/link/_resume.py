@@ -25,11 +25,13 @@ from crl.link._engine import SUSPECT_AFTER, Engine
 from crl.link._parked import Parked
 from crl.link.errors import LinkError, LinkLost, ProgramGone
 from crl.link.lane import Lane
-from crl.link.startup import INTERPRETERS, Attached, attach_program, dialogue_seconds
+from crl.link.startline import INTERPRETERS
+from crl.link.startup import Attached, attach_program, dialogue_seconds
 
 __all__ = ["Recipe", "Resumer"]
 
 ATTEMPT_SECONDS: Final = 3.0
+FIRST_INTERVAL: Final = 0.1
 ATTEMPT_INTERVAL: Final = 1.0
 CHANGE_SECONDS: Final = 15.0
 LAST_EPOCH: Final = 0xFFFF
@@ -137,6 +139,7 @@ class Resumer:
         give_up_at = doubted + self._recipe.grace
         if engine.down is not None and not self._stopped.is_set():
             self.go_home(engine)
+        interval = FIRST_INTERVAL
         while not self._stopped.is_set() and engine.lost is None and engine.in_doubt():
             started = time.monotonic()
             if started >= give_up_at:
@@ -150,7 +153,8 @@ class Resumer:
                 break
             # A login that is slower than we are patient must succeed in the end.
             seconds = min(2 * seconds, self._recipe.grace)
-            self._stopped.wait(max(0.0, started + ATTEMPT_INTERVAL - time.monotonic()))
+            self._stopped.wait(max(0.0, started + interval - time.monotonic()))
+            interval = min(2 * interval, ATTEMPT_INTERVAL)
         self._finish(engine, reason)
 
     def _finish(self, engine: Engine, reason: LinkLost) -> None:

@@ -275,7 +275,7 @@ class Call(Waiter):
         else:
             link = f"; the target has been silent for {silent:.0f} s" if silent > SUSPECT_AFTER else ""
         return CallTimeout(
-            f"no answer within {timeout or 0:g} s{link}",
+            f"no answer within {timeout or 0:.3g} s{link}",
             host=self._link.host,
             doing="calling the target",
             advice="the call goes on: ask for its result again, or give it more time",

@@ -92,7 +92,7 @@ class Files:
             FileAccessDenied: It may not be read.
             FilesError: It is a folder, too large, or changed while it was read.
         """
-        sink = MemorySink(limit, self.digest_name(), changing)
+        sink = MemorySink(limit, self.digest_name(timeout), changing)
         with self._job(f"reading {path}", path, None, timeout) as job:
             stream = job.begin("file.pull", path, {})
             job.take_records(stream, sink)
@@ -219,8 +219,8 @@ class Files:
         other = source.files
         destination = _inside(destination, source.path)
         doing = f"copying {source.path} of {other.link.host} to {destination}"
-        digest = self.digest_name()
-        if other.digest_name() != digest:
+        digest = self.digest_name(timeout)
+        if other.digest_name(timeout) != digest:
             raise UsageError("the two targets have no checksum in common", host=self.link.host, doing=doing)
         with self._job(doing, source.path, destination, timeout, progress) as job:
             same = self._same(options, lambda: self._snapshot(destination, timeout))
@@ -345,11 +345,11 @@ class Files:
     def _failed(self, code: int, text: str, path: str, doing: str) -> FilesError:
         return files_error(code, text, path, host=self.link.host, doing=doing)
 
-    def digest_name(self) -> str:
+    def digest_name(self, timeout: float | None = STALL_TIMEOUT) -> str:
         """Name of the checksum that both ends have: SHA-256, or CRC-32 where the target's Python lacks hashlib."""
         with self._lock:
             if self._digest is None:
-                found = self.link.service("file.digest")
+                found = self.link.service("file.digest", timeout=timeout)
                 if found not in ("sha256", "crc32"):
                     raise self.link.engine.violated("an unknown checksum")
                 self._digest = str(found)
@@ -363,7 +363,7 @@ class Files:
         timeout: float | None,
         progress: OnProgress | None = None,
     ) -> AbstractContextManager[FileTransfer]:
-        return transfer(self.link, self.digest_name(), doing, source, destination, timeout, progress)
+        return transfer(self.link, self.digest_name(timeout), doing, source, destination, timeout, progress)
 
 
 def _checked(options: TransferOptions) -> dict[str, Any]:

@@ -205,6 +205,10 @@ class FileTransfer:
 
     def _received(self, stream: FileStream) -> list[tuple[int, Any]]:
         """The next records; the failure of the target is raised."""
+        return self._next_message(stream)[1]
+
+    def _next_message(self, stream: FileStream) -> tuple[bytes, list[tuple[int, Any]]]:
+        """The next bytes of records, and those that end in them; the failure of the target is raised."""
         message = stream.receive()
         if message is None:
             raise self._failed(0, "the target has given the transfer up", "")
@@ -216,7 +220,7 @@ class FileTransfer:
             if kind == entries.FAILED:
                 self._over = True
                 raise self._their_failure(self._decoded(body))
-        return found
+        return message[messages.HEAD.size :], found
 
     def take_records(self, stream: FileStream, sink: Sink) -> None:
         """Take a whole tree."""
@@ -254,19 +258,9 @@ class FileTransfer:
         """Give the records of a tree to somebody else."""
         finished = False
         while not finished:
-            message = stream.receive()
-            if message is None:
-                raise self._failed(0, "the target has given the transfer up", "")
-            try:
-                found = self._parser.feed(message, messages.HEAD.size)
-            except ProtocolError as error:
-                raise self._violated(str(error)) from None
-            for kind, body in found:
-                if kind == entries.FAILED:
-                    self._over = True
-                    raise self._their_failure(self._decoded(body))
-                finished = finished or kind == entries.FINISH
-            send([message[messages.HEAD.size :]])
+            data, found = self._next_message(stream)
+            finished = any(kind == entries.FINISH for kind, _ in found)
+            send([data])
         self._over = True
 
     # -- what came of it -----------------------------------------------------------------------------------------

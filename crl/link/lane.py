@@ -14,6 +14,7 @@ from typing import Final
 from crl.channels.base import Channel
 from crl.deadlines import Deadline
 from crl.errors import UsageError
+from crl.link.startline import Ahead
 from crl.link.wire import armour
 
 __all__ = ["CLEAN", "FLOW_CONTROL", "PRINTABLE", "TELNET", "UNSURE", "Lane", "LaneKind"]
@@ -109,6 +110,8 @@ class Lane:
         kind: What bytes it carries.
         keep: On a lane made by `reopen`: called once instead, when it was given back and the program for which it was
             opened is gone: its shell waits for who opens a new session. None: `discard` is called then.
+        ahead: A start line that runs there already; nothing is typed then.
+        trip: How many seconds the way there and back takes at most, where that was seen.
     """
 
     channel: Channel
@@ -122,3 +125,5 @@ class Lane:
     discard: Callable[[], None] = _nothing
     kind: LaneKind = CLEAN
     keep: Callable[[], None] | None = None
+    ahead: Ahead | None = None
+    trip: float | None = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final, TypeVar
@@ -47,6 +48,10 @@ SERVICE_TIMEOUT: Final = 60.0
 GRACE: Final = 60.0
 # What makes the link change lanes: a smaller amount is through before the other lane is there.
 BULK: Final = 4 * 1024 * 1024
+# So do so many calls within so many seconds: what each gains is then more than the change costs.
+MANY: Final = 1000
+MANY_SECONDS: Final = 10.0
+NEVER: Final = 1 << 62
 # Soon after the start, when the first call has its answer.
 DOOR_DELAY: Final = 0.03
 DOOR_PATIENCE: Final = 0.3
@@ -85,6 +90,7 @@ class Link(Services):
         self._processes: dict[int, RemoteProcess] = {}
         self._tunnels: list[Tunnel[Any]] = []
         self._loaded: set[str] = set()
+        self._loading: dict[str, Call] = {}
         self._load_lock = threading.Lock()
         self.output = OutputLog(lane.host)
         self.files = Files(self)
@@ -95,6 +101,9 @@ class Link(Services):
         self._resumer.on_resumed = self._note_resume
         self._resumer.on_changed = self._note_change
         self._bulk = BULK if lane_change else 0
+        self._many = MANY
+        self._look_at = NEVER
+        self._looked = 0.0
         self.engine = Engine(
             started.channel,
             started.session,
@@ -128,7 +137,8 @@ class Link(Services):
             python: Interpreter to use on the target; None tries ``python3``, ``python`` and others.
             grace: Seconds that the link, and all it owns on the target, outlives its terminal; 0 means that both end
                 together. None means 60.
-            lane_change: Whether bulk makes the link go over to a channel without a terminal, where the lane has one.
+            lane_change: Whether bulk, or a thousand calls in a row, make the link go over to a channel without a
+                terminal, where the lane has one.
 
         Raises:
             PythonNotFound: There is none.
@@ -172,7 +182,7 @@ class Link(Services):
 
     @property
     def why_no_lane_change(self) -> str | None:
-        """Why bulk does not, or did not, move the link to a channel without a terminal; None while it may."""
+        """Why the link does not, or did not, go over to a channel without a terminal; None while it may."""
         if not self._bulk:
             return "it is switched off"
         if self._resumer.lane.beside is None or self._resumer.lane.kind.armour:
@@ -187,6 +197,15 @@ class Link(Services):
     def _watch_bulk(self) -> None:
         if self.why_no_lane_change is None:
             self.engine.bulk.start(self._bulk, self._change_lane)
+            self._looked, self._look_at = time.monotonic(), self._last_number + self._many
+
+    def _look_at_calls(self, number: int) -> None:
+        """So many calls were made that a channel without a terminal pays, if they were made in a short time."""
+        now = time.monotonic()
+        often = now - self._looked < MANY_SECONDS
+        self._looked, self._look_at = now, number + self._many
+        if often and self.why_no_lane_change is None:
+            self._change_lane()
 
     def _change_lane(self) -> None:
         """In a thread that reads or writes."""
@@ -197,6 +216,7 @@ class Link(Services):
         self.statistics.lane_changes += 1
         # Where lanes beside do not last, bulk stays on the terminal more and more.
         self._bulk *= 4
+        self._many *= 4
 
     def _on_doubt(self, reason: LinkLost) -> bool:
         """The terminal has ended or is silent; whether another one is being opened."""
@@ -269,11 +289,12 @@ class Link(Services):
 
     def service(self, name: str, *args: Any, timeout: float | None = SERVICE_TIMEOUT) -> Any:
         """Ask a service of the remote program; its part of the program is sent on first use."""
-        return self.submit_service(name, *args).result(timeout)
+        deadline = Deadline.after(timeout)
+        return self.submit_service(name, *args, load_timeout=timeout).result(deadline.remaining())
 
-    def submit_service(self, name: str, *args: Any) -> Call:
-        """Ask a service of the remote program without waiting for the answer."""
-        self.load(name.partition(".")[0])
+    def submit_service(self, name: str, *args: Any, load_timeout: float | None = SERVICE_TIMEOUT) -> Call:
+        """Ask a service of the remote program without waiting for the answer; only for its part of the program."""
+        self.load(name.partition(".")[0], load_timeout)
         return self._submit(messages.CALL, encode_request(messages.SERVICE, name, args, keep=None))
 
     def submit_watched(self, make: Callable[[Link, int], _Call], name: str, *args: Any) -> _Call:
@@ -401,17 +422,24 @@ class Link(Services):
         except BaseException:
             self._calls.pop(number, None)
             raise
+        if number >= self._look_at:
+            self._look_at_calls(number)
         return call
 
     def load(self, service: str, timeout: float | None = SERVICE_TIMEOUT) -> None:
         """Send the pieces of the program that a service needs, once and in one message; each needs those before it."""
         if self._loaded.issuperset(PIECES[service]):
             return
+        deadline = Deadline.after(timeout)
         with self._load_lock:
-            names = [name for name in PIECES[service] if name not in self._loaded]
+            names = [name for name in PIECES[service] if name not in self._loading]
             if names:
-                self._submit(messages.LOAD, values.encode([piece(name) for name in names])).result(timeout)
-                self._loaded.update(names)
+                call = self._submit(messages.LOAD, values.encode([piece(name) for name in names]))
+                self._loading.update(dict.fromkeys(names, call))
+        # Who has no time to wait for a piece leaves it under way: it is not sent twice.
+        for name in PIECES[service]:
+            self._loading[name].result(deadline.remaining())
+        self._loaded.update(PIECES[service])
 
     # -- what the target says; in the reading thread ---------------------------------------------------------------
 

@@ -42,6 +42,7 @@ StreamName = Literal["stdout", "stderr"]
 
 KILL_GRACE = 2.0
 KILL_TIMEOUT = 15.0
+_LOOK_EVERY = 0.25
 START_TIMEOUT = 60.0
 # A line that never ends is handed out in pieces of that size, so that it does not fill the memory.
 MAX_LINE = 1024 * 1024
@@ -128,10 +129,12 @@ class ProcessTimeout(CallTimeout):
     Attributes:
         partial: Output and error output so far.
         alive: Process ids that could not be killed.
+        fate: What became of it and its children, in words; a silent target cannot tell.
     """
 
     partial: tuple[bytes, bytes] = (b"", b"")
     alive: tuple[int, ...] = ()
+    fate: str = ""
 
 
 class ProcessAlive(RemoteWorldError):
@@ -379,7 +382,11 @@ class _Lines:
 
 
 def begin(
-    link: Link, command: CommandLine, options: StartOptions, stdin: bytes | Literal["open"] = "open"
+    link: Link,
+    command: CommandLine,
+    options: StartOptions,
+    stdin: bytes | Literal["open"] = "open",
+    timeout: float | None = START_TIMEOUT,
 ) -> tuple[RemoteProcess, Call]:
     """Ask for a process without waiting for the answer; its input may follow at once.
 
@@ -388,11 +395,12 @@ def begin(
         command: An argument list, or a text for ``/bin/sh -c``.
         options: How it is started.
         stdin: All of its input, or that it is to be written.
+        timeout: Seconds for sending the part of the program that starts processes.
     """
     plain = options.plain(stdin)
-    link.load("process")
+    link.load("process", timeout)
     if options.pty is not None:
-        link.load("terminal")
+        link.load("terminal", timeout)
     nonce = secrets.token_hex(16)
     # Known before it is started: its output may come before the answer.
     process = link.new_process(
@@ -433,7 +441,7 @@ def run_to_end(
     started = time.monotonic()
     deadline = Deadline.after(timeout)
     whole = len(stdin) <= PIECE
-    process, call = begin(link, command, options, stdin if whole else "open")
+    process, call = begin(link, command, options, stdin if whole else "open", timeout)
     return finish(link, process, None if whole else stdin, started, deadline, call)
 
 
@@ -488,12 +496,29 @@ def finish(
 
 def _timed_out(process: RemoteProcess, timeout: float) -> CallTimeout:
     """Kill what took too long and say what became of it."""
-    alive = process.kill()
-    gone = f"processes {', '.join(map(str, alive))} could not be killed" if alive else "it and its children were killed"
+    alive = _killed(process)
+    if alive is None:
+        fate = "the target is silent: it and its children are killed as soon as it is back"
+    elif alive:
+        fate = f"processes {', '.join(map(str, alive))} could not be killed"
+    else:
+        fate = "it and its children were killed"
     error = ProcessTimeout(
-        f"the command took longer than {timeout:g} s; {gone}", doing="running a command", advice="give it more time"
+        f"the command took longer than {timeout:g} s; {fate}", doing="running a command", advice="give it more time"
     )
     error.host = process._link.host  # noqa: SLF001
     error.partial = (process.stdout.collected(), process.stderr.collected())
-    error.alive = alive
+    error.alive = alive or ()
+    error.fate = fate
     return error
+
+
+def _killed(process: RemoteProcess) -> tuple[int, ...] | None:
+    """Kill a process and its children; what is alive all the same, None when the target is too silent to tell."""
+    link = process._link  # noqa: SLF001
+    call = link.submit_service("process.kill", process._number, KILL_GRACE, process._nonce)  # noqa: SLF001
+    deadline = Deadline.after(KILL_GRACE + KILL_TIMEOUT)
+    while not link.engine.wait(call, deadline.sooner(_LOOK_EVERY)):
+        if link.engine.in_doubt() or deadline.expired:
+            return None
+    return tuple(int(pid) for pid in call.result(0))

@@ -20,7 +20,7 @@ from typing import Final
 
 from crl.link._syntax import parse
 
-__all__ = ["CORE", "LINE", "MAGIC", "PIECES", "encoded_front", "encoded_program", "piece"]
+__all__ = ["CORE", "LINE", "MAGIC", "PIECES", "encoded_front", "encoded_program", "piece", "prepare"]
 
 # Of the byte code that this interpreter makes; whoever has the same can run it.
 MAGIC = importlib.util.MAGIC_NUMBER.hex()
@@ -90,7 +90,13 @@ def encoded_program(
     modules = (ARMOUR, *CORE) if armoured else CORE
     names = [f"_crl.{name}" for name in modules]
     first = f"{_first('remote.boot')}\nstart({names!r}, packed.unused_data, {compiled!r}, {config!r})\n"
-    return _encoded(first, _packed(modules, compiled), line=line)
+    return _encoded(first, _packed(modules, compiled=compiled), line=line)
+
+
+def prepare() -> None:
+    """Make what is the same for all targets, once for this process: a good use of the time that a login takes."""
+    _packed(CORE, compiled=True)
+    _packed(CORE, compiled=False)
 
 
 def encoded_front(name: str, words: str, mark: str, armour: str, *, line: int = LINE) -> bytes:
@@ -115,7 +121,7 @@ def piece(name: str) -> tuple[str, str]:
 
 
 @functools.cache
-def _packed(modules: tuple[str, ...], compiled: bool) -> bytes:
+def _packed(modules: tuple[str, ...], *, compiled: bool) -> bytes:
     sources = [piece(name) for name in modules]
     if compiled:
         codes = [compile(source, f"<{name}>", "exec", dont_inherit=True) for name, source in sources]

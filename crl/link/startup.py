@@ -6,7 +6,6 @@ disk, that no secret stands in an argument list, and that a failure names what w
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 import select
@@ -19,19 +18,17 @@ from crl.deadlines import Deadline
 from crl.link._armoured import put_armour_on
 from crl.link._marks import Mark
 from crl.link.errors import LinkStartError, ProgramGone, PythonNotFound, PythonTooOld
-from crl.link.lane import CLEAN, Lane, LaneKind
+from crl.link.lane import Lane, LaneKind
 from crl.link.program import LINE, MAGIC, encoded_front, encoded_program
 from crl.link.remote import front, tiny
+from crl.link.startline import INTERPRETERS, end_mark, first_mark, start_line
 from crl.link.wire import frames, sending
 from crl.link.wire.session import Session
 
-__all__ = ["INTERPRETERS", "Attached", "Started", "attach_program", "dialogue_seconds", "start_program"]
+__all__ = ["Attached", "Started", "attach_program", "dialogue_seconds", "start_program"]
 
-INTERPRETERS = ("python3", "python", "/usr/libexec/platform-python", "python2")
 EPOCH = 1
-TOO_OLD_STATUS = 93
 TRANSCRIPT_SIZE = 4000
-ROWS, COLUMNS = 50, 200
 # Lanes that need armour may be slow, and what stands in their buffers cannot be overtaken; it grows where they are not.
 ARMOURED_WINDOW = 8 * 1024
 SLOW_WINDOW = 2 * 1024
@@ -39,30 +36,6 @@ SLOW_WINDOW = 2 * 1024
 DIALOGUE_SIZE = 8 * 1024
 # A shell that is heard within so many seconds is so near that more bytes cost less than to compile fewer.
 NEAR = 0.04
-
-# Runs in the target's interpreter, whatever its version: says what it is and what byte code it takes (nothing on
-# Python 2), then reads lines up to one with a dot. The token is written backwards in the line, so that no echo of the
-# line can be taken for the answer. What it imports comes from the standard library, not from the working directory, and
-# is not written to the disk.
-STAGE = (
-    "import sys\n"
-    "q=sys.path[:],sys.dont_write_bytecode\n"
-    "sys.path[:],sys.dont_write_bytecode=[e for e in q[0] if e],True\n"
-    "import os,zlib,binascii\n"
-    "v=sys.version_info\n"
-    'm=getattr(sys.modules.get("_frozen_importlib_external"),"MAGIC_NUMBER",b"")\n'
-    'os.write(1,("%s"[::-1]+":%%d.%%d:"%%v[:2]+binascii.hexlify(m).decode()+";").encode())\n'
-    f"if v<(2,7) or (3,)<=v<(3,6): sys.exit({TOO_OLD_STATUS})\n"
-    'd=b""\n'
-    'while b"\\n.\\n" not in d[-9:].replace(b"\\r",b"\\n"):\n'
-    " c=os.read(0,65536)\n"
-    " if not c: sys.exit(1)\n"
-    " d+=c\n"
-    "p=zlib.decompressobj()\n"
-    "d=p.decompress(binascii.a2b_base64(d.rstrip()[:-1]))\n"
-    "sys.path[:],sys.dont_write_bytecode=q\n"
-    'exec(compile(d,"<_crl.boot>","exec"),{"__name__":"_crl","packed":p})'
-)
 
 
 @dataclass(frozen=True)
@@ -98,14 +71,13 @@ def start_program(lane: Lane, config: dict[str, object], python: str | None, dea
         PythonTooOld: There is one, and it is older than 2.7 or 3.6.
         LinkStartError: Something else went wrong; the error has the tail of what was seen.
     """
-    token = secrets.token_hex(8)
     conversation = _Conversation(lane, deadline)
-    _type(lane, start_line(token, (python,) if python else INTERPRETERS, lane.kind))
+    token = _begin(lane, (python,) if python else INTERPRETERS)
     # While the interpreter starts.
     window = _window(lane)
     frame = sending.ARMOURED_FRAME if lane.kind.armour else sending.FRAME_LIMIT
     way = {"armour": lane.kind.armour, "window": window, "frame": frame}
-    needed = {"epoch": EPOCH, "mark": _end_mark(token).decode(), **way}
+    needed = {"epoch": EPOCH, "mark": end_mark(token).decode(), **way}
     armoured = bool(lane.kind.armour)
     program = encoded_program({**config, **needed}, armoured=armoured, line=_line(lane))
     compiled = program if armoured else encoded_program({**config, **needed}, compiled=True)
@@ -120,7 +92,7 @@ def start_program(lane: Lane, config: dict[str, object], python: str | None, dea
         seen = session.decoder.noise + session.decoder.rest()
         conversation.part(token, seen)
         _check_ended(conversation, token, seen, [], python)
-    return Started(conversation.channel, session, session.hello, tuple(messages), _end_mark(token))
+    return Started(conversation.channel, session, session.hello, tuple(messages), end_mark(token))
 
 
 @dataclass(frozen=True)
@@ -155,11 +127,10 @@ def attach_program(
         ProgramGone: There is no such program any more.
         LinkStartError: It could not be asked, or does not answer.
     """
-    token = secrets.token_hex(8)
     conversation = _Conversation(lane, deadline)
-    _type(lane, start_line(token, interpreters, lane.kind))
+    token = _begin(lane, interpreters)
     _await_interpreter(conversation, token, None)
-    mark = _end_mark(token).decode()
+    mark = end_mark(token).decode()
     conversation.write(encoded_front(door, line, mark, lane.kind.armour, line=_line(lane)))
     conversation.put_armour_on()
     decoder = frames.Decoder()
@@ -168,7 +139,7 @@ def attach_program(
     while True:
         data += arrived
         if any(frame.kind == frames.HELLO and frame.epoch == epoch for frame in decoder.feed(arrived)):
-            return Attached(conversation.channel, data, _end_mark(token))
+            return Attached(conversation.channel, data, end_mark(token))
         seen = decoder.noise + decoder.rest()
         conversation.part(token, seen)
         _check_front(conversation, token, seen)
@@ -223,41 +194,15 @@ def _check_front(conversation: _Conversation, token: str, seen: bytes) -> None:
     raise LinkStartError(f"{what} (status {status})", host=conversation.lane.host, doing="resuming a link")
 
 
-def _first_mark(token: str) -> bytes:
-    """What the line prints before all else, so that the way to the shell can be measured."""
-    return (token[4:] + token[:4]).encode()
-
-
-def _end_mark(token: str) -> bytes:
-    """The two halves of the token, which nowhere stand together but in what the line prints at a bad end."""
-    return (token[8:] + token[:8]).encode()
-
-
-def start_line(token: str, interpreters: tuple[str, ...], kind: LaneKind = CLEAN) -> str:
-    """The line that the shell gets: raw terminal, first interpreter that will do, terminal as it was.
-
-    Args:
-        token: What announces the interpreter; it stands backwards in the line.
-        interpreters: Names or paths to try, in order.
-        kind: What the lane carries.
-    """
+def _begin(lane: Lane, interpreters: tuple[str, ...]) -> str:
+    """Type the start line, unless one was begun with the shell; its token."""
+    if lane.ahead is not None:
+        return lane.ahead.token
+    token = secrets.token_hex(8)
     # Where no CR is ours it may be an LF that the lane has changed.
-    raw = "raw -echo icrnl" if kind.printable or b"\r" in kind.forbidden else "raw -echo"
-    # As one string literal, so that the whole is one line: a shell would prompt between lines.
-    stage = f"exec({json.dumps(STAGE % token[::-1])})"
-    names = " ".join("'" + name.replace("'", "'\\''") + "'" for name in interpreters)
-    return (
-        f"printf %s%s {token[4:]} {token[:4]}; "
-        # A terminal at the end of a pipe has no size, which some programs take badly.
-        f'crl_s=; [ ! -t 0 ] || {{ crl_s=$(stty -g 2>/dev/null); '
-        f'[ "$(stty size 2>/dev/null)" != "0 0" ] || stty rows {ROWS} cols {COLUMNS}; stty {raw} 2>/dev/null; }}; '
-        f"crl_r=127; "
-        f'for crl_p in {names}; do command -v "$crl_p" >/dev/null 2>&1 || continue; '
-        f"\"$crl_p\" -S -c '{stage}'; crl_r=$?; [ $crl_r -eq {TOO_OLD_STATUS} ] || [ $crl_r -eq 127 ] || "
-        f'[ $crl_r -eq 126 ] || break; done; [ -z "$crl_s" ] || stty "$crl_s"; '
-        f'[ $crl_r -eq 0 ] || printf "%s:%s;" "$(printf %s {token[8:]})$(printf %s {token[:8]})" $crl_r; '
-        f"unset crl_s crl_r crl_p"
-    )
+    restore_cr = lane.kind.printable or b"\r" in lane.kind.forbidden
+    _type(lane, start_line(token, interpreters, restore_cr=restore_cr))
+    return token
 
 
 def _type(lane: Lane, line: str) -> None:
@@ -292,7 +237,7 @@ class _Conversation:
         self.channel: Channel = lane.channel
         self.deadline = deadline
         self.began = time.monotonic()
-        self.near = False
+        self.near = lane.trip is not None and lane.trip < NEAR
         self.seen = b""
         self.pending = lane.read_pending()
         self.parted = False
@@ -341,13 +286,13 @@ class _Conversation:
 
     def mark(self, token: str) -> Mark:
         """What the end of the start line is told by."""
-        return Mark(_end_mark(token), broken=self.lane.kind.printable)
+        return Mark(end_mark(token), broken=self.lane.kind.printable)
 
     def part(self, token: str, seen: bytes) -> None:
         """When the program has ended, tell what waits for it in the shell that we have nothing more to say."""
         if not self.parted and self.mark(token).first(seen, tiny.DEAD) is not None:
             self.parted = True
-            self.write(tiny.last_line(_end_mark(token)))
+            self.write(tiny.last_line(end_mark(token)))
 
     def failure(self, message: str, cls: type[LinkStartError], advice: str | None = None) -> LinkStartError:
         """An error with what was seen."""
@@ -366,7 +311,7 @@ def _await_interpreter(conversation: _Conversation, token: str, python: str | No
     too_old: list[str] = []
     data = conversation.take()
     while True:
-        if _first_mark(token) in data and time.monotonic() - conversation.began < NEAR:
+        if first_mark(token) in data and time.monotonic() - conversation.began < NEAR:
             conversation.near = True
         if conversation.lane.kind.printable:
             # It may have been broken where a line was full.

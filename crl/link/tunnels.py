@@ -19,7 +19,7 @@ from crl.errors import RemoteWorldError, UsageError
 from crl.link._driver import driver
 from crl.link.calls import Call
 from crl.link.connections import Connection, report
-from crl.link.errors import LinkError
+from crl.link.errors import CallTimeout, LinkError
 from crl.link.wire import messages
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ __all__ = [
     "TcpAddress",
     "Tunnel",
     "TunnelError",
+    "check_listening",
     "join",
+    "listen_here",
     "plain_address",
 ]
 
@@ -92,13 +94,17 @@ def join(link: Link, address: Address, sock: socket.socket, timeout: float) -> N
     Raises:
         TunnelError: The target cannot connect there.
     """
-    link.load("tunnel")
+    link.load("tunnel", timeout)
     connection = link.new_stream(lambda number: Connection(link, number, sock))
     number = connection.number
     try:
         link.service("tunnel.open", number, address, timeout, timeout=timeout + CLOSE_TIMEOUT)
     except BaseException as error:
         connection.close()
+        if isinstance(error, CallTimeout):
+            raise TunnelError(
+                f"cannot connect to {address!r}: {error.message}", host=link.host, doing="tunnel"
+            ) from error
         if isinstance(error, OSError) and not isinstance(error, LinkError):
             raise TunnelError(f"cannot connect to {address!r}: {error}", host=link.host, doing="tunnel") from error
         raise
@@ -153,6 +159,13 @@ class Tunnel(Generic[Listening]):
     def _stop(self, wait: bool) -> None:
         raise NotImplementedError
 
+    def drop(self) -> None:
+        """Break the connections that are open through it now; it goes on listening."""
+        with self._lock:
+            open_now = list(self._open)
+        for connection in open_now:
+            connection.reset_both()
+
     def __enter__(self) -> Self:
         return self
 
@@ -167,7 +180,7 @@ class Forward(Tunnel[Listening]):
         super().__init__(link, target, limit)
         self._public = public
         check_listening(listen, public=public)
-        self._listener = _listen_here(listen, public=public)
+        self._listener = listen_here(listen, public=public)
         name = self._listener.getsockname()
         self.address: Any = listen if isinstance(listen, str) else (name[0], name[1])
         self._listener.settimeout(0.0)
@@ -364,8 +377,8 @@ def check_listening(address: Address, *, public: bool) -> None:
         )
 
 
-def _listen_here(address: Address, *, public: bool) -> socket.socket:
-    """A listening socket."""
+def listen_here(address: Address, *, public: bool) -> socket.socket:
+    """A listening socket; one at a path is for this user only, unless it is public."""
     if not isinstance(address, str):
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         return socket.create_server(address, family=family, backlog=BACKLOG)

@@ -7,6 +7,7 @@ import crl.neighbours  # noqa: F401 - says clearly when another distribution has
 from crl.targets.detached import DetachedProcess
 from crl.targets.facts import TargetFacts
 from crl.targets.fleet import Fleet
+from crl.targets.inventory import Inventory
 from crl.targets.outcomes import FleetCancelled, FleetProgress, FleetTimeout, Outcome, OutcomeLost, Outcomes
 from crl.targets.python import Python
 from crl.targets.results import (
@@ -30,6 +31,7 @@ __all__ = [
     "FleetCancelled",
     "FleetProgress",
     "FleetTimeout",
+    "Inventory",
     "Outcome",
     "OutcomeLost",
     "Outcomes",

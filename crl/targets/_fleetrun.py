@@ -1,7 +1,7 @@
 """One run over the targets of a fleet, in this process: connecting, the function, closing, for each target.
 
-This module knows targets, ssh's configuration as far as it says what a way begins with, and `_manyatonce`, which does
-the work. It promises that a target that the fleet made is closed when its part is done, unless connections are held.
+This module knows targets, what their ways begin with, and `_manyatonce`, which does the work. It promises that a target
+that the fleet made is closed when its part is done, unless connections are held.
 """
 
 from __future__ import annotations
@@ -16,16 +16,13 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from crl.channels.ssh.resolve import resolve
-from crl.errors import CrlError
 from crl.interactivesessions._manyatonce import FleetCancelled, Limits, ManyAtOnce, Piece
-from crl.interactivesessions.shells.shell import LOCALHOST, Shell
-from crl.interactivesessions.shells.sshshell import SshShell
+from crl.interactivesessions.shells._logins import first_hop
 from crl.targets.outcomes import Outcome
 from crl.targets.spec import TargetSpec
 from crl.targets.target import Target
 
-__all__ = ["Bound", "LocalRun", "Member", "OnLoop", "Run", "Steps", "Terms", "first_hop"]
+__all__ = ["Bound", "LocalRun", "Member", "OnLoop", "Run", "Steps", "Terms", "make_room"]
 
 # A terminal takes seven; some more while one is being opened.
 DESCRIPTORS_EACH: Final = 10
@@ -177,10 +174,7 @@ class _Part(Generic[Result]):
         return Piece(self._member.name, way, self._open, self._work, self._stop)
 
     def _way(self) -> Hashable:
-        try:
-            return first_hop(self._member.get().shells)
-        except (CrlError, OSError):
-            return self._member.name  # Connecting will tell what is wrong.
+        return first_hop(self._member.get().shells)
 
     def _open(self) -> None:
         try:
@@ -212,18 +206,6 @@ class _Part(Generic[Result]):
         if stop is not None and self._member.target is not None:
             stop(self._member.target)
         self._member.close()
-
-
-def first_hop(shells: Sequence[Shell]) -> Hashable:
-    """The host that a way begins with: the gateway where there is one, as ssh's configuration says."""
-    for place, shell in enumerate(shells):
-        if isinstance(shell, SshShell) and place == 0:
-            resolved = resolve(shell.settings)
-            first = (*resolved.jumps, resolved)[0]
-            return first.hostname, first.port
-        if shell.host != LOCALHOST:
-            return shell.host
-    return LOCALHOST
 
 
 def make_room(descriptors: int) -> None:

@@ -108,7 +108,7 @@ class TargetSpec:
     ) -> None:
         if isinstance(shells, str):
             shells = {"host": shells}
-        given = [shells] if isinstance(shells, Mapping) else list(shells)
+        given = [shells] if isinstance(shells, Mapping) else list(shells) if isinstance(shells, Iterable) else []
         if not given or not all(isinstance(one, Mapping) for one in given):
             raise UsageError(
                 "a target is described by a host's name or by dictionaries of shells",

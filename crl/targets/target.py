@@ -17,11 +17,15 @@ from typing import Any, Literal, Self, overload
 
 from crl.deadlines import Deadline
 from crl.errors import UsageError
+from crl.interactivesessions._patience import Patience
 from crl.interactivesessions._recovery import RecoveryPending
-from crl.interactivesessions.autorecoveringterminal import AutoRecoveringTerminal
 from crl.interactivesessions.autorunnerterminal import AutoRunnerTerminal
 from crl.interactivesessions.InteractiveSession import InteractiveSession
-from crl.interactivesessions.runnerexceptions import RunnerException, SessionInitializationFailed
+from crl.interactivesessions.runnerexceptions import (
+    RunnerException,
+    RunnerTerminalSessionBroken,
+    SessionInitializationFailed,
+)
 from crl.interactivesessions.shells.shell import Shell
 from crl.interactivesessions.shells.shellstack import ShellStack
 from crl.interactivesessions.shells.sshshell import SshShell
@@ -30,7 +34,7 @@ from crl.link import RunResult as LinkResult
 from crl.secrets import Secret, to_secret
 from crl.targets import _become
 from crl.targets._becoming import Becoming, account_of
-from crl.targets._waiting import tries_until
+from crl.targets._waiting import LONGEST_PAUSE, SHUT_SECONDS, PatientSession, tries_until
 from crl.targets.detached import DetachedProcess, from_token
 from crl.targets.facts import COLLECT, TargetFacts, parse_facts
 from crl.targets.files import TargetFiles
@@ -93,8 +97,8 @@ class Target:
         # What `shell` opens is of its own: these were never started.
         self._patterns = [copy.copy(shell) for shell in self._shells]
         self._name = name
-        self._session = AutoRecoveringTerminal()
-        self._session.initialize(self._shells, max_tries=max_tries, sleep_between_tries=1)
+        self._session = PatientSession()
+        self._session.initialize(self._shells, max_tries=max_tries)
         self.terminal = AutoRunnerTerminal()
         self.terminal.python = python
         self.terminal.initialize(self._session)
@@ -477,13 +481,25 @@ class Target:
         """
         return self._until_up(Deadline.after(timeout), None)
 
+    def _facts_of_now(self, deadline: Deadline) -> TargetFacts:
+        """The facts, from a new session when the one there was turns out to be lost."""
+        self._ensure(deadline)
+        try:
+            answer = self.terminal.run_python_call_with_timeout(deadline.remaining(), COLLECT)
+        except (RunnerTerminalSessionBroken, LinkLost):
+            self._ensure(deadline)
+            answer = self.terminal.run_python_call_with_timeout(deadline.remaining(), COLLECT)
+        return parse_facts(answer, self.name)
+
     def _until_up(self, deadline: Deadline, old_boot_id: str | None) -> TargetFacts:
         reason = "connecting took too long"
-        for _ in tries_until(deadline, self._stopped):
+        patience = Patience(self._session.find_door, LONGEST_PAUSE, SHUT_SECONDS)
+        if self.terminal.session_id is None:
+            # A login that begins while nobody is there notices late that somebody has come; but one says why not.
+            patience.wait_for_door(self._stopped, deadline.sooner((deadline.remaining() or 0.0) / 2))
+        for _ in tries_until(deadline, self._stopped, patience):
             try:
-                self._ensure(deadline)
-                answer = self.terminal.run_python_call_with_timeout(deadline.remaining(), COLLECT)
-                facts = parse_facts(answer, self.name)
+                facts = self._facts_of_now(deadline)
             except SessionInitializationFailed as error:
                 if _is_definite(error):
                     raise
@@ -526,10 +542,8 @@ def _as_text(result: LinkResult) -> RunResult:
 
 def _timed_out(error: ProcessTimeout, command: Command, timeout: float | None, host: str) -> CommandTimeout:
     stdout, stderr = (_text(part) for part in error.partial)
-    left = ", ".join(map(str, error.alive))
-    fate = f"processes {left} could not be killed" if left else "it and its children were killed"
     timed_out = CommandTimeout(
-        f"the command took longer than {timeout:g} s; {fate}" if timeout is not None else error.message,
+        f"the command took longer than {timeout:g} s; {error.fate}" if timeout is not None else error.message,
         host=host,
         doing=f"running {shown(command)}",
         advice="give it more time",

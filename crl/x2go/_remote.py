@@ -29,6 +29,8 @@ __all__ = [
 PROGRAM = r'''
 import os, pwd, shutil, signal, socket, subprocess, time
 
+clock = getattr(time, "monotonic", time.time)
+
 def me():
     return pwd.getpwuid(os.getuid())
 
@@ -89,10 +91,10 @@ def report(sid, pid):
 
 def watch(sid, pid, wanted, seconds, interval):
     drop_sshd_pid(sid)
-    end = time.time() + seconds
+    end = clock() + seconds
     while True:
         now = report(sid, pid)
-        if now[0].strip() in wanted or not now[1] or time.time() >= end:
+        if now[0].strip() in wanted or not now[1] or clock() >= end:
             return now
         time.sleep(interval)
 
@@ -108,15 +110,35 @@ def listens(port):
     return False
 
 def await_listening(sid, pid, port, seconds, interval):
-    end = time.time() + seconds
+    end = clock() + seconds
     while not listens(port):
-        if not report(sid, pid)[1] or time.time() >= end:
+        if not report(sid, pid)[1] or clock() >= end:
             return False
         time.sleep(interval)
     return True
 
+def of_session(sid):
+    lines = []
+    mark = ("X2GO_SESSION=" + sid).encode()
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit() or int(entry) == os.getpid():
+            continue
+        try:
+            with open("/proc/%s/cmdline" % entry, "rb") as stream:
+                words = stream.read()
+            with open("/proc/%s/environ" % entry, "rb") as stream:
+                theirs = mark in stream.read().split(b"\0")
+            if theirs or sid.encode() in words:
+                with open("/proc/%s/stat" % entry, "rb") as stream:
+                    state = stream.read().rpartition(b")")[2].split()[0].decode("ascii")
+                text = words[:300].replace(b"\0", b" ").decode("utf-8", "replace")
+                lines.append([int(entry), u"%s %s" % (state, text)])
+        except (IOError, OSError, IndexError):
+            pass
+    return [u"%d %s" % (number, text) for number, text in sorted(lines)[:50]]
+
 def notes(sid):
-    return [first(sid, "session.log"), first(sid, "cmdoutput")]
+    return [first(sid, "session.log"), first(sid, "cmdoutput"), of_session(sid)]
 
 def remove_cookie(number, cookie):
     path = os.path.join(me().pw_dir, ".Xauthority")
@@ -156,8 +178,8 @@ def end_rest(sid, interval):
             if leads and group != os.getpgrp():
                 signal_one(os.killpg, group, signum)
             signal_one(os.kill, process, signum)
-        end = time.time() + 2
-        while processes_of(sid) and time.time() < end:
+        end = clock() + 2
+        while processes_of(sid) and clock() < end:
             time.sleep(interval)
 
 def remove_socket(number, pid):
@@ -170,8 +192,8 @@ def remove_socket(number, pid):
                 pass
 
 def tidy(sid, pid, number, cookie, seconds, interval):
-    end = time.time() + seconds
-    while alive(pid, sid) and time.time() < end:
+    end = clock() + seconds
+    while alive(pid, sid) and clock() < end:
         time.sleep(interval)
     if alive(pid, sid):
         return False
@@ -280,18 +302,19 @@ def await_agent_listening(host: Host, name: str, pid: int, port: int, seconds: f
 
 @dataclass(frozen=True)
 class RemoteNotes:
-    """The ends of a session's files on the server: the agent's log and what its command wrote."""
+    """The ends of a session's files on the server, the agent's log and what its command wrote; and its processes."""
 
     log: str
     command_output: str
+    processes: tuple[str, ...] = ()
 
 
 def read_notes(host: Host, name: str) -> RemoteNotes:
     """Read what the session wrote, "" where there is nothing."""
     answer = _call(host, "notes", name)
-    if not isinstance(answer, list) or len(answer) != 2:
+    if not isinstance(answer, list) or len(answer) != 3 or not isinstance(answer[2], list):
         raise _strange(host, answer)
-    return RemoteNotes(str(answer[0]), str(answer[1]))
+    return RemoteNotes(str(answer[0]), str(answer[1]), tuple(map(str, answer[2])))
 
 
 def tidy(host: Host, name: str, pid: int, display: int, cookie: str, seconds: float) -> bool:

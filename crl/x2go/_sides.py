@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from crl.deadlines import Deadline
 from crl.display import Display, DisplayTimeout, Geometry, LocalDisplay, Window, WindowPattern
-from crl.x2go.verification import ALIKE, likeness
+from crl.x2go.verification import ALIKE, likeness, likeness_to
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -34,6 +34,7 @@ class Seen:
     missing: tuple[str, ...]
     shown: bool
     likeness: float | None
+    expected: float | None
     redrawn: bool
     server_picture: Image.Image
     client_picture: Image.Image
@@ -54,8 +55,10 @@ class Sides:
         self._title = title
         self._pause = threading.Event()  # never set
 
-    def look(self, patterns: Sequence[WindowPattern], deadline: Deadline) -> Seen:
-        """Wait for windows until the deadline, then see what both displays show.
+    def look(
+        self, patterns: Sequence[WindowPattern], deadline: Deadline, expected: Image.Image | None = None
+    ) -> Seen:
+        """Wait for windows, and for a picture, until the deadline, then see what both displays show.
 
         Raises:
             DisplayError: A display could not be looked at; windows that do not come are no error here.
@@ -67,6 +70,7 @@ class Sides:
                 found.append(self._server.wait_for_window(pattern, deadline.remaining() or 0.0))
             except DisplayTimeout:
                 missing.append(repr(pattern))
+        self._wait_for_picture(expected, deadline)
         patience = Deadline.after(max(deadline.remaining() or 0.0, CLIENT_PATIENCE))
         on_client = self._find_on_client(found, patience)
         likeness_now, server, client, redrawn = self._wait_until_alike(found, on_client or (), patience)
@@ -76,10 +80,18 @@ class Sides:
             missing=tuple(missing),
             shown=on_client is not None,
             likeness=likeness_now,
+            expected=None if expected is None else likeness_to(expected, server),
             redrawn=redrawn,
             server_picture=server,
             client_picture=client,
         )
+
+    def _wait_for_picture(self, expected: Image.Image | None, deadline: Deadline) -> None:
+        """Wait until the session looks like a picture, or the deadline."""
+        while expected is not None and not deadline.expired:
+            if likeness_to(expected, self._server.picture()) >= ALIKE:
+                return
+            self._pause.wait(ALIKE_INTERVAL)
 
     def _find_on_client(self, found: Sequence[Window], deadline: Deadline) -> list[Window] | None:
         """The desktop's window on the client's display, or those of the application; None when one is not there."""

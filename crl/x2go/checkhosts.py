@@ -8,17 +8,25 @@ touched.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import socket
-from collections.abc import Container
+from collections.abc import Callable, Container
+from pathlib import Path
 from typing import Any
 
 import paramiko
 
-from crl.channels.ssh.known_hosts import HostKey, remember
+from crl.channels.ssh.known_hosts import HostKey, KnownHosts, Standing, remember
 from crl.x2go.x2go_exceptions import X2GoException, X2GoHostKeyException
 
-__all__ = ["X2GoAutoAddPolicy", "X2GoInteractiveAddPolicy", "X2GoMissingHostKeyPolicy", "check_ssh_host_key"]
+__all__ = [
+    "KnownHostsPolicy",
+    "X2GoAutoAddPolicy",
+    "X2GoInteractiveAddPolicy",
+    "X2GoMissingHostKeyPolicy",
+    "check_ssh_host_key",
+]
 
 CONNECT_TIMEOUT = 20.0
 _BRACKETED = re.compile(r"\[(?P<host>[^\]]+)\](?::(?P<port>\d+))?")
@@ -141,6 +149,47 @@ class X2GoInteractiveAddPolicy(X2GoMissingHostKeyPolicy):
             doing="checking the host key",
             advice=f"compare the fingerprint with the host's; if it is right, add to known_hosts: {line}",
         )
+
+
+class KnownHostsPolicy(paramiko.MissingHostKeyPolicy):
+    """Judges by a known_hosts file as ssh does: all keys of a host, markers, patterns; the rest goes to another policy.
+
+    For a client that has loaded no file itself: paramiko looks only at the first key of a host.
+
+    Args:
+        path: The file; one that does not exist is as an empty one.
+        unknown: What decides about keys that the file does not know.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], unknown: paramiko.MissingHostKeyPolicy) -> None:
+        self._known = KnownHosts.load([Path(path)])
+        self._unknown = unknown
+
+    def make_transport(self, hostname: str, port: int) -> Callable[..., paramiko.Transport]:
+        """What makes transports that ask a host first for the keys that are known of it; for `transport_factory`."""
+
+        def make(sock: Any, **options: Any) -> paramiko.Transport:
+            transport = paramiko.Transport(sock, **options)
+            _prefer_known(transport, self._known.key_types(hostname, port))
+            return transport
+
+        return make
+
+    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
+        """Take a key that is known; ask about one of which nothing is known.
+
+        Raises:
+            paramiko.BadHostKeyException: Another key is known of that host, or this one is revoked.
+        """
+        name, port = _split(hostname)
+        verdict = self._known.check(name, port, HostKey(key.get_name(), key.asbytes()))
+        if verdict.standing in (Standing.CHANGED, Standing.REVOKED) and verdict.entry is not None:
+            expected = verdict.entry.key
+            raise paramiko.BadHostKeyException(
+                hostname, key, paramiko.PKey.from_type_string(expected.type, expected.blob)
+            )
+        if verdict.standing is not Standing.KNOWN:
+            self._unknown.missing_host_key(client, hostname, key)
 
 
 def check_ssh_host_key(

@@ -99,7 +99,11 @@ BACKENDS: Final[dict[str, dict[str, str]]] = {
     "X2GoTerminalSession": {"default": "PLAIN", "PLAIN": "crl.x2go.backends.terminal.plain"},
     "X2GoServerSessionInfo": {"default": "PLAIN", "PLAIN": "crl.x2go.backends.info.plain"},
     "X2GoServerSessionList": {"default": "PLAIN", "PLAIN": "crl.x2go.backends.info.plain"},
-    "X2GoProxy": {"default": "NX3", "NX3": "crl.x2go.backends.proxy.nx3"},
+    "X2GoProxy": {
+        "default": "NX3",
+        "NX3": "crl.x2go.backends.proxy.nx3",
+        "KDRIVE": "crl.x2go.backends.proxy.kdrive",
+    },
     "X2GoSessionProfiles": {
         "default": "FILE",
         "FILE": "crl.x2go.backends.profiles.file",

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from crl.deadlines import Deadline
 from crl.display import Display, DisplayError, Window, WindowPattern
 from crl.errors import CrlError
+from crl.x2go._evidence import Evidence, open_picture, save_pictures
 from crl.x2go._host import Host
 from crl.x2go._sides import Sides
 from crl.x2go.backends.control.plain import X2GoControlSession
@@ -499,45 +500,70 @@ class X2GoSession:
     # Verification.
 
     def verify(
-        self, windows: Iterable[WindowPattern] = (), *, timeout: float = WINDOW_TIMEOUT, check: bool = True
+        self,
+        windows: Iterable[WindowPattern] = (),
+        picture: str | os.PathLike[str] | Image.Image | None = None,
+        *,
+        timeout: float = WINDOW_TIMEOUT,
+        check: bool = True,
+        pictures: str | os.PathLike[str] | None = None,
     ) -> Verification:
         """Look at the session from both sides: state, processes, windows, pictures.
 
         Args:
             windows: What has to be there; waited for.
-            timeout: Seconds for all windows together.
+            picture: What the session's display has to look like, a picture or its file; waited for.
+            timeout: Seconds for windows and picture together.
             check: Whether a problem is raised.
+            pictures: The folder for the picture that an error shows; by default that for temporary files.
 
         Returns:
             What was seen, with both pictures.
 
         Raises:
-            X2GoVerificationFailed: Something is not as it should be, and `check`; the text lists all of it.
+            X2GoVerificationFailed: Something is not as it should be, and `check`; the text lists all of it, with
+                state, processes, windows, the ends of both logs, and where a picture of both displays is.
         """
         deadline = Deadline.after(timeout)
+        patterns, expected = tuple(windows), open_picture(picture)
         state, seen = self.get_state(), None
         if state is AgentState.RUNNING and self._client_display is not None:
-            seen = self._look_at_both(tuple(windows), deadline)
+            seen = self._look_at_both(patterns, deadline, expected)
         result = seen or Verification(
             session_name=self.info.name,
             state=state,
             agent_alive=state not in (AgentState.TERMINATED, AgentState.UNKNOWN),
             proxy_up=self.session_ok(),
-            missing=tuple(repr(pattern) for pattern in windows),
+            missing=tuple(repr(pattern) for pattern in patterns),
+            expected=None if expected is None else 0.0,
         )
         if check and not result.ok:
-            raise X2GoVerificationFailed(
-                "; ".join(result.problems),
-                host=self.target.name,
-                doing=f"verifying the session {result.session_name}",
-                transcript="\n".join(str(window) for window in result.server_windows),
-            )
+            raise self._not_verified(result, pictures)
         return result
 
-    def _look_at_both(self, patterns: Sequence[WindowPattern], deadline: Deadline) -> Verification:
+    def _not_verified(
+        self, result: Verification, pictures: str | os.PathLike[str] | None
+    ) -> X2GoVerificationFailed:
+        proxy = self.terminal_session.proxy
+        evidence = Evidence(proxy_log="" if proxy is None else proxy.log_tail)
+        with contextlib.suppress(CrlError, OSError):  # then there is no more to show
+            notes = self.control_session.notes(result.session_name)
+            evidence = Evidence(notes.processes, notes.log, notes.command_output, evidence.proxy_log)
+        saved = save_pictures(result, pictures)
+        return X2GoVerificationFailed(
+            "; ".join(result.problems),
+            host=self.target.name,
+            doing=f"verifying the session {result.session_name}",
+            evidence=evidence.text(result),
+            picture=None if saved is None else str(saved),
+        )
+
+    def _look_at_both(
+        self, patterns: Sequence[WindowPattern], deadline: Deadline, expected: Image.Image | None
+    ) -> Verification:
         title = self.get_session_title() if self.is_desktop_session() else None
         with self._looking("verifying the session"):
-            seen = Sides(self.server_display, self.client_display.screen, title).look(patterns, deadline)
+            seen = Sides(self.server_display, self.client_display.screen, title).look(patterns, deadline, expected)
         return Verification(
             session_name=self.info.name,
             state=self.get_state(),
@@ -548,6 +574,7 @@ class X2GoSession:
             missing=seen.missing,
             shown=seen.shown,
             likeness=seen.likeness,
+            expected=seen.expected,
             redrawn=seen.redrawn,
             server_picture=seen.server_picture,
             client_picture=seen.client_picture,

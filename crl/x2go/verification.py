@@ -14,7 +14,7 @@ from crl.x2go.state import AgentState
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["ALIKE", "Verification", "is_blank", "likeness"]
+__all__ = ["ALIKE", "Verification", "is_blank", "likeness", "likeness_to"]
 
 ALIKE = 0.97  # as good as the same, whatever the packing
 UNLIKE = 0.5
@@ -36,6 +36,8 @@ class Verification:
         shown: Whether the session can be seen among the client's windows.
         likeness: How much the session looks alike on both displays, from 0 to 1; packing with loss and other windows
             in front of it make it less. None when it could not be compared.
+        expected: How much the session's display looks like the picture that was asked for, from 0 to 1; None when
+            none was, 0 when it has another size.
         redrawn: Whether the client's windows had to be drawn anew before they looked alike.
         server_picture: The session's display.
         client_picture: The controller's display.
@@ -50,6 +52,7 @@ class Verification:
     missing: tuple[str, ...] = ()
     shown: bool = False
     likeness: float | None = None
+    expected: float | None = None
     redrawn: bool = False
     server_picture: Image.Image | None = field(default=None, repr=False, compare=False)
     client_picture: Image.Image | None = field(default=None, repr=False, compare=False)
@@ -64,6 +67,7 @@ class Verification:
             (not self.missing, f"no window matches {', '.join(self.missing)}"),
             (self.shown, "the session cannot be seen on the client's display"),
             (self.likeness is None or self.likeness >= UNLIKE, "the client's display shows something else"),
+            (self.expected is None or self.expected >= ALIKE, "the session does not look like the picture asked for"),
             (not self._shows_nothing(), "the session has windows, but its display is all of one colour"),
         )
         return tuple(text for holds, text in checks if not holds)
@@ -83,6 +87,11 @@ def is_blank(picture: Image.Image) -> bool:
     """Whether all pixels of a picture have one colour."""
     extrema = picture.getextrema()
     return all(isinstance(band, tuple) and band[0] == band[1] for band in extrema)
+
+
+def likeness_to(expected: Image.Image, found: Image.Image) -> float:
+    """How much a display looks like a picture of it; 0 when it has another size."""
+    return likeness(expected, found) if expected.size == found.size else 0.0
 
 
 def likeness(one: Image.Image, other: Image.Image) -> float:

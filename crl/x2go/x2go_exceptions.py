@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from crl.errors import RemoteWorldError, UsageError
+from crl.secrets import redact
 
 if TYPE_CHECKING:
     from paramiko.ssh_exception import (
@@ -261,7 +262,29 @@ class X2GoSessionEnded(X2GoSessionException):
 
 
 class X2GoVerificationFailed(X2GoSessionException, AssertionError):
-    """A session is not as it should be; the text lists every point that failed."""
+    """A session is not as it should be; the text lists every point that failed, and shows what was found.
+
+    Args:
+        message: What is wrong.
+        evidence: State, processes, windows and the ends of both logs.
+        picture: The file with a picture of both displays, if there is one.
+        **where: As of `CrlError`.
+    """
+
+    def __init__(
+        self, message: object = "", *args: object, evidence: str = "", picture: str | None = None, **where: Any
+    ) -> None:
+        super().__init__(message, *args, **where)
+        self.evidence = redact(evidence)
+        self.picture = picture
+
+    def __str__(self) -> str:
+        lines = [super().__str__()]
+        if self.evidence:
+            lines.append(self.evidence)
+        if self.picture:
+            lines.append(f"Picture of both displays: {self.picture}")
+        return "\n".join(lines)
 
 
 class X2GoProxyMissing(X2GoProxyException):

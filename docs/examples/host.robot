@@ -89,3 +89,14 @@ Another Account, By Password
     ${before}    Switch Target    alpha
     Should Be Equal    ${before}    other
     Close Target    other
+
+Many Hosts Beside Each Other
+    [Documentation]    One outcome for each; what fails on one is named.
+    Open Fleet    alpha    gateway    config=${SSH_CONFIG}
+    ${outcomes}    Run Command On Fleet    test -d /etc
+    ${cores}    Call Remote Function On Fleet    os.cpu_count
+    Should Be True    all(outcome.value >= 1 for outcome in $cores)
+    Push Files To Fleet    ${CURDIR}/lab.py    /tmp/fleet.py
+    ${outcomes}    Run Command On Fleet    test $(hostname) = alpha    may_fail=True
+    Should Be Equal    ${outcomes.failed.names}    ${{['gateway']}}
+    Close Fleet

@@ -18,7 +18,7 @@ from robotlibcore import DynamicCore
 
 from crl.deadlines import Deadline
 
-__all__ = ["CrlLibrary", "asserted", "make_reportable", "seconds"]
+__all__ = ["CrlLibrary", "asserted", "importing", "make_reportable", "seconds"]
 
 T = TypeVar("T")
 PAUSE = 0.2
@@ -128,3 +128,15 @@ def _like(value: object, operator: AssertionOperator | None, expected: Any) -> A
         return ast.literal_eval(expected)
     except (ValueError, SyntaxError):
         return expected
+
+
+def importing(function: str) -> str:
+    """An expression that imports the modules of a dotted name; other expressions stay as they are."""
+    parts = function.split(".")
+    if len(parts) < 2 or not all(part.isidentifier() for part in parts):
+        return function
+    # A step that is no attribute yet is a module of the package before it.
+    module = "__import__('importlib').import_module(o.__name__ + '.' + n)"
+    step = f"lambda o, n: getattr(o, n) if hasattr(o, n) else {module}"
+    found = f"__import__('functools').reduce({step}, {parts[1:]!r}, __import__({parts[0]!r}))"
+    return f"({function} if {parts[0]!r} in globals() else {found})"

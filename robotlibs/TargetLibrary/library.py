@@ -7,6 +7,7 @@ logged; a command is never run twice unless the suite says that it may.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
@@ -21,11 +22,12 @@ from crl.errors import UsageError
 from crl.interactivesessions.shells.sshshell import SshShell
 from crl.link import Tunnel
 from crl.secrets import redact, to_secret
-from crl.targets import RunResult, Target, TargetFacts
+from crl.targets import Fleet, RunResult, Target, TargetFacts
 from TargetLibrary.files import FileKeywords
-from TargetLibrary.foundation import CrlLibrary, asserted, make_reportable, seconds
+from TargetLibrary.fleets import FleetKeywords
+from TargetLibrary.foundation import CrlLibrary, asserted, importing, make_reportable, seconds
 from TargetLibrary.processkeywords import ProcessKeywords, environment, log_result, plain
-from TargetLibrary.registry import OpenTargets
+from TargetLibrary.registry import Opened, OpenTargets
 
 __all__ = ["AutoClose", "HostKeys", "TargetLibrary"]
 
@@ -46,7 +48,7 @@ class AutoClose(Enum):
     MANUAL = "manual"
 
 
-class TargetLibrary(FileKeywords, ProcessKeywords, CrlLibrary):
+class TargetLibrary(FileKeywords, ProcessKeywords, FleetKeywords, CrlLibrary):
     """Drives hosts: runs commands, starts processes, copies files, uses Python there, opens tunnels, reboots.
 
     Nothing is installed on a host: it needs a shell and a Python. A host is reached by its name in the SSH
@@ -57,6 +59,11 @@ class TargetLibrary(FileKeywords, ProcessKeywords, CrlLibrary):
     `Open Target` opens a host and uses it; the keywords that follow concern the target in use. With several hosts,
     give each an alias and go from one to the other with `Switch Target`. What is still open at the end of the suite
     that opened it is closed then, with everything under way there; see ``auto_close`` at `Importing`.
+
+    = Fleets =
+
+    `Open Fleet` connects to many hosts beside each other. The keywords that end in *Fleet* do the same on all of them
+    and give one outcome for each; they fail with what was wrong on each, or go on with ``may_fail``.
 
     = Secrets =
 
@@ -99,6 +106,7 @@ class TargetLibrary(FileKeywords, ProcessKeywords, CrlLibrary):
         """
         self.ROBOT_LIBRARY_LISTENER = self
         self.targets = OpenTargets()
+        self.fleets: Opened[Fleet] = Opened("fleet")
         self._auto_close = auto_close
         self._retry_for = retry_for
         self._scopes: list[str] = []
@@ -126,7 +134,9 @@ class TargetLibrary(FileKeywords, ProcessKeywords, CrlLibrary):
     def _close_owned(self, owner: str | None) -> None:
         self._last_process = None
         try:
-            self.targets.close_all(owner)
+            with ExitStack() as stack:
+                stack.callback(self.targets.close_all, owner)
+                stack.callback(self.fleets.close_all, owner)
         except Exception as error:
             make_reportable(error)
             raise
@@ -341,7 +351,7 @@ class TargetLibrary(FileKeywords, ProcessKeywords, CrlLibrary):
             **kwargs: Its named arguments.
         """
         target = self.targets.find(None)
-        return target.python.call(_importing(function) if isinstance(function, str) else function, *args, **kwargs)
+        return target.python.call(importing(function) if isinstance(function, str) else function, *args, **kwargs)
 
     # Tunnels
 
@@ -456,15 +466,3 @@ def _shells(host: str | list[dict[str, Any]], backend: Backend, options: dict[st
     if any(value is not None for value in options.values()):
         raise UsageError("with a list of shells, what a shell needs stands in its dictionary", doing="Open Target")
     return host
-
-
-def _importing(function: str) -> str:
-    """An expression that imports the modules of a dotted name; other expressions stay as they are."""
-    parts = function.split(".")
-    if len(parts) < 2 or not all(part.isidentifier() for part in parts):
-        return function
-    # A step that is no attribute yet is a module of the package before it.
-    module = "__import__('importlib').import_module(o.__name__ + '.' + n)"
-    step = f"lambda o, n: getattr(o, n) if hasattr(o, n) else {module}"
-    found = f"__import__('functools').reduce({step}, {parts[1:]!r}, __import__({parts[0]!r}))"
-    return f"({function} if {parts[0]!r} in globals() else {found})"

@@ -1,6 +1,6 @@
-"""The targets that a suite has opened: their aliases, which one is in use, and who has to close them.
+"""What a suite has opened, targets or fleets: the aliases, which one is in use, and who has to close them.
 
-It knows targets by their `close` only. It promises that what is opened is closed once, last opened first, and that
+It knows them by their `close` only. It promises that what is opened is closed once, last opened first, and that
 what stands on a target (sessions, tunnels) is closed before it.
 """
 
@@ -9,25 +9,38 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
 
 from crl.errors import UsageError
 from crl.targets import Target
 
-__all__ = ["OpenTargets"]
+__all__ = ["OpenTargets", "Opened"]
+
+
+class _Closable(Protocol):
+    def close(self) -> None: ...
+
+
+T = TypeVar("T", bound=_Closable)
 
 
 @dataclass
-class _Entry:
-    target: Target
+class _Entry(Generic[T]):
+    opened: T
     owner: str
     before: ExitStack = field(default_factory=ExitStack)
 
 
-class OpenTargets:
-    """The open targets, by alias."""
+class Opened(Generic[T]):
+    """What is open, by alias.
 
-    def __init__(self) -> None:
-        self._entries: dict[str, _Entry] = {}
+    Args:
+        kind: What it is called in texts.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self._entries: dict[str, _Entry[T]] = {}
         self._current: str | None = None
 
     @property
@@ -37,17 +50,17 @@ class OpenTargets:
 
     @property
     def current(self) -> str | None:
-        """The alias of the target in use."""
+        """The alias of the one in use."""
         return self._current
 
-    def add(self, alias: str, target: Target, owner: str) -> None:
-        """Take a target, and use it.
+    def add(self, alias: str, opened: T, owner: str) -> None:
+        """Take what was opened, and use it.
 
         Raises:
             UsageError: The alias is taken.
         """
         self.refuse_taken(alias)
-        self._entries[alias] = _Entry(target, owner)
+        self._entries[alias] = _Entry(opened, owner)
         self._current = alias
 
     def refuse_taken(self, alias: str) -> None:
@@ -57,17 +70,19 @@ class OpenTargets:
             UsageError: It is not.
         """
         if alias in self._entries:
-            raise UsageError(f"there is an open target {alias!r}", advice="give another alias, or close that one first")
+            raise UsageError(
+                f"there is an open {self._kind} {alias!r}", advice="give another alias, or close that one first"
+            )
 
-    def find(self, wanted: str | Target | None) -> Target:
-        """The target of an alias; the one in use for None; a target itself.
+    def find(self, wanted: str | T | None) -> T:
+        """That of an alias; the one in use for None; one itself.
 
         Raises:
             UsageError: There is none.
         """
-        return self._entries[self.alias_of(wanted)].target
+        return self._entries[self.alias_of(wanted)].opened
 
-    def alias_of(self, wanted: str | Target | None) -> str:
+    def alias_of(self, wanted: str | T | None) -> str:
         """The alias of what `find` takes.
 
         Raises:
@@ -75,36 +90,46 @@ class OpenTargets:
         """
         if wanted is None:
             if self._current is None:
-                raise UsageError("no target is in use", advice="use the keyword Open Target, or Switch Target, first")
+                keyword = self._kind.title()
+                raise UsageError(
+                    f"no {self._kind} is in use", advice=f"use the keyword Open {keyword}, or Switch {keyword}, first"
+                )
             return self._current
         for alias, entry in self._entries.items():
-            if wanted in (alias, entry.target):
+            if wanted in (alias, entry.opened):
                 return alias
         known = ", ".join(map(repr, self._entries)) or "none"
-        raise UsageError(f"no open target {wanted!r}", advice=f"open are: {known}")
+        raise UsageError(f"no open {self._kind} {wanted!r}", advice=f"open are: {known}")
 
-    def use(self, wanted: str | Target) -> str | None:
-        """Use a target; gives the alias of the one used until now."""
+    def use(self, wanted: str | T) -> str | None:
+        """Use one; gives the alias of the one used until now."""
         before, self._current = self._current, self.alias_of(wanted)
         return before
 
-    def before_closing(self, target: Target, close: Callable[[], object]) -> None:
-        """Call `close` just before the target is closed."""
-        self._entries[self.alias_of(target)].before.callback(close)
+    def before_closing(self, opened: T, close: Callable[[], object]) -> None:
+        """Call `close` just before that is closed."""
+        self._entries[self.alias_of(opened)].before.callback(close)
 
-    def close(self, wanted: str | Target | None) -> None:
-        """Close one target and what stands on it; without one in use, the last opened of the others is used then."""
+    def close(self, wanted: str | T | None) -> None:
+        """Close one and what stands on it; without one in use, the last opened of the others is used then."""
         alias = self.alias_of(wanted)
         entry = self._entries.pop(alias)
         if self._current == alias:
             self._current = next(reversed(self._entries), None)
         with ExitStack() as stack:
-            stack.callback(entry.target.close)
+            stack.callback(entry.opened.close)
             stack.push(entry.before)
 
     def close_all(self, owner: str | None = None) -> None:
-        """Close all targets, or those of one owner, last opened first; all of them, also when one fails."""
+        """Close all, or those of one owner, last opened first; all of them, also when one fails."""
         with ExitStack() as stack:
             for alias, entry in self._entries.items():
                 if owner in (None, entry.owner):
                     stack.callback(self.close, alias)
+
+
+class OpenTargets(Opened[Target]):
+    """The open targets, by alias."""
+
+    def __init__(self) -> None:
+        super().__init__("target")

@@ -30,6 +30,7 @@ from crl.display._xconnection import XConnection
 from crl.display.names import DisplayName
 from crl.x2go import ClientDisplay
 from tests.display.conftest import Show
+from tests.link.peers import eventually
 
 
 def shell_title(title: str) -> tuple[str, ...]:
@@ -196,12 +197,8 @@ def test_all_windows_are_drawn_anew(xvfb: ClientDisplay, show: Show, tmp_path: P
     def exposures() -> int:
         return log.read_text(encoding="utf-8", errors="replace").count("Expose event")
 
-    deadline = time.monotonic() + 10
-    while exposures() == 0 and time.monotonic() < deadline:
-        time.sleep(0.02)
+    assert eventually(lambda: exposures() > 0, 10)
     before, windows = exposures(), len(xvfb.screen.windows(every=True))
     xvfb.screen.redraw()
-    while exposures() == before and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert exposures() > before
+    assert eventually(lambda: exposures() > before, 10)
     assert len(xvfb.screen.windows(every=True)) == windows

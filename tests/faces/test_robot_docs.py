@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
 KEYWORDS = {
     "TargetLibrary": [
-        "Call Remote Function", "Close All Targets", "Close Target", "Find Detached Process", "Get Remote File",
-        "Get Remote File Info", "Get Remote Value", "Get Target Facts", "List Remote Folder", "Make Remote Folder",
-        "Open Reverse Tunnel", "Open Target", "Open Tunnel", "Pull Files", "Push Files", "Reboot Target",
-        "Remove Remote File", "Run Command", "Send Signal To Process", "Start Detached Process", "Start Process",
-        "Stop Process", "Switch Target", "Wait For Process", "Wait Until Target Is Up", "Write Remote File",
-        "Write To Process",
+        "Call Remote Function", "Call Remote Function On Fleet", "Close All Targets", "Close Fleet", "Close Target",
+        "Find Detached Process", "Get Remote File", "Get Remote File Info", "Get Remote Value", "Get Target Facts",
+        "List Remote Folder", "Make Remote Folder", "Open Fleet", "Open Reverse Tunnel", "Open Target", "Open Tunnel",
+        "Pull Files", "Pull Files From Fleet", "Push Files", "Push Files To Fleet", "Reboot Target",
+        "Remove Remote File", "Run Command", "Run Command On Fleet", "Send Signal To Process",
+        "Start Detached Process", "Start Process", "Stop Process", "Switch Fleet", "Switch Target", "Wait For Process",
+        "Wait Until Target Is Up", "Write Remote File", "Write To Process",
     ],
     "X2GoLibrary": [
         "Get Session State", "Get Windows", "List Sessions", "Resume Session", "Start Application Session",

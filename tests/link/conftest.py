@@ -20,23 +20,6 @@ def pytest_report_header() -> str:
     return "link: interpreters " + ", ".join(INTERPRETERS)
 
 
-FIGURES = pytest.StashKey[list[str]]()
-
-
-@pytest.fixture
-def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Notes a measured figure, which is printed at the end of the run."""
-    name = request.node.name
-    return lambda text: request.config.stash.setdefault(FIGURES, []).append(f"{name}: {text}")
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    figures = config.stash.get(FIGURES, [])
-    if figures:
-        terminalreporter.section("figures of the link")
-        terminalreporter.write("\n".join(figures) + "\n")
-
-
 def _descriptors() -> set[str]:
     return set(os.listdir("/proc/self/fd"))
 

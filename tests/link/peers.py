@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -208,3 +209,17 @@ def eventually(condition: Callable[[], object], seconds: float = 5.0) -> bool:
             return False
         time.sleep(0.01)
     return True
+
+
+def freeze(pid: int) -> None:
+    """Stop a process, and come back when it stands still.
+
+    One of its threads takes the signal and has to get a processor for that; until then the others run on.
+    """
+    os.kill(pid, signal.SIGSTOP)
+    assert eventually(lambda: _stands_still(pid)), "it does not stop"
+
+
+def _stands_still(pid: int) -> bool:
+    states = (task.read_text(encoding="utf-8").rpartition(") ")[2] for task in Path(f"/proc/{pid}/task").glob("*/stat"))
+    return all(state.startswith("T") for state in states)

@@ -16,16 +16,16 @@ import pytest
 
 from crl.channels.process import ProcessChannel
 from crl.link import CallTimeout, Link, LinkLost
-from tests.link.peers import Shell, alive, eventually
+from tests.link.peers import Shell, alive, eventually, freeze
 from tests.link.test_link_resume import Lasting
 
-Tell = Callable[[str], None]
+Figure = Callable[[str], None]
 MakeLink = Callable[..., Link]
 SUSPICION = 5.0
 HOLDS_THE_GIL = "__import__('ctypes').PyDLL(None).usleep(%d)"
 
 
-def test_the_end_of_a_terminal_is_known_at_once(make_shell: Callable[..., Shell], tell: Tell) -> None:
+def test_the_end_of_a_terminal_is_known_at_once(make_shell: Callable[..., Shell], figure: Figure) -> None:
     shell = make_shell("pty")
     link = Link.start(shell.lane(), timeout=20)
     call = link.submit_invoke("__import__('time').sleep", (30,))
@@ -35,11 +35,11 @@ def test_the_end_of_a_terminal_is_known_at_once(make_shell: Callable[..., Shell]
         call.result(10)
     took = time.monotonic() - started - 0.2
     assert took < 1
-    tell(f"known after {took * 1000:.0f} ms")
+    figure(f"known after {took * 1000:.0f} ms")
     assert eventually(lambda: not alive(link.facts.pid), 3)
 
 
-def test_a_c_call_that_holds_the_interpreter_is_not_taken_for_death(tell: Tell) -> None:
+def test_a_c_call_that_holds_the_interpreter_is_not_taken_for_death(figure: Figure) -> None:
     one = Lasting("pty")
     try:
         pid = one.link.facts.pid
@@ -49,16 +49,16 @@ def test_a_c_call_that_holds_the_interpreter_is_not_taken_for_death(tell: Tell) 
         doubted_after = time.monotonic() - started
         assert doubted
         assert call.result(20) is not None
-        tell(f"doubted after {doubted_after:.1f} s, answered after {time.monotonic() - started:.1f} s")
+        figure(f"doubted after {doubted_after:.1f} s, answered after {time.monotonic() - started:.1f} s")
         assert one.link.evaluate("__import__('os').getpid()", timeout=10) == pid
     finally:
         one.close()
 
 
-def test_a_frozen_program_is_waited_for_as_long_as_the_grace(tell: Tell) -> None:
+def test_a_frozen_program_is_waited_for_as_long_as_the_grace(figure: Figure) -> None:
     one = Lasting("pty", grace=2.0)
     pid = one.link.facts.pid
-    os.kill(pid, signal.SIGSTOP)
+    freeze(pid)
     try:
         started = time.monotonic()
         with pytest.raises(CallTimeout):
@@ -66,7 +66,7 @@ def test_a_frozen_program_is_waited_for_as_long_as_the_grace(tell: Tell) -> None
         assert time.monotonic() - started < 1.3
         with pytest.raises(LinkLost, match=r"silent for .* no other terminal could be opened"):
             one.link.evaluate("1", timeout=30)
-        tell(f"lost after {time.monotonic() - started:.1f} s")
+        figure(f"lost after {time.monotonic() - started:.1f} s")
         assert SUSPICION + 1.5 < time.monotonic() - started < SUSPICION + 8
     finally:
         os.kill(pid, signal.SIGKILL)
@@ -77,7 +77,7 @@ def test_a_program_that_was_frozen_for_a_while_goes_on() -> None:
     one = Lasting("pty")
     try:
         pid = one.link.facts.pid
-        os.kill(pid, signal.SIGSTOP)
+        freeze(pid)
         call = one.link.submit_evaluate("6 * 7")
         try:
             assert eventually(one.link.engine.in_doubt, 2 * SUSPICION)
@@ -95,7 +95,7 @@ class Refused(OSError):
     definite = True
 
 
-def test_a_refused_second_login_takes_nothing_from_a_terminal_that_is_only_silent(tell: Tell) -> None:
+def test_a_refused_second_login_takes_nothing_from_a_terminal_that_is_only_silent(figure: Figure) -> None:
     shell = Shell("pty")
     tried: list[float] = []
 
@@ -106,7 +106,7 @@ def test_a_refused_second_login_takes_nothing_from_a_terminal_that_is_only_silen
     link = Link.start(shell.lasting_lane(again), timeout=20)
     try:
         assert eventually(lambda: link.resumable)
-        os.kill(link.facts.pid, signal.SIGSTOP)
+        freeze(link.facts.pid)
         call = link.submit_evaluate("6 * 7")
         try:
             assert eventually(lambda: tried, 2 * SUSPICION)
@@ -114,7 +114,7 @@ def test_a_refused_second_login_takes_nothing_from_a_terminal_that_is_only_silen
         finally:
             os.kill(link.facts.pid, signal.SIGCONT)
         assert call.result(15) == 42
-        tell(f"{len(tried)} login refused, and the link lives")
+        figure(f"{len(tried)} login refused, and the link lives")
         assert len(tried) == 1
         shell.close()
         with pytest.raises(LinkLost, match=r"cannot be opened: .*wrong password"):
@@ -129,7 +129,7 @@ def test_a_refused_second_login_takes_nothing_from_a_terminal_that_is_only_silen
 def test_without_a_way_back_silence_is_borne_longer(make_link: MakeLink, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("crl.link._engine.SILENCE_LIMIT", 7.0)
     link = make_link("pty")
-    os.kill(link.facts.pid, signal.SIGSTOP)
+    freeze(link.facts.pid)
     try:
         started = time.monotonic()
         with pytest.raises(LinkLost, match="silent for"):
@@ -153,7 +153,7 @@ time.sleep(60)
 """
 
 
-def test_a_runtime_that_never_hangs_up_leaves_nothing(tell: Tell) -> None:
+def test_a_runtime_that_never_hangs_up_leaves_nothing(figure: Figure) -> None:
     relay = str(Path(__file__).with_name("relay.py"))
     code = RELAYED.format(root=str(Path(__file__).parents[2]), relay=relay)
     controller = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
@@ -166,13 +166,13 @@ def test_a_runtime_that_never_hangs_up_leaves_nothing(tell: Tell) -> None:
             controller.wait(5)
             killed = time.monotonic()
             assert eventually(lambda: not any(map(alive, ours)), 20)
-            tell(f"all gone {time.monotonic() - killed:.1f} s after the controller, which nobody told the target")
+            figure(f"all gone {time.monotonic() - killed:.1f} s after the controller, which nobody told the target")
         finally:
             os.kill(relay_pid, signal.SIGKILL)  # the runtime itself stays, as its like do
 
 
 @pytest.mark.here_only("its first lane is a clean one of its own, and the next has to be like it")
-def test_silence_of_a_relay_is_doubted_and_resumed(make_shell: Callable[..., Shell], tell: Tell) -> None:
+def test_silence_of_a_relay_is_doubted_and_resumed(make_shell: Callable[..., Shell], figure: Figure) -> None:
     relay = str(Path(__file__).with_name("relay.py"))
     shell = make_shell("relay", channel=ProcessChannel([sys.executable, relay]))
     made: list[Shell] = []
@@ -183,7 +183,7 @@ def test_silence_of_a_relay_is_doubted_and_resumed(make_shell: Callable[..., She
         started = time.monotonic()
         assert link.evaluate("6 * 7", timeout=20) == 42
         took = time.monotonic() - started
-        tell(f"answered after {took:.1f} s")
+        figure(f"answered after {took:.1f} s")
         assert SUSPICION - 2 < took < SUSPICION + 5
         assert eventually(lambda: link.statistics.resumed == 1)
     finally:

@@ -16,7 +16,7 @@ import pytest
 import crl.link._engine
 from crl.errors import UsageError
 from crl.link import CallTimeout, Expression, Keep, Kept, Link, LinkError, LinkLost, RemoteError, ValueNotTransferable
-from tests.link.peers import INTERPRETERS, Shell, alive, eventually
+from tests.link.peers import INTERPRETERS, Shell, alive, eventually, freeze
 
 MakeLink = Callable[..., Link]
 
@@ -181,7 +181,7 @@ def quick_silence(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_stopped_program_keeps_deadlines_and_is_given_up_at_last(quick_silence: None, make_link: MakeLink) -> None:
     link = make_link()
-    os.kill(link.facts.pid, signal.SIGSTOP)
+    freeze(link.facts.pid)
     try:
         started = time.monotonic()
         with pytest.raises(CallTimeout):

@@ -26,7 +26,7 @@ from tests.link.peers import eventually
 from tests.link.storm import Storm
 
 pytestmark = pytest.mark.lab
-Tell = Callable[[str], None]
+Figure = Callable[[str], None]
 
 # Cuts of the quick form; the long form does ten times as many.
 MIX = {"ssh killed": 50, "sshd's child killed": 44, "packets dropped": 2, "ssh frozen": 2, "gateway rebooted": 2}
@@ -50,6 +50,7 @@ class Connected:
         self.lab = lab
         self.host = lab.host(host)
         self.session = InteractiveSession()
+        self.session.expect_link(None)
         self.session.spawn(SshShell(host, config=lab.ssh_config))
         self.link = Link.start(self.session.lane(), timeout=30, grace=grace)
         assert eventually(lambda: self.link.resumable, 15), self.link.why_not_resumable
@@ -102,7 +103,7 @@ def _has_resumed(link: Link, before: int) -> bool:
     return link.statistics.resumed > before
 
 
-def _storm_of_cuts(connected: Connected, kinds: list[str], chance: random.Random, tell: Tell) -> None:
+def _storm_of_cuts(connected: Connected, kinds: list[str], chance: random.Random, figure: Figure) -> None:
     storm = Storm(connected.link)
     pauses: dict[str, list[float]] = {}
     try:
@@ -124,8 +125,8 @@ def _storm_of_cuts(connected: Connected, kinds: list[str], chance: random.Random
         storm.abort()
         raise
     for kind, seconds in sorted(pauses.items()):
-        tell(f"{kind}: {len(seconds)} cuts, next result after {median(seconds):.2f} s, at most {max(seconds):.2f} s")
-    tell(f"{calls} calls over {len(kinds)} cuts: 0 lost, 0 doubled")
+        figure(f"{kind}: {len(seconds)} cuts, next result after {median(seconds):.2f} s, at most {max(seconds):.2f} s")
+    figure(f"{calls} calls over {len(kinds)} cuts: 0 lost, 0 doubled")
 
 
 def _mixed(times: int, chance: random.Random, *, gateway: bool) -> list[str]:
@@ -134,22 +135,24 @@ def _mixed(times: int, chance: random.Random, *, gateway: bool) -> list[str]:
     return kinds
 
 
-def test_cuts_of_a_direct_connection(connect: Callable[..., Connected], tell: Tell) -> None:
+# A hundred logins, one after the other, on a machine that may have more to do.
+@pytest.mark.timeout(600)
+def test_cuts_of_a_direct_connection(connect: Callable[..., Connected], figure: Figure) -> None:
     chance = random.Random(1)
-    _storm_of_cuts(connect("alpha"), _mixed(1, chance, gateway=False), chance, tell)
+    _storm_of_cuts(connect("alpha"), _mixed(1, chance, gateway=False), chance, figure)
 
 
-def test_a_gateway_between_that_is_rebooted(connect: Callable[..., Connected], tell: Tell) -> None:
+def test_a_gateway_between_that_is_rebooted(connect: Callable[..., Connected], figure: Figure) -> None:
     chance = random.Random(2)
-    _storm_of_cuts(connect("gamma"), _mixed(1, chance, gateway=True), chance, tell)
+    _storm_of_cuts(connect("gamma"), _mixed(1, chance, gateway=True), chance, figure)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-def test_a_thousand_cuts(connect: Callable[..., Connected], tell: Tell) -> None:
+def test_a_thousand_cuts(connect: Callable[..., Connected], figure: Figure) -> None:
     chance = random.Random(3)
-    _storm_of_cuts(connect("alpha"), _mixed(10, chance, gateway=False), chance, tell)
-    _storm_of_cuts(connect("gamma"), _mixed(10, chance, gateway=True), chance, tell)
+    _storm_of_cuts(connect("alpha"), _mixed(10, chance, gateway=False), chance, figure)
+    _storm_of_cuts(connect("gamma"), _mixed(10, chance, gateway=True), chance, figure)
 
 
 def test_root_behind_sudo_is_resumed_as_root(connect: Callable[..., Connected], own_lab: Lab) -> None:

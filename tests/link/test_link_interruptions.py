@@ -18,7 +18,7 @@ from tests.link.storm import PREPARE
 CALLS = 10_000
 TICK = 0.003
 
-Tell = Callable[[str], None]
+Figure = Callable[[str], None]
 
 
 class Tick(BaseException):
@@ -67,7 +67,7 @@ def _calls_under_the_timer(link: Link, count: int) -> tuple[int, set[int], list[
     return ticks[0], answered, tried
 
 
-def _check(link: Link, count: int, tell: Tell) -> None:
+def _check(link: Link, count: int, figure: Figure) -> None:
     link.evaluate(PREPARE)
     ticks, answered, tried = _calls_under_the_timer(link, count)
     assert link.evaluate("6 * 7", timeout=10) == 42
@@ -75,13 +75,13 @@ def _check(link: Link, count: int, tell: Tell) -> None:
     assert len(set(counted)) == len(counted), "a call was run twice"
     assert answered <= set(counted) <= set(tried), "a call was lost"
     assert ticks > count / 200
-    tell(f"{len(tried)} calls, interrupted {ticks} times: 0 lost, 0 doubled")
+    figure(f"{len(tried)} calls, interrupted {ticks} times: 0 lost, 0 doubled")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("kind", ["pty", "pipe"])
-def test_ten_thousand_calls_under_an_interval_timer(make_link: Callable[..., Link], kind: str, tell: Tell) -> None:
-    _check(make_link(kind), CALLS, tell)
+def test_ten_thousand_calls_under_an_interval_timer(make_link: Callable[..., Link], kind: str, figure: Figure) -> None:
+    _check(make_link(kind), CALLS, figure)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -18,6 +18,7 @@ from crl.deadlines import Deadline
 from crl.errors import CrlError, RemoteWorldError
 from crl.interactivesessions._beside import lane_beside
 from crl.link import Call, Lane, Link, LinkLost
+from crl.link.link import MANY, MANY_SECONDS
 from tests.link.peers import INTERPRETERS, Shell, alive, eventually
 from tests.link.storm import Storm
 
@@ -131,6 +132,29 @@ def test_the_first_bulk_moves_the_link(changing: Callable[..., Changing], tmp_pa
     assert link.statistics.lane_changes == 1
     assert link.invoke("bytes", data, timeout=20) == data
     assert _prompt_is_exact(one)
+
+
+def _call(link: Link, times: int) -> None:
+    under_way = [link.submit_invoke("abs", (-number,)) for number in range(times)]
+    assert [call.result(60) for call in under_way] == list(range(times))
+
+
+def test_many_calls_in_a_short_time_move_the_link(changing: Callable[..., Changing]) -> None:
+    one = changing()
+    _call(one.link, MANY // 2)
+    # Half of them long ago: then all of them were no storm.
+    one.link._looked -= 2 * MANY_SECONDS
+    _call(one.link, MANY)
+    assert one.link.statistics.lane_changes == 0
+    assert not one.channels
+
+    def has_moved() -> bool:
+        _call(one.link, MANY)
+        return one.link.beside
+
+    assert eventually(has_moved, 60), one.link.why_no_lane_change
+    assert len(one.channels) == 1
+    assert one.link.evaluate("6 * 7", timeout=20) == 42
 
 
 @pytest.mark.parametrize("python", INTERPRETERS)

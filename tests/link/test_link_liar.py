@@ -32,18 +32,7 @@ SLOWEST = 20.0
 NAMES = list(liar.LIES)
 
 
-@pytest.fixture
-def tell(capsys: pytest.CaptureFixture[str]) -> Print:
-    """Prints figures also when the test passes."""
-
-    def say(line: str) -> None:
-        with capsys.disabled():
-            print(f"\n  {line}", end="")  # noqa: T201
-
-    return say
-
-
-def audited(tell: Print, *args: str) -> dict[str, str]:
+def audited(figure: Print, *args: str) -> dict[str, str]:
     """What each lie came to in a program under the hook; memory and time are looked at here."""
     ran = subprocess.run(
         [sys.executable, "-m", "tests.link.audited", *args],
@@ -58,7 +47,7 @@ def audited(tell: Print, *args: str) -> dict[str, str]:
     assert [lie["lie"] for lie in came if lie["heard"]] == [], [lie["heard"] for lie in came]
     worst = max(came, key=lambda lie: int(lie["grown"]))
     slowest = max(came, key=lambda lie: float(lie["seconds"]))
-    tell(
+    figure(
         f"{len(came)} {args[0]} of a lying target: most memory {worst['grown'] >> 10} MiB more ({worst['lie']}),"
         f" at most {worst['peak'] >> 10} MiB in all, longest {slowest['seconds']:.1f} s ({slowest['lie']})"
     )
@@ -87,28 +76,28 @@ def test_a_lie_is_one_clear_violation(make_shell: MakeShell, lie: str) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("part", range(4))
-def test_every_lie_ends_the_link_and_nothing_runs(tell: Print, part: int) -> None:
+def test_every_lie_ends_the_link_and_nothing_runs(figure: Print, part: int) -> None:
     names = NAMES[part::4]
-    assert audited(tell, "lies", *names) == dict.fromkeys(names, "violation")
+    assert audited(figure, "lies", *names) == dict.fromkeys(names, "violation")
 
 
-def test_lies_without_end_are_ended(tell: Print) -> None:
-    assert audited(tell, "lies", *liar.ENDLESS) == dict.fromkeys(liar.ENDLESS, "violation")
+def test_lies_without_end_are_ended(figure: Print) -> None:
+    assert audited(figure, "lies", *liar.ENDLESS) == dict.fromkeys(liar.ENDLESS, "violation")
 
 
-def test_no_body_runs_anything_or_takes_much(tell: Print) -> None:
-    assert audited(tell, "bodies") == dict.fromkeys([*liar.BODIES, *liar.ERRORS], "violation")
+def test_no_body_runs_anything_or_takes_much(figure: Print) -> None:
+    assert audited(figure, "bodies") == dict.fromkeys([*liar.BODIES, *liar.ERRORS], "violation")
 
 
-def test_an_odd_value_is_a_value_or_the_error_of_its_call(tell: Print) -> None:
-    came = audited(tell, "oddities")
+def test_an_odd_value_is_a_value_or_the_error_of_its_call(figure: Print) -> None:
+    came = audited(figure, "oddities")
     assert list(came) == list(liar.ODDITIES)
     refused = [name for name, outcome in came.items() if not outcome.startswith("value ")]
     assert refused == ["an object nobody registered", "a member nobody registered"]
 
 
-def test_no_claim_is_more_than_an_error_of_its_call(tell: Print) -> None:
-    came = audited(tell, "claims")
+def test_no_claim_is_more_than_an_error_of_its_call(figure: Print) -> None:
+    came = audited(figure, "claims")
     assert list(came) == list(liar.CLAIMS)
     plain = {"ValueError", "FileNotFoundError", "OSError", "SyntaxError", "AssertionError", "ExceptionGroup"}
     harmless = {f"raised builtins.{name}" for name in (*plain, "TimeoutError")}

@@ -17,7 +17,7 @@ import pytest
 
 from crl.link import Link
 from crl.link.program import CORE
-from tests.link.peers import INTERPRETERS, Shell, alive, eventually
+from tests.link.peers import INTERPRETERS, Shell, alive, eventually, freeze
 
 MakeLink = Callable[..., Link]
 MakeShell = Callable[..., Shell]
@@ -323,7 +323,7 @@ def test_the_terminal_gets_its_settings_back(make_shell: MakeShell, end: str) ->
         link.submit_evaluate("__import__('time').sleep(30)")
     if end == "killed with input":
         # What nobody reads any more must not become a command.
-        os.kill(link.facts.pid, signal.SIGSTOP)
+        freeze(link.facts.pid)
         link.submit_invoke("len", "x\necho EXECUTED\n" * 100)
     if end.startswith("killed"):
         os.kill(link.facts.pid, signal.SIGKILL)

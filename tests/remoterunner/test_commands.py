@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import threading
-import time
 
 import pytest
 
@@ -210,11 +209,9 @@ def test_targets_that_are_wrong(runner: RemoteRunner) -> None:
     runner.set_target([{"shellname": "NoSuchShell"}], "unregistered")
     with pytest.raises(UnregisteredShell):
         runner.execute_command_in_target("true", target="unregistered")
-    runner.set_target([{"host": "127.0.0.1", "port": 1, "connect_timeout": 5}], "refused")
-    began = time.monotonic()
-    with pytest.raises(SessionInitializationFailed):
-        runner.execute_command_in_target("true", target="refused")
-    assert time.monotonic() - began < 30
+    runner.set_target([{"host": "no-such-host.invalid"}], "nobody")
+    with pytest.raises(SessionInitializationFailed, match="could not be resolved"):
+        runner.execute_command_in_target("true", target="nobody")
 
 
 def test_default_properties(runner: RemoteRunner) -> None:

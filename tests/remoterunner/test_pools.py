@@ -18,7 +18,8 @@ from crl.interactivesessions.runnerexceptions import SessionInitializationFailed
 from crl.secrets import Secret
 
 if TYPE_CHECKING:
-    from tests.terminals.sshd import Sshd
+    from tests.link.peers import freeze
+from tests.terminals.sshd import Sshd
 
 LOCAL = [{"shellname": "BashShell"}]
 SEPARATE_SECONDS = 8.0
@@ -161,7 +162,7 @@ def test_close_ends_in_time_with_hung_terminals(runner: RemoteRunner, sshd: Sshd
         with handle.pools.active_terminal(handle.shelldicts, properties()) as terminal:
             programs.append(terminal.terminal.link.facts.pid)
     for pid in programs:
-        os.kill(pid, signal.SIGSTOP)
+        freeze(pid)
     began = time.monotonic()
     try:
         assert runner.terminalpools.close() == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,53 @@ def test_example(tmp_path: Path, lab: Lab) -> None:
     password = lab.host("alpha").users["password"].password
     assert password is not None
     assert secrets_in(done.everything(), [password.value]) == []
+
+
+POOLS = """\
+*** Settings ***
+Library    crl.interactivesessions.remoterunner.RemoteRunner
+Variables    {variables}
+Suite Setup    Both Ways
+Suite Teardown    Close
+
+*** Test Cases ***
+Terminals Of A Pool Serve Many
+    Execute Background Command In Target    echo $$; exec sleep 600    target=one    exec_id=kept
+    ${{first}}    Execute Command In Target    hostname; id -un    target=one
+    ${{second}}    Execute Command In Target    hostname; id -un    target=two
+    Should Be Equal    ${{first.stdout}}    ${{second.stdout}}
+    Kill Background Execution    kept
+    ${{result}}    Wait Background Execution    kept
+    Should Be Equal    ${{result.status}}    -15
+    Should Match Regexp    ${{result.stdout}}    ^[0-9]+$
+
+*** Keywords ***
+Both Ways
+    Set Terminalpools Maxsize    2
+    VAR    &{{host}}    host=alpha-password    password=${{PASSWORD}}    config=${{SSH_CONFIG}}
+    VAR    &{{inner}}    shellname=BashShell
+    VAR    @{{one}}    ${{host}}
+    VAR    @{{two}}    ${{host}}    ${{inner}}
+    Set Target    ${{one}}    name=one
+    Set Target    ${{two}}    name=two
+    Open Targets    one    two
+"""
+
+
+@pytest.mark.lab
+def test_suites_in_several_processes_at_once(tmp_path: Path, lab: Lab) -> None:
+    """As pabot runs them: each a process of its own, with pools of its own, on the same host."""
+
+    def run(name: str) -> tuple[int, str]:
+        suite = tmp_path / name / "pools.robot"
+        suite.parent.mkdir()
+        suite.write_text(POOLS.format(variables=EXAMPLES / "lab.py"), encoding="utf-8")
+        done = robot(suite.parent, suite, env={"CRL_LAB_DIR": str(lab.folder)})
+        return done.status, done.output + done.errors
+
+    with ThreadPoolExecutor(2) as processes:
+        for status, said in processes.map(run, ("first", "second")):
+            assert status == 0, said
 
 
 def test_the_page_shows_the_example() -> None:

@@ -96,17 +96,20 @@ def helpers() -> list[int]:
     return [int(pid) for pid in children if b"\0beside\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
-def waiting_beside() -> list[int]:
+def waiting_beside(server: Sshd) -> list[int]:
     """The shells that wait at the far end of channels beside terminals; the far end is this machine, too."""
+    connection = f" {server.port}\0".encode()
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 words = (entry / "cmdline").read_bytes().split(b"\0")
-            except (FileNotFoundError, ProcessLookupError):
+                waits = words[0] == b"/bin/sh" and b"read -r crl_l" in b" ".join(words) and alive(int(entry.name))
+                # Others may have theirs on this machine.
+                if waits and connection in (entry / "environ").read_bytes():
+                    found.append(int(entry.name))
+            except (FileNotFoundError, ProcessLookupError, PermissionError):
                 continue
-            if words[0] == b"/bin/sh" and b"read -r crl_l" in b" ".join(words) and alive(int(entry.name)):
-                found.append(int(entry.name))
     return found
 
 
@@ -119,9 +122,9 @@ def test_there_and_the_prompt_comes_back(sshd: Sshd, backend: str, folder: Path)
         one.move()
         assert list(folder.iterdir()) == []
         assert sshd.auth_requests() == asked, "another login was needed"
-        assert len(waiting_beside()) == 1
+        assert len(waiting_beside(sshd)) == 1
         assert one.prompt_is_exact()
-        assert eventually(lambda: not waiting_beside())
+        assert eventually(lambda: not waiting_beside(sshd))
         assert helpers() == []
     assert asked > logins
     assert eventually(lambda: len(os.listdir("/proc/self/fd")) <= before + 1), "descriptors stay"
@@ -136,7 +139,7 @@ def test_the_host_may_end_the_other_channel_at_any_moment(sshd: Sshd, backend: s
             for number in range(5):
                 one.move()
                 time.sleep(chance.uniform(0.0, 0.05))
-                for pid in waiting_beside():
+                for pid in waiting_beside(sshd):
                     os.kill(pid, signal.SIGKILL)
                 resumed = number + 1
                 assert eventually(lambda resumed=resumed: one.link.statistics.resumed == resumed, 15)  # type: ignore[misc]
@@ -147,7 +150,7 @@ def test_the_host_may_end_the_other_channel_at_any_moment(sshd: Sshd, backend: s
             storm.abort()
             raise
         assert one.prompt_is_exact()
-    assert eventually(lambda: not waiting_beside())
+    assert eventually(lambda: not waiting_beside(sshd))
 
 
 def test_the_program_beside_the_terminal_may_be_killed(sshd: Sshd) -> None:
@@ -173,7 +176,7 @@ def test_a_lost_connection_is_resumed_and_left_again(sshd: Sshd, backend: str) -
         one.link.engine.bulk.start(1, one.link._change_lane)
         one.move()
         assert one.prompt_is_exact()
-    assert eventually(lambda: not waiting_beside())
+    assert eventually(lambda: not waiting_beside(sshd))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from crl.channels.ssh.door import Door
 from crl.deadlines import Deadline
 from crl.interactivesessions import BashShell, SshShell
 from crl.interactivesessions.InteractiveSession import InteractiveSession
 from crl.interactivesessions.shells import _logins
+from crl.interactivesessions.shells._logins import first_hop
 from crl.interactivesessions.shells.ssherrors import LoginTimeout
 
 PLACES = 2
@@ -23,12 +27,10 @@ SESSIONS = 6
 def places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """Few places; all of them have to be free again at the end. A home without files of the user's."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    few = threading.Semaphore(PLACES)
-    monkeypatch.setattr(_logins._places, "free", few)
+    few = _logins.Places(PLACES)
+    monkeypatch.setattr(_logins._this_process, "places", few)
     yield
-    for _ in range(PLACES):
-        assert few.acquire(blocking=False)
-    assert not few.acquire(blocking=False)
+    assert few.under_way == []
 
 
 class Counted(BashShell):
@@ -98,3 +100,49 @@ def test_a_forked_child_has_all_places() -> None:
                 os._exit(7)
         _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 7
+
+
+def test_the_first_hop_is_what_ssh_says(tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    config.write_text("Host inner*\n  ProxyJump user@gate.example:2200\nHost gate.example\n  HostName 192.0.2.7\n")
+    gate = first_hop([SshShell("inner1", config=config)])
+    assert gate == Door("192.0.2.7", 2200)
+    assert gate == first_hop([SshShell("inner2", config=config), BashShell()])
+    assert first_hop([SshShell("plain.example", config=config, port=77)]) == Door("plain.example", 77)
+    assert first_hop([BashShell()]) == first_hop([BashShell(), BashShell()])
+    assert first_hop([BashShell(), SshShell("far.example")]) == "far.example"
+
+
+class At(BashShell):
+    """A shell on a host that counts as a login."""
+
+    logs_in = True
+
+    def __init__(self, hop: str) -> None:
+        super().__init__()
+        self.hop = hop
+
+    def find_door(self) -> Any:
+        return self.hop
+
+
+def test_logins_by_one_hop_hold_up_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    places = _logins.Places(100)
+    monkeypatch.setattr(_logins._this_process, "places", places)
+    nobody_waits = Deadline.after(0)
+    with contextlib.ExitStack() as begun:
+        for number in range(_logins.PLACES_PER_HOP):
+            # Those that began first did not ask which hop is theirs, and count for every hop until they are in.
+            begun.enter_context(_logins.login_place(At("gate" if number < _logins.FEW else "other"), nobody_waits))
+        for hop in ("gate", "third"):
+            begun.enter_context(_logins.login_place(At(hop), nobody_waits))
+    with contextlib.ExitStack() as begun:
+        for _ in range(_logins.PLACES_PER_HOP):
+            begun.enter_context(_logins.login_place(At("gate"), nobody_waits))
+        with pytest.raises(LoginTimeout):
+            begun.enter_context(_logins.login_place(At("gate"), Deadline.after(0.05)))
+        # Somebody who keeps a limit of his own.
+        with _logins.hop_is_counted():
+            begun.enter_context(_logins.login_place(At("gate"), nobody_waits))
+        assert len(places.under_way) == _logins.PLACES_PER_HOP + 1
+    assert places.under_way == []

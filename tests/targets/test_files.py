@@ -74,7 +74,7 @@ def test_a_file_that_root_writes_anew_stays_its_owners(here: Target, tmp_path: P
 @pytest.mark.lab
 def test_a_host(lab: Lab, tmp_path: Path) -> None:
     big = tmp_path / "big"
-    big.write_bytes(os.urandom(64_000_000))
+    big.write_bytes(os.urandom(SIZE))
     digest = hashlib.sha256(big.read_bytes()).hexdigest()
     with (
         Target(SshShell("alpha", config=lab.ssh_config)) as alpha,
@@ -83,7 +83,7 @@ def test_a_host(lab: Lab, tmp_path: Path) -> None:
         assert alpha.files.push(big, "~/crl-test/big").digest == f"sha256:{digest}"
         said = alpha.run("sha256sum ~/crl-test/big", check=True).stdout
         assert said.startswith(digest)
-        assert beta.files.push(alpha.files.path("~/crl-test"), "~/crl-copy").bytes == 64_000_000
+        assert beta.files.push(alpha.files.path("~/crl-test"), "~/crl-copy").bytes == SIZE
         assert beta.files.pull("~/crl-copy/big", tmp_path / "back").digest == f"sha256:{digest}"
         with pytest.raises(FileAccessDenied) as caught:
             alpha.files.write("/etc/crl-test", b"x")

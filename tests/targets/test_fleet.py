@@ -21,10 +21,8 @@ from typing import Any
 
 import pytest
 
-from crl.channels.ssh.resolve import resolve
 from crl.errors import UsageError
 from crl.interactivesessions.shells.bashshell import BashShell
-from crl.interactivesessions.shells.sshshell import SshShell
 from crl.targets import (
     CommandFailed,
     ConnectTimeout,
@@ -35,10 +33,9 @@ from crl.targets import (
     Target,
     TargetSpec,
 )
-from crl.targets._fleetrun import first_hop, make_room
+from crl.targets._fleetrun import make_room
 from crl.targets.outcomes import Stage
 from tests.link.peers import eventually
-from tests.terminals.sshd import Sshd
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -341,17 +338,6 @@ def test_a_cancelled_task_ends_its_run() -> None:
     for work in (wait, block):
         asyncio.run(main(work))
         assert [type(outcome.error) for outcome in fleet.latest] == [FleetCancelled] * 2
-
-
-def test_the_first_hop(sshd: Sshd, tmp_path: Path) -> None:
-    config = tmp_path / "config"
-    config.write_text("Host inner*\n  ProxyJump user@gate.example:2200\nHost gate.example\n  HostName 192.0.2.7\n")
-    assert first_hop([SshShell("inner1", config=config)]) == ("192.0.2.7", 2200)
-    assert first_hop([SshShell("inner2", config=config)]) == first_hop([SshShell("inner1", config=config), BashShell()])
-    assert first_hop([SshShell("plain.example", config=config, port=77)]) == ("plain.example", 77)
-    assert first_hop([BashShell()]) == first_hop([BashShell(), BashShell()])
-    assert first_hop([BashShell(), SshShell("far.example")]) == "far.example"
-    assert resolve(sshd.shell().settings).port == sshd.port
 
 
 def test_room_is_made(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,7 @@ def _memory(place: str, name: str) -> float:
     return int(line.split()[1]) / MIB
 
 
-def _hold(lab: Lab, number: int, tell: Callable[[str], None]) -> None:
+def _hold(lab: Lab, number: int, figure: Callable[[str], None]) -> None:
     """So many sessions at once in this process, each used, and all closed."""
     before, descriptors = threading.active_count(), _descriptors()
     available, own = _memory("/proc/meminfo", "MemAvailable"), _memory("/proc/self/status", "VmRSS")
@@ -73,21 +73,21 @@ def _hold(lab: Lab, number: int, tell: Callable[[str], None]) -> None:
         began = time.monotonic()
     closed = time.monotonic() - began
     assert eventually(lambda: threading.active_count() <= before and _descriptors() <= descriptors)
-    tell(
+    figure(
         f"{number} targets: connected in {connected:.1f} s with at most {most} threads, then 1; {opened} descriptors,"
         f" {grown:.0f} MiB here, {used:.0f} MiB for all with ssh, sshd and Python of both ends; hostname on all in"
         f" {ran:.1f} s, closed in {closed:.1f} s; {os.cpu_count()} cores, load {os.getloadavg()[0]:.0f}"
     )
 
 
-def test_forty_sessions_in_one_process(lab: Lab, tell: Callable[[str], None]) -> None:
-    _hold(lab, 40, tell)
+def test_forty_sessions_in_one_process(lab: Lab, figure: Callable[[str], None]) -> None:
+    _hold(lab, 40, figure)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_five_hundred_sessions_in_one_process(lab: Lab, tell: Callable[[str], None]) -> None:
-    _hold(lab, 500, tell)
+def test_five_hundred_sessions_in_one_process(lab: Lab, figure: Callable[[str], None]) -> None:
+    _hold(lab, 500, figure)
 
 
 def test_a_host_with_default_limits_drops_nobody(lab: Lab) -> None:

@@ -30,6 +30,7 @@ from crl.targets import (
     RunResult,
     Target,
 )
+from tests.link.peers import eventually
 from tests.terminals.sshd import Sshd
 
 
@@ -284,14 +285,15 @@ def test_a_loss_is_told_and_the_next_verb_connects_again(remote: Target, tmp_pat
     program = remote.terminal.link.facts.pid
 
     def kill() -> None:
+        eventually(count.exists, 20)
         os.kill(program, signal.SIGKILL)
         os.kill(carrier, signal.SIGKILL)
 
-    timer = threading.Timer(0.4, kill)
-    timer.start()
+    killer = threading.Thread(target=kill)
+    killer.start()
     with pytest.raises(LinkLost):
-        remote.run(f"echo x >> {count}; sleep 5")
-    timer.join()
+        remote.run(f"echo x >> {count}; sleep 60")
+    killer.join()
     before = time.monotonic()
     assert remote.run("echo back").stdout == "back\n"
     assert time.monotonic() - before < 5

@@ -18,7 +18,7 @@ from crl.interactivesessions.autorunnerterminal import AutoRunnerTerminal
 from crl.interactivesessions.remoteproxies import _RecursiveProxy
 from crl.interactivesessions.runnerexceptions import RemoteTimeout
 from crl.link import ArgumentNotTransferable, Callback, CallCancelled
-from tests.link.peers import INTERPRETERS, eventually
+from tests.link.peers import INTERPRETERS, eventually, freeze
 from tests.terminals.conftest import Make
 
 CODE = """
@@ -260,7 +260,7 @@ def test_what_can_be_no_argument_says_what_to_do(shared: AutoRunnerTerminal) -> 
 def test_the_first_one_waits_no_longer_than_its_call(make: Make) -> None:
     terminal = make()
     terminal.initialize_if_needed()
-    os.kill(terminal.link.facts.pid, signal.SIGSTOP)
+    freeze(terminal.link.facts.pid)
     started = time.monotonic()
     try:
         with pytest.raises(RemoteTimeout, match="never sent"):

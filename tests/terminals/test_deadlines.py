@@ -23,6 +23,7 @@ from crl.interactivesessions.runnerexceptions import (
 )
 from crl.interactivesessions.shells.bashshell import BashShell
 from crl.interactivesessions.shells.shell import TimeoutError as ShellTimeout
+from tests.link.peers import freeze
 from tests.terminals.conftest import Make
 from tests.terminals.sshd import Sshd
 
@@ -51,7 +52,7 @@ class Peer:
         while not self.terminal.link.resumable:
             self.terminal.run_python("1")
         if self.state == "frozen":
-            os.kill(self._program, signal.SIGSTOP)
+            freeze(self._program)
         elif self.state == "cut":
             self._server.__exit__()
             session = self.terminal.get_session()
@@ -193,7 +194,7 @@ def test_a_shell_has_sixty_seconds(state: str) -> None:
         opened.terminal.timeout = LIMIT
         pid = opened.terminal.channel.pid
         if state == "frozen":
-            os.kill(pid, signal.SIGSTOP)
+            freeze(pid)
         try:
             with takes(LIMIT), pytest.raises(ShellTimeout):
                 session.run("echo asked; sleep 5")

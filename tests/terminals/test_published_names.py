@@ -5,16 +5,14 @@ Invariant: each published parameter has here the same name, place and default; w
 
 from __future__ import annotations
 
-import ast
-import importlib
 import inspect
-from typing import Any
 from unittest.mock import create_autospec
 
 import pytest
 
-ROOT = "crl.interactivesessions."
-SHELLS = f"{ROOT}shells."
+from tests.published import Names, published
+
+OURS = Names("crl.interactivesessions")
 
 # One line for a callable; `...` stands for a default that is any callable or object.
 PUBLISHED = """
@@ -44,7 +42,8 @@ runnerterminal.RunnerTerminal.initialize(session)
 runnerterminal.RunnerTerminal.setup_session()
 runnerterminal.RunnerTerminal.initialize_if_needed()
 runnerterminal.RunnerTerminal.get_session()
-runnerterminal.RunnerTerminal.set_default_timeout(timeout)
+runnerterminal.RunnerTerminal.set_default_timeout(default_timeout)
+runnerterminal.RunnerTerminal.error_handling()
 runnerterminal.RunnerTerminal.run(cmd, timeout=-1, _rerun=False)
 runnerterminal.RunnerTerminal.run_python(cmd, timeout=None)
 runnerterminal.RunnerTerminal.assign_and_run_python(handle, cmd, timeout=None)
@@ -62,7 +61,7 @@ runnerterminal.RunnerTerminal.create_empty_remote_proxy()
 runnerterminal.RunnerTerminal.create_empty_recursive_proxy()
 runnerterminal.RunnerTerminal.iscallable(remote_object)
 runnerterminal.RunnerTerminal.isproxy(obj)
-runnerterminal.RunnerTerminal.serialize(obj)
+runnerterminal.RunnerTerminal.serialize(content)
 runnerterminal.RunnerTerminal.add_handle_to_garbage(session_id, handle)
 runnerterminal.RunnerTerminal.get_response_or_raise(out, cmd)
 runnerterminal.RunnerTerminal.close()
@@ -72,6 +71,7 @@ autorunnerterminal.AutoRunnerTerminal.initialize(session, prepare=..., finalize=
 autorunnerterminal.AutoRunnerTerminal.initialize_with_shells(shells, prepare=..., finalize=...)
 autorunnerterminal.AutoRunnerTerminal.initialize_with_shelldicts(shelldicts, prepare=..., finalize=...)
 autorunnerterminal.AutoRunnerTerminal.initialize_if_needed()
+autorunnerterminal.AutoRunnerTerminal.error_handling()
 remoteproxies._RemoteProxy(session, remote_name, local_spec=None, parent=None, is_remote_owned=True)
 remoteproxies._RemoteProxy.as_local_value()
 remoteproxies._RemoteProxy.as_recursive_proxy()
@@ -121,9 +121,9 @@ _terminalpools._TerminalPools.set_maxsize(maxsize)
 _terminalpools._TerminalPools.active_terminal(shelldicts, properties)
 remoteimporter.RemoteImporter(terminal, timeout)
 remoteimporter.RemoteImporter.prepare()
-remoteimporter.RemoteImporter.importfile(path)
+remoteimporter.RemoteImporter.importfile(filepath)
 remoteimporter.RemoteImporter.importmodule(module)
-pythonterminal.PythonTerminal(target)
+pythonterminal.PythonTerminal(runnerintarget)
 shells.shell.Shell.set_terminal(terminal)
 shells.shell.Shell.set_tty_echo(tty_echo)
 shells.shell.Shell.get_prompt()
@@ -299,58 +299,13 @@ FOR_SUBCLASSES = {
 }
 
 
-def find(path: str) -> Any:
-    names = path.split(".")
-    for length in range(len(names), 0, -1):
-        try:
-            found = importlib.import_module(ROOT + ".".join(names[:length]))
-        except ModuleNotFoundError:
-            continue
-        for name in names[length:]:
-            found = inspect.getattr_static(found, name) if inspect.isclass(found) else getattr(found, name)
-        return found
-    raise AssertionError(f"there is no {path}")
-
-
-def published(line: str) -> tuple[str, inspect.Signature]:
-    """The path of a line of the table, and its signature."""
-    path, _, rest = line.partition("(")
-    function = ast.parse(f"def f({rest}: pass").body[0]
-    assert isinstance(function, ast.FunctionDef)
-    names = function.args
-    missing = [inspect.Parameter.empty] * (len(names.args) - len(names.defaults))
-    defaults: list[Any] = [*missing, *(ast.literal_eval(one) for one in names.defaults)]
-    parameters = [
-        inspect.Parameter(one.arg, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default)
-        for one, default in zip(names.args, defaults, strict=True)
-    ]
-    if names.vararg:
-        parameters.append(inspect.Parameter(names.vararg.arg, inspect.Parameter.VAR_POSITIONAL))
-    if names.kwarg:
-        parameters.append(inspect.Parameter(names.kwarg.arg, inspect.Parameter.VAR_KEYWORD))
-    return path, inspect.Signature(parameters)
-
-
 LINES = PUBLISHED.strip().splitlines()
-
-
-def ours(path: str) -> inspect.Signature:
-    found = find(path)
-    is_method = inspect.isclass(find(path.rpartition(".")[0])) if "." in path else False
-    if isinstance(found, staticmethod):
-        return inspect.signature(found.__func__)
-    if isinstance(found, classmethod):
-        found, is_method = found.__func__, True
-    signature = inspect.signature(found)
-    if not is_method or inspect.isclass(found):
-        return signature
-    return signature.replace(parameters=list(signature.parameters.values())[1:])
 
 
 @pytest.mark.parametrize("line", LINES, ids=lambda line: line.partition("(")[0])
 def test_signature(line: str) -> None:
     path, wanted = published(line)
-    got = list(ours(path).parameters.values())
+    got = list(OURS.signature(path).parameters.values())
     for ours_, theirs in zip(got, wanted.parameters.values(), strict=False):
         assert (ours_.name, ours_.kind) == (theirs.name, theirs.kind)
         if theirs.default is ...:
@@ -373,7 +328,7 @@ def test_signature(line: str) -> None:
 def test_mocks_with_our_spec_take_published_calls(line: str) -> None:
     path, wanted = published(line)
     by_name = {name: name for name, one in wanted.parameters.items() if one.kind is one.POSITIONAL_OR_KEYWORD}
-    owner = find(path.rpartition(".")[0])
+    owner = OURS.find(path.rpartition(".")[0])
     if inspect.isclass(owner):
         method = getattr(create_autospec(owner, instance=True), path.rpartition(".")[2])
         method(**by_name)
@@ -381,27 +336,34 @@ def test_mocks_with_our_spec_take_published_calls(line: str) -> None:
         with pytest.raises(TypeError):
             method(*["too many"] * 30) if not variable(path) else method(no_such_argument_at_all_={}, **{"": 1})
     else:
-        mock = create_autospec(find(path))
+        mock = create_autospec(OURS.find(path))
         mock(**by_name)
         mock(*by_name)
 
 
 def variable(path: str) -> bool:
-    return any(one.kind is one.VAR_POSITIONAL for one in ours(path).parameters.values())
+    return any(one.kind is one.VAR_POSITIONAL for one in OURS.signature(path).parameters.values())
 
 
 @pytest.mark.parametrize("path", CAUGHT.split())
 def test_exceptions_can_be_caught_where_they_were(path: str) -> None:
-    assert issubclass(find(path), Exception)
+    assert issubclass(OURS.find(path), Exception)
 
 
 @pytest.mark.parametrize("path", FOR_SUBCLASSES)
 def test_attributes_for_subclasses(path: str) -> None:
     for name in FOR_SUBCLASSES[path].split():
-        assert inspect.getattr_static(find(path), name, path) != path, name
+        assert inspect.getattr_static(OURS.find(path), name, path) != path, name
 
 
 def test_types_of_errors_as_published() -> None:
-    assert issubclass(find("shells.bashshell.BashShellTypeError"), TypeError)
-    assert issubclass(find("shells.shell.TimeoutError"), find("interactivesessionexceptions.InteractiveSessionError"))
-    assert find("remoterunner.RunResult") is find("_process.RunResult")
+    assert issubclass(OURS.find("shells.bashshell.BashShellTypeError"), TypeError)
+    base = OURS.find("interactivesessionexceptions.InteractiveSessionError")
+    assert issubclass(OURS.find("shells.shell.TimeoutError"), base)
+    assert OURS.find("remoterunner.RunResult") is OURS.find("_process.RunResult")
+
+
+@pytest.mark.parametrize("name", ["AutorecoveringTerminal", "AutoRecoveringTerminal", "SshShell", "Shell", "BashShell"])
+def test_names_that_the_documents_import_from_the_package(name: str) -> None:
+    assert inspect.isclass(OURS.find(name))
+    assert name in OURS.find("__all__")

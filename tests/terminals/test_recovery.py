@@ -25,7 +25,7 @@ from crl.interactivesessions.runnerexceptions import (
 )
 from crl.interactivesessions.shells.bashshell import BashShell
 from crl.interactivesessions.shells.sshshell import SshShell
-from tests.link.peers import eventually
+from tests.link.peers import eventually, freeze
 from tests.terminals.conftest import Make
 from tests.terminals.sshd import Sshd
 
@@ -283,7 +283,7 @@ def test_a_frozen_target_keeps_nobody_beyond_his_limit(make: Make) -> None:
     recovered = Recovered(make)
     recovered.proxy.getpid()
     pid = recovered.terminal.link.facts.pid
-    os.kill(pid, signal.SIGSTOP)
+    freeze(pid)
     try:
         uses: list[Callable[[], Any]] = [
             lambda: recovered.terminal.run_python("1", timeout=0.5),
@@ -308,7 +308,7 @@ def test_a_late_answer_of_a_frozen_target_is_redeemed(make: Make) -> None:
     terminal = make()
     terminal.initialize_if_needed()
     pid = terminal.link.facts.pid
-    os.kill(pid, signal.SIGSTOP)
+    freeze(pid)
     try:
         with pytest.raises(RemoteTimeout) as caught:
             terminal.run_python("6 * 7", timeout=0.3)
@@ -321,7 +321,7 @@ def test_close_of_a_frozen_target_ends(make: Make) -> None:
     terminal = make()
     terminal.initialize_if_needed()
     pid = terminal.link.facts.pid
-    os.kill(pid, signal.SIGSTOP)
+    freeze(pid)
     try:
         with within(10):
             terminal.close()

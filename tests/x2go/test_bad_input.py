@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from crl.deadlines import Deadline
 from crl.display import DisplayTimeout
@@ -207,17 +208,35 @@ def test_a_command_that_ends_at_once(alpha: Target, session: Session) -> None:
         with pytest.raises(X2GoSessionEnded, match="has ended"):
             one.wait_for_window("xterm", 20)
         assert one.get_state() is AgentState.TERMINATED
-        with pytest.raises(X2GoVerificationFailed, match="TERMINATED"):
+        with pytest.raises(X2GoVerificationFailed, match="TERMINATED") as caught:
             one.verify(["xterm"])
+        assert caught.value.picture is None
 
 
 @pytest.mark.usefixtures("nothing_left")
-def test_what_a_verification_finds(alpha: Target, session: Session) -> None:
+def test_what_a_verification_finds(alpha: Target, session: Session, tmp_path: Path) -> None:
     with session(alpha, cmd="xterm") as one:
         one.start()
+        one.wait_for_window("xterm")
+        assert one.verify(["xterm"]).ok
         with pytest.raises(X2GoVerificationFailed, match="no window matches 'no such window'") as caught:
-            one.verify(["xterm", "no such window"], timeout=2)
-        assert "XTerm" in str(caught.value)
+            one.verify(["xterm", "no such window"], timeout=2, pictures=tmp_path)
+        text = str(caught.value)
+        sections = "State", "Processes on the server", "Windows of the session", "The agent's log", "nxproxy's log"
+        for section in sections:
+            assert f"\n{section}:\n" in text
+        for part in ("agent is RUNNING", "x2goagent", "XTerm", "Session started at", "Established X server connection"):
+            assert part in text
+        assert one.info.cookie not in text
+        assert caught.value.picture is not None
+        assert caught.value.picture in text
+        assert Path(caught.value.picture).stat().st_mode & 0o077 == 0
+        with Image.open(caught.value.picture) as both:
+            assert both.width > one.server_picture().width + one.client_picture().width
+        one.server_picture().save(tmp_path / "as it is.png")
+        assert one.verify(["xterm"], tmp_path / "as it is.png").expected == 1.0
+        with pytest.raises(X2GoVerificationFailed, match="does not look like the picture"):
+            one.verify(["xterm"], Image.new("RGB", (320, 200)), timeout=1, pictures=tmp_path)
         with pytest.raises(DisplayTimeout, match="no window 'other' came within"):
             one.wait_for_window("other", 0.3)
         alpha.run(["kill", "-9", str(one.info.agent_pid)], check=True)

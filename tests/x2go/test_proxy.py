@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -92,7 +93,11 @@ def test_nobody_behind_the_tunnel(
 ) -> None:
     doors = Doors(closed_port())
     proxy = X2GoProxyNX3(
-        session_info=info, ssh_transport=doors, display=display.name, xauthority=display.xauthority
+        session_info=info,
+        ssh_transport=doors,
+        sessions_rootdir=None,
+        display=display.name,
+        xauthority=display.xauthority,
     )
     with pytest.raises(X2GoProxyEnded, match="nxproxy ended: nxproxy could not reach the tunnel"):
         proxy.bring_up(Deadline.after(15))
@@ -102,7 +107,10 @@ def test_nobody_behind_the_tunnel(
     assert not list(own_temporary_folder.iterdir())
 
 
-def test_start_proxy_tells_instead_of_raising(info: X2GoServerSessionInfo, display: ClientDisplay) -> None:
+def test_start_proxy_tells_instead_of_raising(
+    info: X2GoServerSessionInfo, display: ClientDisplay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
     proxy = X2GoProxyNX3(
         session_info=info, ssh_transport=Doors(closed_port()), display=display.name, xauthority=display.xauthority
     )
@@ -110,6 +118,93 @@ def test_start_proxy_tells_instead_of_raising(info: X2GoServerSessionInfo, displ
     assert not up
     assert process is None
     assert not proxy.ok()
+    container = tmp_path / ".x2go" / f"S-{info.name}"
+    assert "failed" in (container / "session.log").read_text()
+    assert not (container / "options").exists()  # it had the cookie
+
+
+class OfASubclass(X2GoProxyNX3):
+    """An application's: it has options of its own, and says so in the way that python-x2go documents."""
+
+    def process_proxy_options(self) -> None:
+        cache = self.proxy_options.pop("cache", None)
+        if cache is not None:
+            self.PROXY_OPTIONS.append(f"cache={cache}")
+            self.PROXY_ENV["OF_THE_TEST"] = "yes"
+        X2GoProxyBASE.process_proxy_options(self)
+        if "break" in self.proxy_options:
+            raise ValueError("that is not how it should be")
+
+
+@pytest.mark.parametrize("more", [{}, {"break": 1}])
+def test_options_of_a_subclass(
+    more: dict[str, object], info: X2GoServerSessionInfo, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "nxproxy"
+    program.write_text(f'#!/bin/sh\necho "$OF_THE_TEST $*"; sed "s/,/ /g" {tmp_path}/S-*/options\n')
+    program.chmod(0o755)
+    options = {"cache": "8M", "unheard": "of", **more}
+    proxy = OfASubclass(
+        session_info=info, ssh_transport=Doors(1), sessions_rootdir=tmp_path, proxy_options=options, loglevel=127
+    )
+    proxy.PROXY_CMD = str(program)
+    proxy.require_program = lambda: None  # type: ignore[method-assign]
+    with pytest.raises(X2GoProxyEnded):
+        proxy.bring_up(Deadline.after(10))
+    assert "yes -S nx/nx,options=" in proxy.log_tail
+    assert " cache=8M " in proxy.log_tail
+    assert "unheard" in caplog.text
+    assert ("process_proxy_options failed" in caplog.text) == bool(more)
+    assert COOKIE not in caplog.text
+    assert OfASubclass.PROXY_ENV == {"NX_CLIENT": "/bin/true"}
+    assert X2GoProxyNX3.PROXY_OPTIONS[-1] == "clipboard=1"
+
+
+def test_a_subclass_with_a_run_of_its_own(info: X2GoServerSessionInfo, tmp_path: Path) -> None:
+    class Own(X2GoProxyBASE):
+        PROXY_CMD = "sleep"
+
+        def run(self) -> None:
+            door = Door(1)
+            self.proxy = subprocess.Popen([self.PROXY_CMD, "60"])
+            self.fw_tunnel = door
+            self.proxy.wait()
+
+    proxy = Own(session_info=info, ssh_transport=Doors(1), sessions_rootdir=tmp_path)
+    process, up = proxy.start_proxy(10)
+    assert up
+    assert process is not None
+    proxy.stop_thread()
+    assert process.returncode is not None
+    assert not proxy.ok()
+
+
+def test_the_session_is_told_of_an_end_that_nobody_asked_for(
+    info: X2GoServerSessionInfo, display: ClientDisplay, listener: socket.socket, tmp_path: Path
+) -> None:
+    class Session:
+        def __init__(self) -> None:
+            self.told: list[object] = []
+
+        def proxy_has_ended(self, proxy: object) -> None:
+            self.told.append(proxy)
+
+    session = Session()
+    for port, told in ((closed_port(), 1), (listener.getsockname()[1], 0)):
+        proxy = X2GoProxyNX3(
+            session_info=info,
+            ssh_transport=Doors(port),
+            sessions_rootdir=tmp_path,
+            session_instance=session,
+            display=display.name,
+            xauthority=display.xauthority,
+        )
+        proxy.start_proxy(10 if told else 0.3)
+        proxy.stop_thread()
+        assert session.told == [proxy] * told
+        session.told.clear()
 
 
 def test_an_agent_that_says_nothing_and_the_files_it_is_given(
@@ -129,7 +224,9 @@ def test_an_agent_that_says_nothing_and_the_files_it_is_given(
     assert time.monotonic() - started < 3
     container = tmp_path / "sessions" / f"S-{info.name}"
     options = (container / "options").read_text()
-    assert options.startswith(f"nx/nx,retry=5,composite=1,connect=127.0.0.1,port={listener.getsockname()[1]},")
+    assert options.startswith("nx/nx,retry=5,composite=1,")
+    assert f",port={listener.getsockname()[1]}," in options
+    assert ",connect=127.0.0.1," in options
     assert f",cookie={COOKIE}," in options
     assert options.endswith(f"errors={container}/session.err:50")
     assert (container / "options").stat().st_mode & 0o777 == 0o600

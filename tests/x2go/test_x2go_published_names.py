@@ -6,7 +6,6 @@ The table grows with the modules; it is written after facts of python-x2go 0.6.1
 
 from __future__ import annotations
 
-import ast
 import copy
 import importlib
 import inspect
@@ -19,8 +18,9 @@ import pytest
 
 from crl.x2go import defaults, x2go_exceptions
 from crl.x2go.x2go_exceptions import X2GoNotImplementedYetException
+from tests.published import Names, published
 
-ROOT = "crl.x2go."
+OURS = Names("crl.x2go")
 
 # One line for a callable; `...` stands for a default that is looked up on the machine or any other object.
 PUBLISHED = """
@@ -84,6 +84,55 @@ backends.printing.file.X2GoClientPrinting.get_print_action(reload=False, reinit=
 backends.printing.file.X2GoClientPrinting.get_property(print_property)
 backends.printing.file.X2GoClientPrinting.set_property(print_property, value)
 backends.printing.file.X2GoClientPrinting.store_print_action(print_action, **print_properties)
+backends.proxy.base.X2GoProxy(session_info=None, ssh_transport=None, session_log='session.log', sessions_rootdir=..., proxy_options=..., session_instance=None, logger=None, loglevel=56)
+backends.proxy.base.X2GoProxy.stop_thread()
+backends.proxy.base.X2GoProxy.run()
+backends.proxy.base.X2GoProxy.process_proxy_options()
+backends.proxy.base.X2GoProxy._tidy_up()
+backends.proxy.base.X2GoProxy._update_local_proxy_socket(port)
+backends.proxy.base.X2GoProxy._generate_cmdline()
+backends.proxy.base.X2GoProxy.start_proxy()
+backends.proxy.base.X2GoProxy.ok()
+backends.proxy.nx3.X2GoProxy._update_local_proxy_socket(port)
+backends.proxy.nx3.X2GoProxy._generate_cmdline()
+forward.X2GoFwServer(listener, remote_host, remote_port, ssh_transport, session_instance=None, session_name=None, subsystem=None, logger=None, loglevel=56)
+forward.X2GoFwServer.start()
+forward.X2GoFwServer.x2go_forward_tunnel_handle(fw_socket, address)
+forward.X2GoFwServer.close_channel()
+forward.X2GoFwServer.close_socket()
+forward.X2GoFwServer.stop()
+forward.start_forward_tunnel(local_host='127.0.0.1', local_port=22022, remote_host='127.0.0.1', remote_port=22, ssh_transport=None, session_instance=None, session_name=None, subsystem=None, logger=None)
+forward.stop_forward_tunnel(fw_server)
+rforward.X2GoRevFwTunnel(server_port, remote_host, remote_port, ssh_transport, session_instance=None, logger=None, loglevel=56)
+rforward.X2GoRevFwTunnel.cancel_port_forward(address, port)
+rforward.X2GoRevFwTunnel.pause()
+rforward.X2GoRevFwTunnel.resume()
+rforward.X2GoRevFwTunnel.notify()
+rforward.X2GoRevFwTunnel.stop_thread()
+rforward.X2GoRevFwTunnel._request_port_forwarding()
+rforward.X2GoRevFwTunnel.run()
+rforward.X2GoRevFwChannelThread(channel, remote=None, **kwargs)
+rforward.x2go_transport_tcp_handler(chan, origin, server)
+rforward.x2go_rev_forward_channel_handler(chan=None, addr='', port=0, parent_thread=None, logger=None)
+sshproxy.X2GoSSHProxy(hostname=None, port=22, username=None, password=None, passphrase=None, force_password_auth=False, key_filename=None, local_host='localhost', local_port=22022, remote_host='localhost', remote_port=22, known_hosts=None, add_to_known_hosts=False, pkey=None, look_for_keys=False, allow_agent=False, sshproxy_host=None, sshproxy_port=22, sshproxy_user=None, sshproxy_password=None, sshproxy_force_password_auth=False, sshproxy_key_filename=None, sshproxy_pkey=None, sshproxy_passphrase=None, sshproxy_look_for_keys=False, sshproxy_allow_agent=False, sshproxy_tunnel=None, ssh_rootdir=..., session_instance=None, logger=None, loglevel=56)
+sshproxy.X2GoSSHProxy.check_host()
+sshproxy.X2GoSSHProxy.run()
+sshproxy.X2GoSSHProxy.get_local_proxy_host()
+sshproxy.X2GoSSHProxy.get_local_proxy_port()
+sshproxy.X2GoSSHProxy.get_remote_host()
+sshproxy.X2GoSSHProxy.get_remote_port()
+sshproxy.X2GoSSHProxy.stop_thread()
+gevent_subprocess.Popen(*args, **kwargs)
+gevent_subprocess.Popen._write_pipe(f, input)
+gevent_subprocess.Popen._read_pipe(f)
+gevent_subprocess.Popen.communicate(input=None)
+gevent_subprocess.Popen._communicate(input)
+gevent_subprocess.Popen.wait(check_interval=0.01)
+_paramiko._Pkey_write_private_key(self, f, key, format, password=None)
+_paramiko._SSHClient_save_host_keys(self, filename)
+_paramiko._HostKeys_load(self, filename)
+_paramiko._HostKeys_add(self, hostname, keytype, key, hash_hostname=True)
+_paramiko.monkey_patch_paramiko()
 inifiles.X2GoIniFile(config_files, defaults=None, logger=None, loglevel=56)
 inifiles.X2GoIniFile.load()
 inifiles.X2GoIniFile._storeValue(section, key, value)
@@ -154,6 +203,7 @@ backends.printing.file.X2GoClientPrinting.print_action
 inifiles.X2GoIniFile.printable_config_file
 """
 NOT_YET = """
+backends.proxy.kdrive.X2GoProxy
 mimebox.X2GoMIMEboxJob mimebox.X2GoMIMEboxQueue mimebox.x2go_mimeboxjob_handler mimeboxactions.X2GoMIMEboxAction
 mimeboxactions.X2GoMIMEboxActionOPEN mimeboxactions.X2GoMIMEboxActionOPENWITH mimeboxactions.X2GoMIMEboxActionSAVEAS
 printactions.X2GoPrintAction printactions.X2GoPrintActionDIALOG printactions.X2GoPrintActionPDFSAVE
@@ -175,6 +225,8 @@ OLD_NAMES = {
     "backends.terminal.plain.X2GoTerminalSessionSTDOUT": "backends.terminal.plain.X2GoTerminalSession",
     "backends.proxy.base.X2GoProxyBASE": "backends.proxy.base.X2GoProxy",
     "backends.proxy.nx3.X2GoProxyNX3": "backends.proxy.nx3.X2GoProxy",
+    "backends.proxy.kdrive.X2GoProxyKDRIVE": "backends.proxy.kdrive.X2GoProxy",
+    "sshproxy.X2goSSHProxy": "sshproxy.X2GoSSHProxy",
     "backends.printing.file.X2GoClientPrintingFILE": "X2GoClientPrinting",
     "backends.profiles.file.X2GoSessionProfilesFILE": "X2GoSessionProfiles",
     "backends.settings.file.X2GoClientSettingsFILE": "X2GoClientSettings",
@@ -290,43 +342,10 @@ PROFILE = {
 }
 
 
-def find(path: str) -> Any:
-    names = path.split(".")
-    for length in range(len(names), -1, -1):
-        try:
-            found = importlib.import_module((ROOT + ".".join(names[:length])).rstrip("."))
-        except ModuleNotFoundError:
-            continue
-        for name in names[length:]:
-            found = inspect.getattr_static(found, name) if inspect.isclass(found) else getattr(found, name)
-        return found
-    raise AssertionError(f"there is no {path}")
-
-
-def published(line: str) -> tuple[str, inspect.Signature]:
-    """The path of a line of the table, and its signature."""
-    path, _, rest = line.partition("(")
-    function = ast.parse(f"def f({rest}: pass").body[0]
-    assert isinstance(function, ast.FunctionDef)
-    names = function.args
-    missing = [inspect.Parameter.empty] * (len(names.args) - len(names.defaults))
-    values: list[Any] = [*missing, *(ast.literal_eval(one) for one in names.defaults)]
-    parameters = [
-        inspect.Parameter(one.arg, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default)
-        for one, default in zip(names.args, values, strict=True)
-    ]
-    if names.kwarg:
-        parameters.append(inspect.Parameter(names.kwarg.arg, inspect.Parameter.VAR_KEYWORD))
-    return path, inspect.Signature(parameters)
-
-
 @pytest.mark.parametrize("line", PUBLISHED.split("\n")[1:-1], ids=lambda line: line.partition("(")[0])
 def test_signature(line: str) -> None:
     path, wanted = published(line)
-    found = find(path)
-    got = list(inspect.signature(found).parameters.values())
-    if inspect.isfunction(found) and inspect.isclass(find(path.rpartition(".")[0])):
-        got = got[1:]
+    got = list(OURS.signature(path).parameters.values())
     variable = [one for one in got if one.kind is one.VAR_KEYWORD]
     plain = [one for one in got if one.kind is one.POSITIONAL_OR_KEYWORD]
     theirs = [one for one in wanted.parameters.values() if one.kind is one.POSITIONAL_OR_KEYWORD]
@@ -342,7 +361,7 @@ def test_signature(line: str) -> None:
 
 @pytest.mark.parametrize("path", PROPERTIES.split())
 def test_properties(path: str) -> None:
-    assert isinstance(find(path), property)
+    assert isinstance(OURS.find(path), property)
 
 
 @pytest.mark.parametrize("path", NOT_YET.split())
@@ -350,21 +369,21 @@ def test_what_is_not_in_this_release_says_so(path: str) -> None:
     with pytest.raises(
         X2GoNotImplementedYetException, match=f"{path.rpartition('.')[2]} is not in this release"
     ) as error:
-        find(path)(client_instance=None, anything=1)
+        OURS.find(path)(client_instance=None, anything=1)
     assert error.value.advice
 
 
 @pytest.mark.parametrize("old", OLD_NAMES)
 def test_old_names(old: str) -> None:
-    assert find(old) is find(OLD_NAMES[old])
+    assert OURS.find(old) is OURS.find(OLD_NAMES[old])
 
 
 def test_private_aliases_that_applications_use() -> None:
-    node = find("inifiles.X2GoIniFile")
+    node = OURS.find("inifiles.X2GoIniFile")
     assert node._X2GoIniFile__update_value is node.update_value
     assert node._X2GoIniFile__write is node.write
     assert node.__call__ is node.get is node.get_value
-    assert find("log.X2GoLogger").__call__ is find("log.X2GoLogger").message
+    assert OURS.find("log.X2GoLogger").__call__ is OURS.find("log.X2GoLogger").message
 
 
 @pytest.mark.parametrize("name", DEFAULTS)

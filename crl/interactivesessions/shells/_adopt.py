@@ -130,6 +130,11 @@ class Adoption:
                 raise self._silent()
             wait *= 2
 
+    def begun(self, nonce: Nonce) -> None:
+        """Wait until a start script says that it runs what comes before the shell."""
+        if not self._await(nonce.bytes, self._left()):
+            raise self._silent()
+
     def announced(self, nonce: Nonce) -> str:
         """Wait for ``<nonce>:<kind>:`` of a start script; the kind."""
         if not self._await(nonce.bytes + b":", self._left()):

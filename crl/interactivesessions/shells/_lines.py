@@ -19,6 +19,7 @@ __all__ = [
     "LINE_LIMIT",
     "POSIX_KINDS",
     "ROWS",
+    "beginning",
     "command_lines",
     "kind_of",
     "line_limit",
@@ -73,7 +74,7 @@ def _announce(nonce: Nonce, kind: str) -> str:
     return f"echo {nonce.quoted_inside}:{kind}:"
 
 
-def start_script(nonce: Nonce, *, login: bool = False) -> str:
+def start_script(nonce: Nonce, *, login: bool = False, first: str = "") -> str:
     """A line that replaces any shell by a plain bash, or sh where there is none; usable as ssh's command.
 
     It holds neither backslash nor exclamation mark, and no quote but those around the script, so that fish and csh
@@ -83,8 +84,9 @@ def start_script(nonce: Nonce, *, login: bool = False) -> str:
         nonce: Announced as ``<nonce>:<kind>:`` before the shell comes. With `login` it is not, since what the profile
             prints and reads comes after it: probe for the shell then.
         login: Whether the profile is read.
+        first: What is run before that, as `beginning` gives it.
     """
-    terminal = f"stty sane -echo -ixon {_SIZE} 2>/dev/null; TERM=dumb; export TERM"
+    terminal = f"{first}stty sane -echo -ixon {_SIZE} 2>/dev/null; TERM=dumb; export TERM"
     if login:
         return (
             f"exec /bin/sh -c '{terminal}; b=$(command -v bash); "
@@ -95,6 +97,16 @@ def start_script(nonce: Nonce, *, login: bool = False) -> str:
         f'if test -n "$b"; then {_announce(nonce, "bash")}; exec "$b" --norc --noprofile --noediting -i; fi; '
         f"{_announce(nonce, 'sh')}; ENV=; exec /bin/sh -i'"
     )
+
+
+def beginning(nonce: Nonce, script: str) -> str:
+    """What a `start_script` runs before the shell: the nonce is printed, then a script is run in a raw terminal.
+
+    Args:
+        nonce: Printed as soon as the terminal is raw.
+        script: Commands with neither quotes but double ones, nor backslashes, nor exclamation marks.
+    """
+    return f"stty raw -echo {_SIZE} 2>/dev/null; TERM=dumb; export TERM; printf {nonce.quoted_inside}; {script}; "
 
 
 def replacing_line(nonce: Nonce) -> str:

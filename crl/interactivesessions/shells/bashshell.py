@@ -145,7 +145,7 @@ class BashShell(AutoCompletableShell):
         self._line_limit = LINE_LIMIT
 
     def _new_prompt(self) -> None:
-        self._shell_prompt = ShellPrompt()
+        self._shell_prompt: ShellPrompt = ShellPrompt()
         self._prompt = self._shell_prompt.end
 
     # Start and end
@@ -259,6 +259,7 @@ class BashShell(AutoCompletableShell):
         _log.warning("%s: state unknown: %s", self._what(), reason)
 
     def _require_known(self) -> None:
+        super()._require_known()
         if self._trouble is not None:
             try:
                 self.resync(2 * _RESYNC_PATIENCE, interrupt=True)
@@ -317,7 +318,9 @@ class BashShell(AutoCompletableShell):
 
         Raises:
             ShellStateError: It does not.
+            ShellEnded: It has ended.
         """
+        self._require_there()
         try:
             self.resync(timeout)
         except ShellTimeout as error:
@@ -361,7 +364,6 @@ class BashShell(AutoCompletableShell):
             ChannelInUse: The terminal is used by a shell pushed over this one, or lent.
             UsageError: The command holds a NUL.
         """
-        self._require_known()
         return super().exec_command(cmd, timeout)
 
     def run_command(self, cmd: str, timeout: float | None = -1) -> CommandResult:

@@ -127,14 +127,6 @@ class PythonShell(PythonShellBase):
             self._send_interrupt()
             self._read_until(self._prompt[0], timeout)
 
-    def verify(self, timeout: float = 3.0) -> None:
-        """See that Python answers.
-
-        Raises:
-            UnexpectedPrompt: Something else than a prompt came in time.
-        """
-        super().verify(timeout)
-
     def get_status_code(self, timeout: Any = None) -> int:
         """Python statements have no exit status.
 

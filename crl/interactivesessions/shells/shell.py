@@ -23,6 +23,7 @@ from crl.interactivesessions.shells._prompt import ShellPrompt
 from crl.secrets import redact
 
 if TYPE_CHECKING:
+    from crl.interactivesessions._patience import HasDoor
     from crl.link import Lane
     from crl.link.lane import LaneKind
 
@@ -35,6 +36,7 @@ LOCALHOST: Final = "localhost"
 """How errors call the host of a first shell that runs on this machine."""
 
 _INTERRUPT_PATIENCE: Final = 0.9
+_MOST_READS: Final = 64
 _log = logging.getLogger("crl.interactivesessions.shells")
 
 
@@ -101,16 +103,25 @@ class Shell(abc.ABC):
     _parent_prompt: str | None = None
     _parent_host: str = LOCALHOST
     _parent_status: ShellPrompt | None = None
+    _parents: tuple[Shell, ...] = ()
+    _shell_prompt: ShellPrompt | None = None
+    _displaced: bool = False
     _prompt: Any = None
     _tty_echo: bool = False
     lane_kind: LaneKind | None = None
     """What the terminal of this shell carries, as far as that is this shell's doing; None is every byte."""
+    _begun: bool = False
+    """Whether something else runs in the terminal, which was begun for a link and has to end before the shell."""
     exclusive: bool = False
     """Whether its terminal cannot be opened a second time beside the first; a link over it is then not resumed."""
     _parent_carries: LaneKind | None = None
 
     def __init__(self, tty_echo: bool = False) -> None:
         self._tty_echo = tty_echo
+
+    def find_door(self) -> HasDoor | None:
+        """Where it shows, without a login, whether a first shell of this kind can be started now; None: nowhere."""
+        return None
 
     # The terminal
 
@@ -126,11 +137,25 @@ class Shell(abc.ABC):
                 f"{type(self).__name__} is covered by {self._covered_by}, which uses its terminal",
                 advice="pop that shell first, or use session.current_shell()",
             )
+        if self._begun:
+            self._end_what_was_begun()
         return self._spawned
 
     @_terminal.setter
     def _terminal(self, terminal: Any) -> None:
         self._spawned = terminal
+
+    def expect_link(self, python: str | None) -> None:  # noqa: B027 - most shells have no use for it
+        """Say before the start that a link is wanted at once: a shell that can has Python started by its login.
+
+        The shell can be used all the same: what was begun is then ended first. For sessions.
+
+        Args:
+            python: The interpreter to use, by name or path; None tries the usual names.
+        """
+
+    def _end_what_was_begun(self) -> None:  # noqa: B027 - as above
+        """Have the terminal for the shell alone; only where `expect_link` does something."""
 
     def set_terminal(self, terminal: Any) -> None:
         """Use this pexpect-like terminal from now on."""
@@ -147,6 +172,8 @@ class Shell(abc.ABC):
             parent: The shell that this one is started from; None for the first of a session.
         """
         self._covered_by = None
+        self._displaced = False
+        self._parents = () if parent is None else (parent, *parent._parents)  # noqa: SLF001 - one of us
         if parent is None:
             self._parent_prompt = self._parent_status = None
             self._parent_host = LOCALHOST
@@ -154,7 +181,7 @@ class Shell(abc.ABC):
             return
         prompt = parent.get_prompt()
         self._parent_prompt = prompt if isinstance(prompt, str) else None
-        self._parent_status = getattr(parent, "_shell_prompt", None)
+        self._parent_status = parent._shell_prompt  # noqa: SLF001 - one of us
         self._parent_host = parent.host
         self._parent_carries = parent.carries
         self.set_tty_echo(parent.tty_echo)
@@ -257,7 +284,9 @@ class Shell(abc.ABC):
 
         Raises:
             UnexpectedPrompt: Something else than its prompt came in time.
+            ShellEnded: It has ended.
         """
+        self._require_there()
         received = self.get_prompt_from_terminal(timeout=timeout)
         if not self.is_terminal_prompt_matching(received):
             raise UnexpectedPrompt(received, self.get_prompt())
@@ -285,9 +314,11 @@ class Shell(abc.ABC):
 
         Raises:
             TimeoutError: It did not end in time; it was interrupted (Ctrl-C).
-            ShellEnded: The shell or the connection has ended.
+            ShellEnded: The shell or the connection has ended. A command that was not sent yet is not: the shell
+                under it, whose prompt is there, would run it.
             ChannelInUse: The terminal is used by a shell pushed over this one, or lent.
         """
+        self._require_known()
         self._read_until_end(chunk_timeout=0)
         self._exec_cmd(cmd)
         try:
@@ -324,6 +355,7 @@ class Shell(abc.ABC):
             responses: Pairs of the prompt (text, pattern, or list of them) and the answer.
             timeout: Seconds for each prompt, and for the end.
         """
+        self._require_known()
         self._exec_cmd(cmd)
         output = ""
         for prompt, response in responses:
@@ -420,12 +452,72 @@ class Shell(abc.ABC):
     def _expect(self, trigger: Any, timeout: float | None = -1) -> int:
         """Wait for a text or pattern, or one of a list; its index."""
         triggers: Sequence[Any] = trigger if isinstance(trigger, list | tuple) else [trigger]
+        under = self._prompts_under()
+        searched = [*triggers, *under.values()]
         search: Callable[..., int] = self._terminal.expect_exact
         if any(isinstance(item, re.Pattern) for item in triggers):
             search = self._terminal.expect
-            triggers = [re.escape(item) if isinstance(item, str) else item for item in triggers]
+            searched = [re.escape(item) if isinstance(item, str) else item for item in searched]
         with self._own_errors():
-            return search(list(triggers), timeout=LONGEST_WAIT if timeout is None else timeout)
+            index = search(searched, timeout=LONGEST_WAIT if timeout is None else timeout)
+        if index >= len(triggers):
+            self._displaced_by(list(under)[index - len(triggers)])
+            raise self._not_there()
+        return index
+
+    # Whether this shell is the one that reads what is typed
+
+    def has_ended(self) -> bool:
+        """Whether a shell under this one has the terminal again; costs no round trip."""
+        if not self._displaced and self._parents:
+            pending = self._look_ahead()
+            for parent, prompt in self._prompts_under().items():
+                if prompt.encode("ascii") in pending:
+                    self._displaced_by(parent)
+        return self._displaced
+
+    def _prompts_under(self) -> dict[Shell, str]:
+        """The shells under this one whose prompt nothing but they themselves can show."""
+        if self._displaced:
+            return {}
+        shown = ((parent, parent._shell_prompt) for parent in self._parents)  # noqa: SLF001 - all are shells
+        return {parent: prompt.end for parent, prompt in shown if prompt is not None}
+
+    def _require_there(self) -> None:
+        """See, without a round trip, that what is typed now is read by this shell.
+
+        Raises:
+            ShellEnded: The prompt of a shell under it is there, or the terminal's end.
+        """
+        if self.has_ended():
+            raise self._not_there()
+
+    def _require_known(self) -> None:
+        """See that a command may be typed; subclasses that can tell make sure of the shell's state too."""
+        self._require_there()
+
+    def _look_ahead(self) -> bytes:
+        """What the terminal has now; it stays to be read."""
+        pending = bytearray(self._terminal.buffer)
+        with self._own_errors(), contextlib.suppress(pexpect.TIMEOUT):  # nothing more is there
+            for _ in range(_MOST_READS):
+                pending += self._terminal.read_nonblocking(size=65536, timeout=0)
+        self._terminal.buffer = bytes(pending)
+        return bytes(pending)
+
+    def _displaced_by(self, parent: Shell) -> None:
+        """Note that a shell under this one has the terminal again: this one, and those between, are gone."""
+        for shell in (self, *self._parents[: self._parents.index(parent)]):
+            shell._displaced = True  # noqa: SLF001 - one of us
+
+    def _not_there(self) -> ShellEnded:
+        return ShellEnded(
+            "the shell has ended, or was stopped: the prompt of a shell under it came",
+            host=self.host,
+            doing=self._name(),
+            advice="nothing is typed into the other shell; pop this one, or open the session anew",
+            transcript=self._tail(),
+        )
 
     def _before(self) -> str:
         return _text(self._terminal.before)

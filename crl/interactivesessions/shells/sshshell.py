@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 import shlex
+import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from crl.channels import ChannelStartError, ProcessChannel
 from crl.channels.ssh.control import ControlSocket
 from crl.channels.ssh.diagnosis import Stop
+from crl.channels.ssh.door import Door
 from crl.channels.ssh.errors import SshLoginError
 from crl.channels.ssh.known_hosts import KnownHosts
 from crl.channels.ssh.openssh import local_environment, nested_line, ssh_argv
@@ -23,7 +25,8 @@ from crl.channels.ssh.settings import SshSettings
 from crl.deadlines import Deadline
 from crl.errors import RemoteWorldError, UsageError
 from crl.interactivesessions._spawn import ChannelSpawn
-from crl.interactivesessions.shells._lines import COLUMNS, ROWS, start_script
+from crl.interactivesessions.interactivesessionexceptions import InteractiveSessionError, ShellStateError
+from crl.interactivesessions.shells._lines import COLUMNS, ROWS, beginning, start_script
 from crl.interactivesessions.shells._prompt import Nonce
 from crl.interactivesessions.shells._sshlogin import log_in, log_in_through_terminal
 from crl.interactivesessions.shells.bashshell import START_TIMEOUT, BashShell
@@ -33,9 +36,13 @@ from crl.interactivesessions.shells.shell import LOCALHOST
 from crl.interactivesessions.shells.ssherrors import SshError, as_ssh_error
 from crl.secrets import Secret, to_secret
 
+if TYPE_CHECKING:
+    from crl.link import Ahead, Lane
+
 __all__ = ["SshError", "SshShell"]
 
 _BACKENDS: Final = ("openssh", "paramiko")
+_RETURN_PATIENCE: Final = 10.0
 
 
 @RegisterShell()
@@ -127,11 +134,19 @@ class SshShell(BashShell):
         self._lane_change = lane_change
         self._control: ControlSocket | None = None
         self._deadline_of_start: Deadline | None = None
-        self._renew_nonces()
+        self._expected: Ahead | None = None
+        self._ahead: Ahead | None = None
+        self._asked_at = 0.0
+        self._trip: float | None = None
+        self._renew()
 
-    def _renew_nonces(self) -> None:
+    def _renew(self) -> None:
+        """Each start has nonces of its own."""
         self._authenticated = Nonce()
         self._announcement = Nonce()
+        self._beginning = Nonce()
+        self._ahead, self._expected = self._expected, None
+        self._begun = False
 
     def __repr__(self) -> str:
         return f"{self._name()}({self.settings.host!r}, {self.settings.user!r})"
@@ -174,11 +189,14 @@ class SshShell(BashShell):
     def _remote_command(self) -> str | None:
         if self._command is not None:
             return self._command or None
-        return start_script(self._announcement, login=self._login)
+        first = beginning(self._beginning, self._ahead.script) if self._ahead is not None else ""
+        return start_script(self._announcement, login=self._login, first=first)
 
     def get_start_cmd(self) -> str:
         """The line that runs ssh in another shell; holds no secret, but the host keys of the target."""
-        self._renew_nonces()
+        # It could be too long for that shell's terminal.
+        self._expected = None
+        self._renew()
         # A banner would come in the same stream as the prompts; errors alone still say why a login fails.
         return nested_line(
             self._settings_with("LogLevel=ERROR"),
@@ -200,6 +218,10 @@ class SshShell(BashShell):
         """Whether a subclass says itself how ssh is called."""
         return type(self).get_start_cmd is not SshShell.get_start_cmd
 
+    def find_door(self) -> Door | None:
+        """The port of the first host on the way; None where a command makes the connection."""
+        return None if self._has_own_start_cmd() else Door.find(self.settings)
+
     # Start
 
     def spawn(self, timeout: float) -> ChannelSpawn:
@@ -212,7 +234,7 @@ class SshShell(BashShell):
             ChannelStartError: There is no ssh.
         """
         deadline = self._deadline_of_start = Deadline.after(min(timeout, self.start_timeout))
-        self._renew_nonces()
+        self._renew()
         if self.backend == "paramiko":
             return self._spawn_by_paramiko(deadline)
         control = self._control = self._new_control()
@@ -247,6 +269,7 @@ class SshShell(BashShell):
             raise as_ssh_error(error) from error
         try:
             left = deadline.remaining() or 0.0
+            self._asked_at = time.monotonic()
             channel = connection.open_channel(
                 self._remote_command(), columns=COLUMNS, rows=ROWS, term="dumb", timeout=left
             )
@@ -285,7 +308,10 @@ class SshShell(BashShell):
         if self._parent_prompt is not None:
             terminal.take_back(self._log_in_from_parent(deadline))
         elif isinstance(channel := getattr(terminal, "channel", None), ProcessChannel):
+            if self._ahead is not None:
+                self._ahead.prepare()
             terminal.take_back(log_in(channel, self._dialogue(), self.settings, deadline, self._stops))
+            self._asked_at = time.monotonic()
             control, self._control = self._control, None
             if control is not None and control.seize():
                 terminal.beside = control.open_channel
@@ -330,6 +356,15 @@ class SshShell(BashShell):
             return ()
 
     def _make_known(self, deadline: Deadline) -> str:
+        if self._ahead is not None:
+            self._adoption(deadline).begun(self._beginning)
+            # The host was asked for a session, and then to run something in it.
+            self._trip = (time.monotonic() - self._asked_at) / 2
+            self._begun = True
+            return ""
+        return self._make_shell_known(deadline)
+
+    def _make_shell_known(self, deadline: Deadline) -> str:
         kind = None
         if self._command is None and not self._login and not self._has_own_start_cmd():
             kind = self._adoption(deadline).announced(self._announcement)
@@ -337,3 +372,49 @@ class SshShell(BashShell):
 
     def check_start_success(self) -> None:
         """Called after the login and before the shell is set up; subclasses may raise here."""
+
+    # The link
+
+    def expect_link(self, python: str | None) -> None:
+        """Have Python started by the login itself, where nothing else comes first; see `Shell.expect_link`."""
+        from crl.link import Ahead
+
+        others = (self._command, self.init_env, self.workdir, self.carries)
+        plain = all(one is None for one in others) and not (self._login or self._tty_echo or self._has_own_start_cmd())
+        self._expected = Ahead.make(python) if plain else None
+
+    def _end_what_was_begun(self) -> None:
+        from crl.link import Ahead
+
+        self._begun = False
+        self._spawned.send(Ahead.NOTHING)
+        self._make_shell_known(Deadline.after(self.start_timeout))
+
+    def lane(self) -> Lane:
+        """As of every shell; where Python was begun for the link, the lane says so."""
+        from crl.link import Lane
+
+        if not self._begun:
+            return super().lane()
+        self._begun = False
+        terminal = self._spawned
+        return Lane(
+            channel=terminal.lend("the link"),
+            send_line=self._type_for_link,
+            read_pending=terminal.take_pending,
+            give_back=self._back_from_begun,
+            host=self.host,
+            ahead=self._ahead,
+            trip=self._trip,
+        )
+
+    def _back_from_begun(self, leftover: bytes) -> None:
+        """What was begun is over, and the shell comes up only now."""
+        self._spawned.take_back(leftover)
+        try:
+            self._make_shell_known(Deadline.after(_RETURN_PATIENCE))
+        except InteractiveSessionError as error:
+            self.mark_unknown("the shell did not come up after the link")
+            raise ShellStateError(
+                self._trouble, host=self.host, doing="taking the terminal back", transcript=self._tail()
+            ) from error

@@ -37,7 +37,8 @@ def attach(name, line, mark, armour):
     """
     sys.path[:] = [entry for entry in sys.path if entry]
     try:
-        import socket
+        # Without what Python puts around it, which takes longer to load than all else here.
+        import _socket as socket
         import struct
 
         send = _sender()
@@ -72,7 +73,7 @@ def _sender():
 
 def _send_descriptor(connection, descriptor):
     # type: (socket.socket, int) -> None
-    import socket
+    import _socket as socket
     import struct
 
     connection.sendmsg([b"d"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", descriptor))])

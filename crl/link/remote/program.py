@@ -90,7 +90,7 @@ class Program(object):
         try:
             world.prepare(path)
         except BaseException:  # noqa: BLE001 - site runs files of the target's user, which may raise anything
-            complain()
+            world.complain()
         start_new_thread(self._watch_controller, ())
         self._serve_turn(0)
         _sleep_for_ever()
@@ -157,7 +157,7 @@ class Program(object):
                     self.output.finish()
                 self._say_goodbye()
         except BaseException:  # noqa: BLE001 - whatever happens here, the program ends
-            complain()
+            world.complain()
         finally:
             os._exit(0)
 
@@ -214,8 +214,8 @@ class Program(object):
             try:
                 self._serve_until_held_up(turn)
             except BaseException:  # noqa: BLE001 - a signal handler of user code may raise anything anywhere
-                complain()
-                if self._turn == turn:
+                world.complain()
+                if self._goes_on(turn):
                     continue
             return
 
@@ -224,14 +224,26 @@ class Program(object):
         delivered = self.session.delivered
         while True:
             while delivered:
-                self.handle(delivered.popleft()[2], turn)
-                if self._turn != turn:
+                self.handle(delivered.popleft()[2])
+                if not delivered:
+                    break
+                if not self._goes_on(turn):
                     self.flush()
                     return
+            # Still busy: a terminal that has room may not have enough of it, and a dead one never will.
             self.flush()
-            if self._turn != turn:
+            if not self._goes_on(turn):
                 return
             self._wait_and_read()
+
+    def _goes_on(self, turn):
+        # type: (int) -> bool
+        """Whether the turn is still ours, now that nothing holds us up."""
+        with self._turn_lock:
+            ours = self._turn == turn
+            if ours:
+                self._busy = False
+        return ours
 
     def _wait_and_read(self):
         # type: () -> None
@@ -307,8 +319,8 @@ class Program(object):
         self.session.recover()
         self.session.ping(0)
 
-    def handle(self, message, turn):
-        # type: (bytes, int) -> None
+    def handle(self, message):
+        # type: (bytes) -> None
         """Do what one message asks."""
         kind, number, body = messages.unpack(message)
         handler = self.handlers.get(kind)
@@ -323,9 +335,6 @@ class Program(object):
             if self._parked:
                 self._unpark()
         handler(number, body)
-        with self._turn_lock:
-            if self._turn == turn:
-                self._busy = False
 
     def _unpark(self):
         # type: () -> None
@@ -508,8 +517,8 @@ class Program(object):
             except BaseException:
                 self.session.interrupted = True
                 raise
-        if ready and not may_block and not here.takes(ready):
-            here.waiting = ready
+        if not may_block:
+            here.waiting = here.write_some(ready) or None
             return
         for frame in ready:
             if not here.write(frame):
@@ -551,19 +560,6 @@ class Program(object):
         self.flush()
 
 
-def complain():
-    # type: () -> None
-    """Print what is being raised where the controller can read it."""
-    import traceback
-
-    text = traceback.format_exc()  # type: Any
-    try:
-        os.write(2, text if isinstance(text, bytes) else text.encode("ascii", "backslashreplace"))
-    except OSError:
-        # User code has closed it.
-        return
-
-
 def _sleep_for_ever():
     # type: () -> None
     while True:
@@ -595,5 +591,5 @@ def main(config, path, life, pipes):
         program.serve(path)
     except BaseException:  # noqa: BLE001 - why the program cannot start must be seen where somebody looks
         os.dup2(tty_out, 2)
-        complain()
+        world.complain()
         os._exit(1)

@@ -12,7 +12,6 @@ import select
 import time
 from collections import deque
 
-from crl.link.remote import program as main_program
 from crl.link.remote import world
 from crl.link.wire import messages
 from crl.link.wire.compat import allocate_lock, start_new_thread
@@ -294,7 +293,7 @@ class Pump(object):
             try:
                 self._step()
             except Exception:  # noqa: BLE001 - what one stream does wrong must not end all others
-                main_program.complain()
+                world.complain()
 
     def _step(self):
         # type: () -> None

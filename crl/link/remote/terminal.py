@@ -84,18 +84,26 @@ class Terminal(object):
         if self._retired and self._close_output() and self.has_writer:
             self.wake_writer.release()
 
-    def takes(self, frames):
-        # type: (list[bytes]) -> bool
-        """Whether writing these would not block: they are small, and there is room."""
-        if self._broken:
-            return True
-        if sum(map(len, frames)) > (SMALL if self._armour is None else ARMOURED_SMALL):
-            return False
-        return bool(world.wait(self._room, 0))
+    def write_some(self, frames):
+        # type: (list[bytes]) -> list[bytes]
+        """Write what should not block, since it is small and there is room, small frames together; gives the others."""
+        most = SMALL if self._armour is None else ARMOURED_SMALL
+        while frames and not self._broken:
+            count, size = 0, len(frames[0])
+            while size <= most:
+                count += 1
+                if count == len(frames):
+                    break
+                size += len(frames[count])
+            if not count or not world.wait(self._room, 0):
+                return frames
+            self.write(frames[0] if count == 1 else b"".join(frames[:count]))
+            frames = frames[count:]
+        return []
 
     def write(self, frame):
         # type: (bytes) -> bool
-        """Write one frame, in one blocking write: the kernel keeps other writers of the terminal out of the middle.
+        """Write a frame, or some, in one blocking write: the kernel keeps other writers of the terminal out of it.
 
         Returns:
             False when the terminal takes nothing any more.

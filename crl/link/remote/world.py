@@ -271,3 +271,16 @@ def flush_standard_streams():
             stream.flush()
         except Exception:  # noqa: BLE001, S112 - user code may have closed it, or put anything in its place
             continue
+
+
+def complain():
+    # type: () -> None
+    """Print what is being raised where the controller can read it."""
+    import traceback
+
+    text = traceback.format_exc()  # type: Any
+    try:
+        os.write(2, text if isinstance(text, bytes) else text.encode("ascii", "backslashreplace"))
+    except OSError:
+        # User code has closed it.
+        return

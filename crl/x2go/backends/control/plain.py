@@ -48,6 +48,9 @@ SERVER_PROGRAMS = (
     "sh",
 )
 COMMAND_TIMEOUT = 30.0
+# The server's scripts take what perl says of a locale that is not installed for the answers of their own helpers. What
+# runs in the session has the account's locale.
+PLAIN_LOCALE = {"LC_ALL": "C", "LANGUAGE": "C"}
 LISTENING_TIME = 10.0
 # Output goes through a file without a name: a child that keeps the output open then keeps nobody waiting.
 _APART = 't=$(mktemp) && exec 3>"$t" 4<"$t" && rm -f "$t" && { "$@" >&3 3>&- 4<&-; s=$?; cat <&4; exit $s; }'
@@ -148,7 +151,7 @@ class X2GoControlSession:
             words = [found["sh"], "-c", _APART, "sh", *words]
         left = (deadline or Deadline.after(COMMAND_TIMEOUT)).sooner(COMMAND_TIMEOUT).remaining()
         try:
-            return self.target.run(words, timeout=left, env=self.environment(env))
+            return self.target.run(words, timeout=left, env={**self.environment(env), **PLAIN_LOCALE})
         except CommandTimeout as error:
             raise X2GoTimeOutException(
                 f"{command[0]} was not done in time: {error.message}", host=self.host, doing="running a server command"

@@ -21,9 +21,11 @@ from typing import IO, Any, ClassVar
 
 from crl.deadlines import Deadline
 from crl.errors import CrlError
-from crl.x2go._host import Forwarder, Tunnel
+from crl.x2go._host import Tunnel
 from crl.x2go.backends.info.plain import X2GoServerSessionInfo
 from crl.x2go.backends.proxy._nxlog import NXLog
+from crl.x2go.defaults import X2GO_SESSIONS_ROOTDIR
+from crl.x2go.log import X2GoLogger, logger_for, loglevel_DEFAULT
 from crl.x2go.x2go_exceptions import (
     X2GoParameterError,
     X2GoProxyEnded,
@@ -34,10 +36,10 @@ from crl.x2go.x2go_exceptions import (
 
 __all__ = ["X2GoProxy", "X2GoProxyBASE"]
 
-_logger = logging.getLogger("crl.x2go.proxy")
 END_PATIENCE = 3.0
 START_TIMEOUT = 30.0
 QUIET_CHECK_MS = 1000
+OWN_RUN_CHECK = 0.2  # seconds between looks at a program that a subclass runs in its own way
 LONGEST_SOCKET_PATH = 100
 
 
@@ -46,22 +48,30 @@ class X2GoProxyBASE(threading.Thread):
 
     Args:
         session_info: The session whose agent waits.
-        ssh_transport: What makes the tunnel: a target, or anything else with `forward`.
+        ssh_transport: What makes the tunnel: a connected `paramiko.Transport`, a target, or anything with `forward`.
         session_log: Name of the file, in the session's folder, that gets all the program says.
         sessions_rootdir: Where the session's folder is made; None makes a private folder that goes with the proxy.
         proxy_options: Options of the program; those it does not know are ignored.
-        session_instance: The session this proxy belongs to; only kept.
+        session_instance: The session this proxy belongs to; its `proxy_has_ended`, where it has one, is told when the
+            program ends by itself.
         logger: Where to log.
-        loglevel: Accepted for python-x2go's callers; the logger's own level counts.
+        loglevel: The levels that are logged.
+        session_errors: Name of the file, in the session's folder, that gets what the program calls errors.
+        display: The display that shows the session; by default that of the environment.
+        xauthority: The file with that display's cookie.
 
     Attributes:
+        PROXY_CMD: The program.
+        PROXY_ARGS: Its first arguments; of each proxy's own, so that `process_proxy_options` may change it.
+        PROXY_ENV: Variables for it beside our own environment; of each proxy's own too.
         fw_tunnel: The tunnel while there is one.
         proxy: The program's process while there is one.
     """
 
-    PROXY_CMD: ClassVar[str] = ""
-    PROXY_ARGS: ClassVar[list[str]] = []
-    PROXY_ENV: ClassVar[dict[str, str]] = {}
+    PROXY_CMD: str = ""
+    PROXY_ARGS: list[str] = []
+    PROXY_ENV: dict[str, str] = {}
+    SUBSYSTEM: ClassVar[str] = "X2Go Proxy"
 
     session_info: X2GoServerSessionInfo | None = None
     session_log_stdout: IO[bytes] | None = None
@@ -72,14 +82,15 @@ class X2GoProxyBASE(threading.Thread):
     def __init__(
         self,
         session_info: X2GoServerSessionInfo | None = None,
-        ssh_transport: Forwarder | None = None,
+        ssh_transport: Any = None,
         session_log: str = "session.log",
-        sessions_rootdir: str | os.PathLike[str] | None = None,
+        sessions_rootdir: str | os.PathLike[str] | None = f"~/{X2GO_SESSIONS_ROOTDIR}",
         proxy_options: Mapping[str, object] | None = None,
-        session_instance: object = None,
-        logger: logging.Logger | None = None,
-        loglevel: int = 56,
+        session_instance: Any = None,
+        logger: X2GoLogger | logging.Logger | None = None,
+        loglevel: int = loglevel_DEFAULT,
         *,
+        session_errors: str = "session.err",
         display: str | None = None,
         xauthority: str | os.PathLike[str] | None = None,
     ) -> None:
@@ -91,16 +102,19 @@ class X2GoProxyBASE(threading.Thread):
         self.session_info = session_info
         self.ssh_transport = ssh_transport
         self.session_log = session_log
+        self.session_errors = session_errors
         self.sessions_rootdir = None if sessions_rootdir is None else Path(sessions_rootdir).expanduser()
         self.proxy_options = dict(proxy_options or {})
         self.session_instance = session_instance
-        self.logger = logger or _logger
-        self.loglevel = loglevel
+        self.logger = logger_for(logger, loglevel, "proxy")
+        self.PROXY_ARGS = list(self.PROXY_ARGS)
+        self.PROXY_ENV = dict(self.PROXY_ENV)
         self.display = display
         self.xauthority = None if xauthority is None else Path(xauthority)
         self._log = NXLog()
         self._changed = threading.Condition()
         self._ended = False
+        self._reads = False
         self._stopping = False
         self._failure: CrlError | None = None
         self._container: Path | None = None
@@ -112,6 +126,9 @@ class X2GoProxyBASE(threading.Thread):
         """Work `proxy_options` into the program's arguments; here: note those that nobody knows. Never fails."""
         if self.proxy_options:
             self.logger.info("proxy options that are not known are ignored: %s", ", ".join(sorted(self.proxy_options)))
+
+    def _update_local_proxy_socket(self, port: int) -> None:
+        """Take over where the tunnel listens here, where that is a port; called before `_generate_cmdline`."""
 
     def _generate_cmdline(self) -> list[str]:
         """The program and its arguments; the tunnel and `container` are there."""
@@ -167,18 +184,30 @@ class X2GoProxyBASE(threading.Thread):
         self._make_container()
         self.start()
         with self._changed:
-            self._changed.wait_for(lambda: self._log.established or self._ended, deadline.remaining())
-            established, ended = self._log.established, self._ended
+            while not (self._shows() or self._over()) and not deadline.expired:
+                self._changed.wait(deadline.sooner(OWN_RUN_CHECK).remaining())
+            shows, over = self._shows(), self._over()
         if self._failure is not None:
             raise self._failure
-        if ended:
+        if over:
             raise self.ending()
-        if not established:
+        if not shows:
             raise X2GoTimeOutException(
                 f"{self.PROXY_CMD} did not show the session in time",
                 doing="connecting the session's graphics",
                 transcript=self._log.tail,
             )
+
+    def _shows(self) -> bool:
+        """Whether the program shows the session, as far as can be known."""
+        process = self.proxy
+        if self._reads:
+            return self._log.established
+        # A subclass runs the program in its own way and reads its words itself: what is left are process and tunnel.
+        return process is not None and process.poll() is None and getattr(self.fw_tunnel, "is_active", True)
+
+    def _over(self) -> bool:
+        return self._ended or not self.is_alive()
 
     def ending(self) -> X2GoProxyEnded:
         """The error that tells how the program ended."""
@@ -217,6 +246,7 @@ class X2GoProxyBASE(threading.Thread):
 
     def run(self) -> None:
         """Start tunnel and program, read what it says, and end everything after it; called by `start_proxy`."""
+        self._reads = True
         try:
             self._run_program()
         except OSError as error:
@@ -229,14 +259,23 @@ class X2GoProxyBASE(threading.Thread):
             self._tidy_up()
             with self._changed:
                 self._ended = True
+                by_itself = not self._stopping
                 self._changed.notify_all()
+            if by_itself:
+                self._tell_the_session()
+
+    def _tell_the_session(self) -> None:
+        tell = getattr(self.session_instance, "proxy_has_ended", None)
+        if tell is not None:
+            tell(self)
 
     def _run_program(self) -> None:
         if self.session_info is None:
             return
-        agent = ("127.0.0.1", self.session_info.graphics_port)
-        self.fw_tunnel = self.ssh_transport.forward(agent, self._listen_address())
-        self.process_proxy_options()
+        self.fw_tunnel = self._make_tunnel(("127.0.0.1", self.session_info.graphics_port or 0))
+        if not isinstance(self.fw_tunnel.address, str):
+            self._update_local_proxy_socket(self.fw_tunnel.address[1])
+        self._take_options()
         command = self._generate_cmdline()
         self.session_log_stdout = self.session_log_stderr = (self.container / self.session_log).open("ab", buffering=0)
         with self._changed:
@@ -253,6 +292,31 @@ class X2GoProxyBASE(threading.Thread):
             )
             self._changed.notify_all()
         self._read_log(self.proxy)
+
+    def _make_tunnel(self, agent: tuple[str, int]) -> Tunnel:
+        if hasattr(self.ssh_transport, "forward"):
+            tunnel: Tunnel = self.ssh_transport.forward(agent, self._listen_address())
+            return tunnel
+        from crl.x2go.forward import X2GoFwServer  # which needs paramiko
+
+        server = X2GoFwServer(
+            self._listen_address(),
+            *agent,
+            self.ssh_transport,
+            session_instance=self.session_instance,
+            session_name=None if self.session_info is None else self.session_info.name,
+            subsystem=self.SUBSYSTEM,
+            logger=self.logger,
+        )
+        server.start()
+        return server
+
+    def _take_options(self) -> None:
+        """Let the subclass work its options in; by python-x2go's word that never fails."""
+        try:
+            self.process_proxy_options()
+        except Exception as error:  # noqa: BLE001 - it may be anybody's
+            self.logger.error("process_proxy_options failed, the proxy goes on without: %s", error)
 
     def _listen_address(self) -> tuple[str, int] | str:
         """A socket that only this user can reach: whoever else connects while the agent waits ends the session."""
@@ -276,6 +340,7 @@ class X2GoProxyBASE(threading.Thread):
                 continue
             data = os.read(descriptor, 65536)
             if not data:
+                self._log.feed(b"\n")  # the last line may have no end
                 return
             with self._changed:
                 self._log.feed(data)
@@ -317,7 +382,7 @@ class X2GoProxyBASE(threading.Thread):
     def ok(self) -> bool:
         """Whether the program is up and shows the session."""
         process = self.proxy
-        return process is not None and process.poll() is None and self._log.established and not self._ended
+        return process is not None and process.poll() is None and self._shows() and not self._ended
 
     @property
     def log_tail(self) -> str:

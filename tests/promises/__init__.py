@@ -1,0 +1,1 @@
+"""Tests of promises that belong to no single part."""

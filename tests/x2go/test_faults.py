@@ -1,0 +1,338 @@
+"""What can happen to a session that runs: its state is the right one soon after, and other sessions go on.
+
+Each fault is a real one on a real server. How long it takes until the session knows is told, not asserted beyond what a
+slow machine needs; the issue's bound is three seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from crl.deadlines import Deadline
+from crl.errors import CrlError
+from crl.lab import Lab, LabHost
+from crl.targets import Target
+from crl.x2go import (
+    AgentState,
+    ClientDisplay,
+    X2GoControlSessionException,
+    X2GoException,
+    X2GoSession,
+    X2GoSessionEnded,
+    X2GoStateError,
+    X2GoTimeOutException,
+    list_sessions,
+)
+from crl.x2go.backends.proxy.nx3 import X2GoProxyNX3
+from tests.link.peers import eventually
+from tests.x2go.conftest import OpenTarget, Session, remains_of, wait_until
+
+pytestmark = pytest.mark.lab
+PATIENCE = 10.0
+Figure = Callable[[str], None]
+
+
+def becomes(one: X2GoSession, state: AgentState, figure: Figure, what: str) -> None:
+    """The session is found in a state; tells how long that took."""
+    began = time.monotonic()
+    assert eventually(lambda: one.get_state() is state, PATIENCE), f"{what}: {one.get_state()}"
+    figure(f"{what}: {state} after {time.monotonic() - began:.2f} s")
+
+
+def shown(one: X2GoSession) -> bytes:
+    """The pixels that the client's display shows of the session."""
+    return one.client_picture().tobytes()
+
+
+def ssh_of_this_process() -> list[int]:
+    """Our ssh processes."""
+    found = []
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            status = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
+            command = Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0")
+            if int(status[1]) == os.getpid() and command[0].rpartition(b"/")[2] == b"ssh":
+                found.append(int(entry))
+    return found
+
+
+def still_the_same(one: X2GoSession, before: bytes, what: str) -> None:
+    """Nothing has happened to a session: it runs, its proxy too, and it shows what it showed and what is new."""
+    assert one.get_state() is AgentState.RUNNING, what
+    assert one.session_ok(), what
+    assert eventually(lambda: shown(one) == before, PATIENCE), f"{what}: another picture"
+    assert one.verify(["xterm"]).ok
+
+
+@pytest.fixture
+def nothing_left_but_another_ssh(alpha: Target, lab: Lab) -> Iterator[None]:
+    """As `nothing_left`, where the link has come to be over another process of ssh."""
+    before = remains_of(lab, "alpha", "zshuser")
+
+    def new() -> list[str]:
+        return [line for line in remains_of(lab, "alpha", "zshuser").new_since(before) if " ssh -F " not in line]
+
+    yield
+    wait_until(lambda: not new())
+    assert not new()
+    assert len(ssh_of_this_process()) == 1
+    assert list_sessions(alpha) == {}
+
+
+@pytest.mark.usefixtures("nothing_left_but_another_ssh")
+def test_the_connection_is_replaced_under_a_session(
+    alpha: Target, session: Session, lab: Lab, figure: Figure
+) -> None:
+    with session(alpha, cmd="xterm") as one:
+        one.start()
+        assert one.verify(["xterm"]).ok
+        before = shown(one)
+        for end, what in ((kill_ssh, "ssh killed"), (kill_child_of_sshd, "sshd's child killed")):
+            began = time.monotonic()
+            end(lab)
+            assert alpha.run(["echo", "here"]).stdout == "here\n"
+            figure(f"{what}: a command went through after {time.monotonic() - began:.2f} s")
+            still_the_same(one, before, what)
+
+
+def kill_ssh(lab: Lab) -> None:
+    processes = ssh_of_this_process()
+    assert processes
+    for process in processes:
+        os.kill(process, signal.SIGKILL)
+
+
+def kill_child_of_sshd(lab: Lab) -> None:
+    assert lab.host("alpha").kill("sshd: zshuser@")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(240)
+@pytest.mark.usefixtures("nothing_left_but_another_ssh")
+@pytest.mark.parametrize("drop", [False, True], ids=["carrier lost", "packets dropped"])
+def test_a_link_that_is_down_for_25_seconds(
+    drop: bool, alpha: Target, session: Session, lab: Lab, figure: Figure
+) -> None:
+    host = lab.host("alpha")
+    with session(alpha, cmd="xterm") as one:
+        one.start()
+        assert one.verify(["xterm"]).ok
+        before = shown(one)
+        host.cut(drop=drop)
+        try:
+            time.sleep(25)
+        finally:
+            host.restore()
+        began = time.monotonic()
+        assert alpha.run(["echo", "here"]).stdout == "here\n"
+        figure(f"a command went through {time.monotonic() - began:.2f} s after the link was back")
+        still_the_same(one, before, "25 s without a link")
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_tunnel_and_display_are_lost(alpha: Target, session: Session, lab: Lab, figure: Figure) -> None:
+    """And whoever then takes the session finds it in a list full of rubbish."""
+    with ClientDisplay.start((640, 480)) as display, session(alpha, cmd="xterm", at_exit="terminate") as one:
+        one.start()
+        one.wait_for_window("xterm")
+        assert one.terminal_session is not None
+        assert one.terminal_session.proxy is not None
+        tunnel = one.terminal_session.proxy.fw_tunnel
+        assert tunnel is not None
+        tunnel.drop()  # type: ignore[attr-defined]
+        becomes(one, AgentState.SUSPENDED, figure, "tunnel cut")
+        assert eventually(lambda: not one.session_ok())
+        one.resume()
+        assert one.verify(["xterm"]).ok
+        one.client_display.close()
+        becomes(one, AgentState.SUSPENDED, figure, "display lost")
+        assert eventually(lambda: not one.session_ok())
+        other = session(alpha, session_name=one.get_session_name(), client_display=display, at_exit="leave")
+        with program_before(lab.host("alpha"), "x2golistsessions", GARBLED):
+            other.resume()
+        assert other.verify(["xterm"]).ok
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("nothing_left")
+def test_the_agent_is_killed_beside_another(alpha: Target, session: Session, figure: Figure) -> None:
+    with (
+        ClientDisplay.start((1280, 1024)) as display,
+        session(alpha, cmd="xterm", client_display=display) as one,
+        session(alpha, cmd="xterm", client_display=display) as other,
+    ):
+        one.start()
+        other.start()
+        other.wait_for_window("xterm")
+        alpha.run(["kill", "-9", str(one.info.agent_pid)], check=True)
+        becomes(one, AgentState.TERMINATED, figure, "agent killed")
+        assert eventually(lambda: not one.session_ok())
+        with pytest.raises((X2GoSessionEnded, X2GoStateError), match=r"ended|terminated"):
+            one.suspend()
+        assert other.verify(["xterm"]).ok
+        assert other.get_session_name() in list_sessions(alpha)
+
+
+class Idle(X2GoProxyNX3):
+    """A proxy that connects to nobody."""
+
+    PROXY_CMD = "sleep"
+    seconds = 2.0
+
+    def bring_up(self, deadline: Deadline) -> None:
+        super().bring_up(deadline.sooner(self.seconds))
+
+    def _generate_cmdline(self) -> list[str]:
+        return [self.PROXY_CMD, "300"]
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("nothing_left")
+def test_a_proxy_that_does_not_come(alpha: Target, session: Session) -> None:
+    one = session(alpha, cmd="xterm", proxy_class=Idle)
+    with pytest.raises(X2GoTimeOutException, match="did not show the session in time"):
+        one.start()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(240)
+@pytest.mark.usefixtures("nothing_left")
+def test_no_proxy_within_a_minute(alpha: Target, session: Session, figure: Figure) -> None:
+    one = session(alpha, cmd="xterm", proxy_class=type("Patient", (Idle,), {"seconds": 80.0}))
+    began = time.monotonic()
+    with pytest.raises(X2GoException) as caught:
+        one.start(timeout=120)
+    figure(f"{type(caught.value).__name__} after {time.monotonic() - began:.1f} s; the agent gives up after 60")
+
+
+@contextlib.contextmanager
+def program_before(host: LabHost, name: str, script: str) -> Iterator[None]:
+    """A program of that name before the server's own on every PATH."""
+    path = f"/usr/local/bin/{name}"
+    assert host.exec(["sh", "-c", f"cat > {path} && chmod 755 {path}"], input=script.encode()).returncode == 0
+    try:
+        yield
+    finally:
+        host.exec(["rm", path])
+
+
+GARBLED = r"""#!/bin/sh
+echo "some warning of a login script"
+printf '\377\376|||\033[31m|%s\n' "not a number|x|y"
+/usr/bin/x2golistsessions "$@"
+echo '1|2|3'
+echo 'x|../../etc|50|alpha|R|then|cookie|1.2.3.4|a|b|now|zshuser|4|c|d|e'
+"""
+
+
+def test_a_list_that_cannot_be_made(alpha: Target, lab: Lab) -> None:
+    host = lab.host("alpha")
+    with program_before(host, "x2golistsessions", GARBLED):
+        assert [name for name in list_sessions(alpha) if "/" in name] == []
+    with program_before(host, "x2golistsessions", "#!/bin/sh\necho 'the database is locked' >&2\nexit 3\n"):
+        with pytest.raises(X2GoControlSessionException, match="ended with status 3") as caught:
+            list_sessions(alpha)
+        assert "the database is locked" in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def own_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A lab whose hosts may be rebooted."""
+    with Lab(tmp_path_factory.mktemp("lab") / "lab", f"r{os.getpid() % 1_000_000}") as own:
+        yield own
+
+
+ODD = "export TZ=Pacific/Kiritimati LANG=tr_TR.UTF-8 LC_ALL=tr_TR.UTF-8 LANGUAGE=tr\n"
+AHEAD = "#!/bin/sh\nexec /usr/bin/date -d '+26000 days' \"$@\"\n"
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("nothing_left")
+def test_an_odd_clock_and_locale(open_target: OpenTarget, session: Session, lab: Lab) -> None:
+    """A server 71 years ahead for its scripts, in another zone, with a locale it does not have."""
+    host = lab.host("alpha")
+    assert host.exec(["sh", "-c", "cat > ~/.zshenv"], "zshuser", input=ODD.encode()).returncode == 0
+    try:
+        with (
+            program_before(host, "date", AHEAD),
+            open_target("alpha") as target,
+            session(target, cmd="xterm") as one,
+        ):
+            one.start()
+            info = list_sessions(one.target)[one.get_session_name() or ""]
+            assert info.is_running()
+            assert one.verify(["xterm"]).ok
+            one.suspend()
+            one.resume()
+            assert one.verify(["xterm"]).ok
+            assert int((one.get_session_name() or "").split("-")[2].partition("_")[0]) > 4_000_000_000
+    finally:
+        host.exec(["rm", "/home/zshuser/.zshenv"])
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("nothing_left")
+def test_two_clients_take_the_same_session_at_once(alpha: Target, session: Session, open_target: OpenTarget) -> None:
+    first = session(alpha, cmd="xterm", at_exit="leave")
+    first.start()
+    name = first.get_session_name()
+    takers = [session(open_target("alpha"), session_name=name, at_exit="leave") for _ in range(2)]
+    problems: list[CrlError] = []
+
+    def take(one: X2GoSession) -> None:
+        try:
+            one.resume()
+        except CrlError as error:
+            problems.append(error)
+
+    threads = [threading.Thread(target=take, args=(one,)) for one in takers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(90)
+    assert all(isinstance(problem, X2GoException) for problem in problems)
+    wait_until(lambda: sum(one.session_ok() for one in takers) <= 1)
+    assert sum(one.session_ok() for one in takers) <= 1
+    assert not first.session_ok()
+    # Whoever comes now gets it, whole.
+    last = session(alpha, session_name=name)
+    last.resume()
+    assert last.verify(["xterm"]).ok
+    last.terminate()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(400)
+def test_the_server_is_rebooted(
+    own_lab: Lab, session: Session, figure: Figure, tmp_path: Path
+) -> None:
+    host = own_lab.host("alpha")
+    with Target.from_ssh_alias("alpha-zsh", config=str(own_lab.ssh_config)) as target:
+        one = session(target, cmd="xterm", at_exit="leave")
+        one.start()
+        assert one.verify(["xterm"]).ok
+        host.reboot(hard=True)
+        began = time.monotonic()
+        assert eventually(lambda: ended(one), 60)
+        figure(f"{one.state} {time.monotonic() - began:.2f} s after the server was up again")
+        assert not one.session_ok()
+        one.start()  # a new one, by the same object
+        assert one.verify(["xterm"]).ok
+        one.terminate()
+        assert list_sessions(target) == {}
+
+
+def ended(one: X2GoSession) -> bool:
+    """Whether the session is known to have ended; the link may still be on its way back."""
+    try:
+        return one.get_state() is AgentState.TERMINATED
+    except CrlError:
+        return False
