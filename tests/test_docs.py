@@ -98,3 +98,12 @@ def test_readme_names_both_commands_at_its_top() -> None:
     assert "scripts/demo" in top
     assert "scripts/test" in top
     assert all((ROOT / "scripts" / name).stat().st_mode & 0o100 for name in ("demo", "test"))
+
+
+def test_the_tests_that_show_the_promises_are_there() -> None:
+    page = (ROOT / "docs" / "promises.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([\w/]+\.py)(?:::(\w+))?`", page.split("\n| 1 |", 1)[1])
+    assert len(named) > 30
+    for file, test in named:
+        text = (ROOT / "tests" / file).read_text(encoding="utf-8")
+        assert re.search(rf"^def {test}\(" if test else r"def test_|\.TestCase\b", text, re.MULTILINE), (file, test)
