@@ -1,4 +1,4 @@
-"""Turns of starts: at most two on one server, others wait for their deadline, and who asks for permission is not held."""
+"""Turns of starts: two at most on one server, others wait for their deadline, who asks for permission is not held."""
 
 from __future__ import annotations
 
