@@ -62,9 +62,7 @@ class SessionLife(Looking):
 
         def _has_died(self) -> bool: ...
 
-        def HOOK_on_control_session_death(self) -> None: ...
-
-        def disconnect(self) -> bool: ...
+        def _tell_death(self) -> None: ...
 
     # What is known without asking the server.
 
@@ -131,8 +129,7 @@ class SessionLife(Looking):
         if terminal.proxy is proxy:
             terminal.release_proxy()
         if self._has_died():
-            self.HOOK_on_control_session_death()
-            self.disconnect()
+            self._tell_death()
 
     def note_agent_state(self, state: AgentState) -> None:
         """Take over what somebody else has done with the session, or seen of it."""

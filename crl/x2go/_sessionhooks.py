@@ -39,6 +39,8 @@ class SessionHooks:
 
         def disconnect(self) -> bool: ...
 
+        def _release(self) -> None: ...
+
     def get_client_instance(self) -> Any:
         """The client that this session belongs to, None for one that stands alone."""
         return self.client_instance
@@ -138,8 +140,7 @@ class SessionHooks:
             return False
         self.logger(str(error), loglevel=loglevel_WARN)
         if isinstance(error, X2GoControlSessionException) and self._has_died():
-            self.HOOK_on_control_session_death()
-            self.disconnect()
+            self._tell_death()
         elif isinstance(error, X2GoCommandNotFound):
             self.HOOK_no_such_command(self.get_session_cmd())
         elif isinstance(error, X2GoDesktopSharingDenied):
@@ -149,6 +150,15 @@ class SessionHooks:
         else:
             self.HOOK_session_startup_failed()
         return True
+
+    def _tell_death(self) -> None:
+        """Tell once, however many sessions share the login, that it was lost, and let go of what went over it."""
+        if self.control_session.death_told:
+            self._release()
+            return
+        self.control_session.death_told = True
+        self.HOOK_on_control_session_death()
+        self.disconnect()
 
     def _has_died(self) -> bool:
         return self.control_session is not None and self.control_session.has_session_died()

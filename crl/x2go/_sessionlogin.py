@@ -110,8 +110,7 @@ class SessionLogin(SessionLife, SessionHooks):
         if self.control_session is not None and self.control_session.is_alive():
             return True
         if self._has_died():
-            self.HOOK_on_control_session_death()
-            self.disconnect()
+            self._tell_death()
         return False
 
     def get_username(self) -> str | None:

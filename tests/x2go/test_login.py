@@ -24,6 +24,9 @@ from crl.x2go.x2go_exceptions import (
     X2GoParameterError,
     X2GoServerMissing,
     X2GoSessionException,
+    X2GoSFTPClientException,
+    X2GoSSHProxyException,
+    X2GoTimeOutException,
 )
 from tests.x2go.conftest import wait_until
 
@@ -190,6 +193,25 @@ def test_through_a_hop_that_is_connected(login: Login, lab: Lab) -> None:
         hop.close()
 
 
+def test_through_a_hop_of_its_own(login: Login, lab: Lab) -> None:
+    gateway = lab.host("gateway")
+    hop = {
+        "use_sshproxy": True, "sshproxy_host": gateway.address, "sshproxy_port": gateway.port,
+        "sshproxy_user": gateway.user("zsh").login, "sshproxy_key_filename": str(lab.key("zsh")),
+    }  # fmt: skip
+    one = login(host="beta", key_filename=str(lab.key("zsh")), **hop)
+    assert (one.uses_sshproxy(), one.can_sshproxy_auto_connect()) == (True, True)
+    assert one.connect()
+    assert one.control_session.server.get_facts().hostname == "beta"
+    inner = one.control_session.sshproxy_session.get_transport()
+    one.disconnect()
+    assert not inner.is_active()
+    again = login(host="beta", key_filename=str(lab.key("zsh")), **{**hop, "sshproxy_user": "nobody-there"})
+    with pytest.raises(X2GoSSHProxyException):
+        again.connect()
+    assert not again.connected
+
+
 def test_a_name_of_the_ssh_configuration(login: Login, lab: Lab, tmp_path: Path) -> None:
     """Its address, user, key and the hop before it all stand there."""
     folder = tmp_path / "ssh"
@@ -203,6 +225,66 @@ def test_a_name_of_the_ssh_configuration(login: Login, lab: Lab, tmp_path: Path)
     assert one.control_session.server.get_facts().hostname == "beta"
     assert one.get_username() == "keyuser"
     assert one.get_server_hostname() == "beta"
+
+
+@pytest.fixture
+def agent(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """An agent that holds one key."""
+    path = str(tmp_path / "agent")
+    with subprocess.Popen(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL) as process:
+        wait_until(lambda: Path(path).is_socket())
+        monkeypatch.setenv("SSH_AUTH_SOCK", path)
+        subprocess.run(["ssh-add", "-q", str(lab.key("zsh"))], check=True, timeout=60, stderr=subprocess.DEVNULL)
+        yield
+        process.terminate()
+
+
+@pytest.mark.usefixtures("agent")
+def test_the_keys_of_an_agent_log_in_by_themselves_and_can_be_used_there(login: Login) -> None:
+    one = login(allow_agent=True, forward_sshagent=True)
+    assert one.can_auto_connect()
+    one.do_auto_connect()
+    wait_until(lambda: one.connected, 60)
+    assert one.connected
+    assert "ED25519" in one.target.run(["ssh-add", "-l"]).stdout
+
+
+def test_a_login_that_needs_a_password_asks_the_application_for_it(login: Login) -> None:
+    told: list[str] = []
+    one = login("password", auto_connect=True)
+    one.HOOK_auto_connect = lambda: told.append("asked")  # type: ignore[method-assign]
+    one.do_auto_connect()
+    assert told == ["asked"]
+    assert not one.connected
+
+
+def test_commands_and_files_in_the_words_of_python_x2go(login: Login, lab: Lab, tmp_path: Path) -> None:
+    one = login(key_filename=str(lab.key("zsh")))
+    one.connect()
+    control = one.control_session
+    _, out, err = control._x2go_exec_command("echo $HOME; echo oh >&2; exit 3")
+    assert (out.read(), err.read(), out.exit_status) == (b"/home/zshuser\n", b"oh\n", 3)
+    _, out, _ = control._x2go_exec_command(["echo", "$HOME; reboot"])
+    assert out.read() == b"$HOME; reboot\n"
+    control.test_sftpclient()
+    written = "/home/zshuser/written"
+    control._x2go_sftp_write(written, "text")
+    assert control._x2go_exec_command(f"stat -c %a {written}; cat {written}")[1].read() == b"600\ntext"
+    (tmp_path / "there").write_bytes(b"\0\1")
+    control._x2go_sftp_put(tmp_path / "there", written)
+    assert control._x2go_exec_command(["od", "-An", "-c", written])[1].read().split() == [b"\\0", b"001"]
+    control._x2go_sftp_remove(written)
+    with pytest.raises(X2GoSFTPClientException, match="removing /home/zshuser/written"):
+        control._x2go_sftp_remove(written)
+    assert control.home_exists()
+    assert control.is_x2gouser("zshuser")
+    assert control._x2go_remote_home == "/home/zshuser"
+    assert control._x2go_remote_group("x2gouser") == []
+    assert (control.get_hostname(), control.get_port()) == (one.server, one.port)
+    with pytest.raises(X2GoTimeOutException):
+        control._x2go_exec_command("sleep 60", timeout=0.5)
+    with pytest.raises(X2GoParameterError, match="cannot be the name of a session"):
+        control.suspend("-x; reboot")
 
 
 def test_a_connection_that_is_lost(login: Login, lab: Lab) -> None:

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import paramiko
+from paramiko.pkey import UnknownKeyType
 
+from crl.channels.ssh.known_hosts import lookup_name
 from crl.deadlines import Deadline
 from crl.errors import CrlError
 from crl.secrets import Secret, to_secret
@@ -23,25 +25,12 @@ from crl.x2go._host import Host
 from crl.x2go._pubapps import PublishedApplications
 from crl.x2go._server import X2GoServer
 from crl.x2go._transporthost import TransportHost
-from crl.x2go.backends.control._connecting import (
-    X2GoConnectionFailed,
-    known_for,
-    open_connection,
-    way_to,
-)
-from crl.x2go.backends.control._login import (
-    Credentials,
-    Prompter,
-    log_in,
-)
+from crl.x2go.backends.control._connecting import Way, X2GoConnectionFailed, open_connection, way_to
+from crl.x2go.backends.control._login import Credentials, Prompter, log_in
 from crl.x2go.checkhosts import X2GoAutoAddPolicy, X2GoInteractiveAddPolicy, check_ssh_host_key
 from crl.x2go.log import X2GoLogger, loglevel_NOTICE
 from crl.x2go.state import AgentState
-from crl.x2go.x2go_exceptions import (
-    X2GoControlSessionException,
-    X2GoParameterError,
-    X2GoServerMissing,
-)
+from crl.x2go.x2go_exceptions import X2GoControlSessionException, X2GoParameterError, X2GoServerMissing
 
 if TYPE_CHECKING:
     from crl.x2go.backends.terminal.plain import X2GoTerminalSession
@@ -79,6 +68,7 @@ class LoginClient(paramiko.SSHClient):
     Attributes:
         associated_terminals: The sessions that are shown here over this login, by name.
         session_died: Whether the connection was lost.
+        death_told: Whether a hook has heard of that.
         prompter: What answers questions of the server beyond the password (`Credentials.prompter`).
     """
 
@@ -129,6 +119,7 @@ class LoginClient(paramiko.SSHClient):
         self.sshproxy_session: Any = None
         self.associated_terminals: dict[str, X2GoTerminalSession] = {}
         self.session_died = False
+        self.death_told = False
         self._policy_of_keys: paramiko.MissingHostKeyPolicy = paramiko.RejectPolicy()
         self._connecting = threading.RLock()
         self._given = target
@@ -243,20 +234,18 @@ class LoginClient(paramiko.SSHClient):
         """
         way = way_to(hostname, port, None, known_hosts=self.known_hosts, ssh_rootdir=self.ssh_rootdir)
         host = way.host
-        self._take_known(hostname if self.known_hosts is not None else host.label, host.hostname, host.port)
+        self._take_known(way)
         known, _, _, fingerprint, kind = check_ssh_host_key(self, host.hostname, host.port)
         return known, hostname, host.port, fingerprint, kind
 
-    def _take_known(self, hostname: str, address: str, port: int) -> None:
+    def _take_known(self, way: Way) -> None:
         """Give paramiko's own table of keys what the files say about one server."""
-        files: tuple[str, ...] = () if self.known_hosts is None else (self.known_hosts,)
-        if not files:
-            files = way_to(hostname, port, None, known_hosts=None, ssh_rootdir=self.ssh_rootdir).host.known_hosts_files
-        keys = self.get_host_keys()
-        name = address if port == 22 else f"[{address}]:{port}"
-        for entry in known_for(hostname, files).of_host(address, port):
-            if not entry.marker:
-                keys.add(name, entry.key.type, paramiko.PKey.from_type_string(entry.key.type, entry.key.blob))
+        name = lookup_name(way.host.hostname, way.host.port)
+        for entry in way.known.of_host(*way.key_name):
+            with contextlib.suppress(paramiko.SSHException, UnknownKeyType):  # it knows not all types
+                if not entry.marker:
+                    key = paramiko.PKey.from_type_string(entry.key.type, entry.key.blob)
+                    self.get_host_keys().add(name, entry.key.type, key)
 
     def _choose_policy(self, way_files: str | None, session_instance: Any, *, add: bool) -> None:
         kind = X2GoAutoAddPolicy if add else X2GoInteractiveAddPolicy
@@ -418,7 +407,7 @@ class LoginClient(paramiko.SSHClient):
             if isinstance(error, X2GoControlSessionException):
                 raise
             raise X2GoConnectionFailed(f"the connection broke: {error}", host=hostname, doing="logging in") from error
-        self.session_died, self._death = False, None
+        self.session_died, self.death_told, self._death = False, False, None
         self._own_host = TransportHost(transport, hostname, self._has_died, forward_agent=self.forward_sshagent)
         self._own_host.connect(deadline.remaining())
         self._server = X2GoServer(self._own_host)  # not before: others may look whether they can run commands

@@ -26,7 +26,7 @@ from crl.channels.ssh.settings import NO_CONFIG, SshSettings
 from crl.deadlines import Deadline
 from crl.x2go.x2go_exceptions import X2GoControlSessionException, X2GoHostKeyException
 
-__all__ = ["Way", "X2GoConnectionFailed", "X2GoHostKeyChanged", "known_for", "open_connection", "way_to"]
+__all__ = ["Way", "X2GoConnectionFailed", "X2GoHostKeyChanged", "open_connection", "way_to"]
 
 KEEPALIVE: Final = 5
 
@@ -120,10 +120,10 @@ def way_to(
     files = (known_hosts,) if known_hosts is not None else host.known_hosts_files
     if host.jumps and host.proxy_command is None:
         host = replace(host, proxy_command=_through(host, config))
-    return Way(host, known_for(hostname, files))
+    return Way(host, _known_for(hostname, files))
 
 
-def known_for(hostname: str, files: tuple[str, ...]) -> KnownHosts:
+def _known_for(hostname: str, files: tuple[str, ...]) -> KnownHosts:
     """Read known_hosts files.
 
     Raises:

@@ -56,7 +56,7 @@ class X2GoControlSession(LoginClient):
         loglevel: int = loglevel_INFO,
         timeout: float = COMMAND_TIMEOUT,
         **kwargs: Any,  # noqa: ARG002 - as published
-    ) -> tuple[io.BytesIO, io.BytesIO, io.BytesIO]:
+    ) -> tuple[io.BytesIO, CommandOutput, io.BytesIO]:
         """Run a command to its end.
 
         Args:
@@ -75,7 +75,7 @@ class X2GoControlSession(LoginClient):
         words = ["sh", "-c", cmd_line] if isinstance(cmd_line, str) else list(cmd_line)
         self.logger(f"executing {words[-1 if isinstance(cmd_line, str) else 0]}", loglevel=loglevel)
         answer = self.server.execute(words, self._deadline(timeout))
-        output = _Output(answer.stdout.encode())
+        output = CommandOutput(answer.stdout.encode())
         output.exit_status = answer.status
         return io.BytesIO(), output, io.BytesIO(answer.stderr.encode())
 
@@ -267,6 +267,8 @@ class X2GoControlSession(LoginClient):
         menu = self._menu
         if menu is None or refresh:
             menu = self._menu = PublishedApplications(self.server.applications(self._deadline()))
+        if max_no_submenus == defaults.PUBAPP_MAX_NO_SUBMENUS:
+            max_no_submenus = self.published_applications_no_submenus or max_no_submenus
         return menu.plain() if raw else menu.menu(lang, max_no_submenus)
 
     # Sessions.
@@ -404,7 +406,7 @@ class X2GoControlSession(LoginClient):
         return self.list_sessions().get(session_name, False)
 
 
-class _Output(io.BytesIO):
+class CommandOutput(io.BytesIO):
     """The output of a command, with its status."""
 
     exit_status: int

@@ -299,6 +299,7 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, LaterParts):
             sessions_rootdir=self.sessions_rootdir,
             proxy_options=self.proxy_options,
             session_instance=self.session_instance,
+            logger=self.logger,
             display=display,
             xauthority=xauthority,
         )
@@ -426,9 +427,12 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, LaterParts):
         words = ["setxkbmap"]
         words += ["-layout", layout] if layout not in {"", "null"} else []
         words += ["-variant", variant] if variant not in {"", "null"} else []
-        if len(words) == 1 or not self.server.find_programs(["setxkbmap"]):
+        if len(words) == 1:
             return False
-        return self.server.execute(words, env=self.environment()).status == 0
+        try:
+            return self.server.execute(words, env=self.environment()).status == 0
+        except FileNotFoundError:
+            return False
 
     def set_keyboard_as_wished(self) -> None:
         """Do what the server's own start leaves to the client: layout and variant, where a keyboard was named."""
