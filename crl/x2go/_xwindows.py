@@ -42,14 +42,16 @@ class HasId(Protocol):
 
 
 @contextlib.contextmanager
-def _connected(doing: str) -> Iterator[tuple[XConnection, Any] | None]:
-    """A connection to the display of the environment and python-xlib's object for it; None when there is none."""
+def _connected(
+    doing: str, display: str | None = None, xauthority: str | None = None
+) -> Iterator[tuple[XConnection, Any] | None]:
+    """A connection to a display, by default that of the environment, and python-xlib's object; None without one."""
     with contextlib.ExitStack() as opened:
         deadline = Deadline.after(TIMEOUT)
         try:
-            name = DisplayName.parse(os.environ.get("DISPLAY", ""))
+            name = DisplayName.parse(os.environ.get("DISPLAY", "") if display is None else display)
             dialer = LocalDialer()
-            auth = dialer.cookie(name, os.environ.get("XAUTHORITY"))
+            auth = dialer.cookie(name, xauthority or os.environ.get("XAUTHORITY"))
             wire = Wire(dialer.dial(name, deadline))
             connection = XConnection(wire, name, auth, host=dialer.host, deadline=deadline)
         except (DisplayError, DisplayNameError, UsageError):  # no display, none that we may use, or no python-xlib
@@ -109,9 +111,9 @@ def find_window(session_name: str) -> Window | None:
     return next((window for window in windows if session_name in window.name), None)
 
 
-def set_title(window: HasId, title: str) -> None:
+def set_title(window: HasId, title: str, display: str | None = None, xauthority: str | None = None) -> None:
     """Give a window another title."""
-    with _connected("setting a title") as found:
+    with _connected("setting a title", display, xauthority) as found:
         if found is not None:
             _, x = found
             resource = _window(x, window.id)
@@ -121,9 +123,9 @@ def set_title(window: HasId, title: str) -> None:
             resource.get_geometry()  # the answer comes when all is done
 
 
-def raise_window(window: HasId) -> None:
+def raise_window(window: HasId, display: str | None = None, xauthority: str | None = None) -> None:
     """Bring a window to the front, through the window manager if there is one."""
-    with _connected("raising a window") as found:
+    with _connected("raising a window", display, xauthority) as found:
         if found is not None:
             from Xlib import X
             from Xlib.protocol import event

@@ -1,121 +1,281 @@
-"""X2Go sessions of a target: started, looked at, suspended, resumed and terminated.
+"""X2Go sessions: logged in, started, looked at, suspended, resumed, shared and terminated.
 
-`X2GoSession` is the client's face, with python-x2go's names where they exist and a target in place of its connection.
-It joins a state machine, the server's commands and proxy, and the two displays. Every step ends by its deadline, raises
-an exception of its own when it fails, and leaves nothing behind on either side when it does.
+`X2GoSession` is the client's face, with python-x2go's names. It is made for a target (`crl.targets.Target`: any stack
+of shells) or for a server that it logs in on (by paramiko); below, both are the same: a control session offers a host,
+and everything, graphics too, goes over the link to it. One state machine tells what the session is, and the old flags
+(`virgin`, `running`, `suspended`, `terminated`, `faulty`, `connected`) are read off it. Every step ends by its
+deadline, raises an exception of its own when it fails, and leaves nothing behind on either side when it does.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from crl.deadlines import Deadline
-from crl.display import Display, DisplayError, Window, WindowPattern
-from crl.errors import CrlError
-from crl.x2go._evidence import Evidence, open_picture, save_pictures
+from crl.display import Display
+from crl.errors import CrlError, UsageError
+from crl.x2go import defaults, utils
+from crl.x2go._aliases import mangled_aliases
 from crl.x2go._host import Host
-from crl.x2go._sides import Sides
-from crl.x2go.backends.control.plain import X2GoControlSession
-from crl.x2go.backends.info.plain import X2GoServerSessionInfo, X2GoServerSessionList
-from crl.x2go.backends.proxy.base import X2GoProxyBASE
-from crl.x2go.backends.proxy.nx3 import X2GoProxyNX3
+from crl.x2go._life import DEFAULT_TIMEOUT, SessionRecords
+from crl.x2go._server import X2GoServer
+from crl.x2go._sessionlists import SessionLists
+from crl.x2go._sessionnames import SessionNames
+from crl.x2go._sessionparams import SessionParameters
+from crl.x2go._sessionstatus import SessionStatus, first_state
+from crl.x2go._sharing import LaterSharing
+from crl.x2go.backends.info.plain import X2GoServerSessionInfo
 from crl.x2go.backends.terminal.plain import X2GoSessionParams, X2GoTerminalSession
-from crl.x2go.clientdisplay import ClientDisplay
-from crl.x2go.state import AgentState, SessionEvent, SessionState, SessionStateMachine, Transition
-from crl.x2go.verification import Verification
+from crl.x2go.clientdisplay import FROM_ENVIRONMENT, ClientDisplay
+from crl.x2go.log import X2GoLogger
+from crl.x2go.state import SessionStateMachine, Transition
+from crl.x2go.utils import _get_backend_class
 from crl.x2go.x2go_exceptions import (
     X2GoParameterError,
-    X2GoSessionEnded,
     X2GoSessionException,
-    X2GoSessionNotFound,
-    X2GoStateError,
-    X2GoTimeOutException,
-    X2GoVerificationFailed,
 )
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from crl.x2go.backends.proxy.base import X2GoProxyBASE
 
 __all__ = ["X2GoSession", "list_sessions"]
 
-_logger = logging.getLogger("crl.x2go")
-DEFAULT_TIMEOUT = 60.0
-WINDOW_TIMEOUT = 30.0
-CLEANING_SHARE = 0.2  # of a start's time is kept for leaving nothing behind when it fails
+SHARING_TIMEOUT = 150.0
+LAST_WAIT = 5.0
+_PUBLIC = (
+    "get_client_instance init_control_session is_master_session set_master_session unset_master_session set_server "
+    "set_port set_profile_name get_session_profile_option get_uuid get_username get_remote_home user_is_x2gouser "
+    "get_password get_server_peername remote_peername get_server_hostname get_server_port get_session_name "
+    "set_session_name get_session_info get_session_cmd get_session_type get_session_title get_control_session "
+    "has_control_session get_terminal_session has_terminal_session is_associated check_host uses_sshproxy "
+    "reuses_sshproxy_authinfo can_sshproxy_auto_connect can_auto_connect do_auto_connect connect disconnect "
+    "retrieve_server_features get_server_features has_server_feature set_session_window_title raise_session_window "
+    "set_print_action is_alive clean_sessions list_sessions list_desktops list_mounts update_status "
+    "is_published_applications_provider get_published_applications exec_published_application "
+    "do_auto_start_or_resume resume start share_desktop is_desktop_session is_rootless_session is_shadow_session "
+    "is_pubapp_session suspend terminate get_profile_name get_profile_id session_ok color_depth_from_session_name "
+    "is_color_depth_ok is_connected is_running is_suspended has_terminated is_folder_sharing_available "
+    "share_local_folder share_all_local_folders unshare_local_folder unshare_all_local_folders get_shared_folders "
+    "session_cleanup "
+)
 
 
-class X2GoSession:
+@mangled_aliases(_PUBLIC.split())
+class X2GoSession(SessionLists, SessionNames, SessionStatus, LaterSharing):
     """One X2Go session.
 
+    It is made for a server that it logs in on with `connect`, or for a target that is reached already. The two have
+    different habits, where nothing else is said: for a target the session's windows appear in an Xvfb of its own, its
+    files are in a private folder, and `close` terminates it; for a server they appear on ``$DISPLAY``, the files are in
+    ``~/.x2go``, and `close` suspends it.
+
     Args:
-        target: The server and account (`crl.targets.Target`): whoever the target's shell is, owns the session.
-        session_name: Name of a session that exists already, for `resume` or `terminate`.
-        profile_name: A name for people; only kept.
-        client_display: Where its windows appear: None for an Xvfb of the session's own, ``":0"`` or ``"$DISPLAY"`` for
-            one that is there, or a `ClientDisplay` that several sessions use.
-        sessions_rootdir: Folder for the client's files of the session; None for a private one that goes with it.
-        proxy_options: Options of the proxy.
-        proxy_class: Class of the proxy.
+        server: The server, also an alias of the ssh configuration.
+        port: The port of its sshd; 22 is what the configuration says.
+        control_session: A login that is there, to be shared.
+        use_sshproxy: Whether the way to the server leads through a hop (``sshproxy_…`` among the parameters).
+        sshproxy_reuse_authinfo: Whether the hop takes the same credentials as the server.
+        profile_id: The profile's id.
+        profile_name: A name for people.
+        session_name: Name of a session that exists already, for `resume`, `suspend` or `terminate`.
+        auto_start_or_resume: Whether `connect` goes on to resume the newest suspended session, or start one.
+        auto_connect: Whether the session may connect by itself; a client asks for it.
+        printing: Not in this release.
+        allow_mimebox: Not in this release, nor are its arguments.
+        allow_share_local_folders: Whether folders may be shared; sharing them is not in this release.
+        share_local_folders: Folders to share; not in this release.
+        restore_shared_local_folders: Not in this release.
+        control_backend: Name or class of the backend of logins.
+        terminal_backend: Name or class of the backend of sessions on a server.
+        info_backend: Name or class of the backend of session records.
+        list_backend: Name or class of the backend of session lists.
+        proxy_backend: Name or class of the proxy's backend.
+        settings_backend: Accepted as in python-x2go.
+        printing_backend: Accepted as in python-x2go.
+        client_rootdir: The folder of the client's configuration; None is ``~/.x2goclient``.
+        sessions_rootdir: Folder for the client's files of sessions; None goes by the habits above.
+        ssh_rootdir: The folder of ssh's files; None is ``~/.ssh``.
+        keep_controlsession_alive: Whether `close` leaves a login that was given as it is; one of its own is closed.
+        add_to_known_hosts: Whether the key of a server that is not known is taken and kept.
+        known_hosts: The known_hosts file; None is what the ssh configuration says.
+        forward_sshagent: Whether the user's agent may be used by what runs in the session.
+        logger: An `X2GoLogger`.
+        loglevel: The level of one that is made here.
+        connected: Accepted as in python-x2go; the control session knows.
+        activated: Whether the session has been in use.
+        virgin: Whether it was never started; so are the following: what is known of it at first.
+        running: See `virgin`.
+        suspended: See `virgin`.
+        terminated: See `virgin`.
+        faulty: See `virgin`.
+        client_instance: The client it belongs to, whose hooks are called.
+        target: The server and account as a host that is reached: whoever its shell is, owns the session.
+        client_display: Where its windows appear: ``":0"`` or ``"$DISPLAY"`` for a display that is there, a
+            `ClientDisplay` that several sessions use; None goes by the habits above.
+        proxy_class: Class of the proxy; another name of `proxy_backend`.
         at_exit: What `close` and the end of a ``with`` block do with a session that lives.
         on_change: Called after each change of state.
-        **params: How the session is to be: see `X2GoSessionParams` (geometry, depth, link, pack, kbtype, kblayout,
-            clipboard, session_type, cmd, …).
+        **params: How the session is to be (see `X2GoSessionParams`: geometry, depth, link, pack, kbtype, kblayout,
+            clipboard, session_type, cmd, …), and how to log in: username, password, key_filename, ….
 
     Raises:
-        X2GoParameterError: A parameter is not usable.
+        X2GoParameterError: A parameter is not usable, or there is none of that name.
+
+    Attributes:
+        session_params: The session's `X2GoSessionParams`.
+        last_error: The error that a hook was called for.
+        activated: Whether the session has been in use.
+        master_session: Whether it is the one of its profile that may share folders.
     """
 
     def __init__(
         self,
-        *,
-        target: Host,
-        session_name: str | None = None,
+        server: str | None = None,
+        port: int = 22,
+        control_session: Any = None,
+        use_sshproxy: bool = False,
+        sshproxy_reuse_authinfo: bool = False,
+        profile_id: str | None = None,
         profile_name: str = "UNKNOWN",
-        client_display: str | ClientDisplay | None = None,
+        session_name: str | None = None,
+        auto_start_or_resume: bool = False,
+        auto_connect: bool = False,
+        printing: bool = False,
+        allow_mimebox: bool = False,
+        mimebox_extensions: Sequence[str] = (),
+        mimebox_action: str = "OPEN",
+        allow_share_local_folders: bool = False,
+        share_local_folders: Sequence[str] = (),
+        restore_shared_local_folders: bool = False,
+        control_backend: Any = "PLAIN",
+        terminal_backend: Any = "PLAIN",
+        info_backend: Any = "PLAIN",
+        list_backend: Any = "PLAIN",
+        proxy_backend: Any = "NX3",
+        settings_backend: Any = "FILE",
+        printing_backend: Any = "FILE",
+        client_rootdir: str | os.PathLike[str] | None = None,
         sessions_rootdir: str | os.PathLike[str] | None = None,
-        proxy_options: dict[str, object] | None = None,
-        proxy_class: type[X2GoProxyBASE] = X2GoProxyNX3,
-        at_exit: Literal["terminate", "suspend", "leave"] = "terminate",
+        ssh_rootdir: str | os.PathLike[str] | None = None,
+        keep_controlsession_alive: bool = False,
+        add_to_known_hosts: bool = False,
+        known_hosts: str | os.PathLike[str] | None = None,
+        forward_sshagent: bool = False,
+        logger: X2GoLogger | None = None,
+        loglevel: int = 56,
+        connected: bool = False,  # noqa: ARG002 - as published
+        activated: bool = False,
+        virgin: bool = True,
+        running: bool | None = None,
+        suspended: bool | None = None,
+        terminated: bool | None = None,
+        faulty: bool | None = None,
+        client_instance: Any = None,
+        *,
+        target: Host | None = None,
+        client_display: str | ClientDisplay | None = None,
+        proxy_class: type[X2GoProxyBASE] | None = None,
+        at_exit: Literal["terminate", "suspend", "leave"] | None = None,
         on_change: Callable[[Transition], object] | None = None,
         **params: Any,
     ) -> None:
-        if at_exit not in {"terminate", "suspend", "leave"}:
+        if at_exit not in {"terminate", "suspend", "leave", None}:
             raise X2GoParameterError(f"at_exit has to be 'terminate', 'suspend' or 'leave', not {at_exit!r}")
-        self.target = target
-        self.profile_name = profile_name
-        self.uuid = str(uuid.uuid4())
-        self.session_params = X2GoSessionParams()
-        self.session_params.update(**params)
-        self.control_session = X2GoControlSession(target)
+        self._has_habits_of_targets = target is not None
+        of_target = self._has_habits_of_targets
+        self.server, self.port = server, int(port)
+        self.profile_name, self.profile_id = profile_name, profile_id or profile_name
+        self.uuid = str(uuid.uuid1())
+        self.client_instance = client_instance
+        self.logger = logger or X2GoLogger(loglevel=loglevel, tag="session")
+        self.use_sshproxy, self.sshproxy_reuse_authinfo = use_sshproxy, sshproxy_reuse_authinfo
+        self.auto_connect, self.auto_start_or_resume = auto_connect, auto_start_or_resume
+        self.printing, self.allow_mimebox = printing, allow_mimebox
+        self.mimebox_extensions, self.mimebox_action = list(mimebox_extensions), mimebox_action
+        self.allow_share_local_folders = allow_share_local_folders
+        self.share_local_folders = list(share_local_folders)
+        self.restore_shared_local_folders = restore_shared_local_folders
+        self.control_backend, self.terminal_backend = control_backend, terminal_backend
+        self.info_backend, self.list_backend = info_backend, list_backend
+        self.proxy_backend: Any = proxy_class or proxy_backend
+        self.settings_backend, self.printing_backend = settings_backend, printing_backend
+        self.client_rootdir = os.fspath(client_rootdir or self._default_root(defaults.X2GO_CLIENT_ROOTDIR))
+        self.ssh_rootdir = Path(ssh_rootdir or self._default_root(defaults.X2GO_SSH_ROOTDIR)).expanduser()
+        if sessions_rootdir is None and not of_target:
+            sessions_rootdir = self._default_root(defaults.X2GO_SESSIONS_ROOTDIR)
+        self.sessions_rootdir = None if sessions_rootdir is None else os.fspath(sessions_rootdir)
+        self.keep_controlsession_alive = keep_controlsession_alive
+        self.add_to_known_hosts = add_to_known_hosts
+        self.known_hosts = None if known_hosts is None else os.fspath(known_hosts)
+        self.forward_sshagent = forward_sshagent
+        self.activated, self.master_session, self.faulty_tunnel = activated, False, False
+        self.last_error: CrlError | None = None
+        self.parameters = SessionParameters()
         self._wanted_name = session_name
-        self._display_wish = client_display
-        self._at_exit = at_exit
-        self._machine = SessionStateMachine(on_change)
+        self._display_wish = client_display or (None if of_target else FROM_ENVIRONMENT)
+        self._at_exit = at_exit or ("terminate" if of_target else "suspend")
+        initial = first_state(virgin=virgin, running=running, suspended=suspended, terminated=terminated, faulty=faulty)
+        self._machine = SessionStateMachine(on_change, initial)
         self._lock = threading.RLock()
         self._client_display: ClientDisplay | None = None
         self._client_is_ours = False
         self._server_display: Display | None = None
         self._tidied = False
-        self.terminal_session = X2GoTerminalSession(
-            self.control_session,
-            params=self.session_params,
-            sessions_rootdir=sessions_rootdir,
-            proxy_options=proxy_options,
-            proxy_backend=proxy_class,
-            session_instance=self,
+        self._threads: list[threading.Thread] = []
+        self._progress, self._progress_event = 0, None
+        self.parameters.take(params)
+        self._take_control_session(control_session, target)
+        self._make_terminal()
+        self._begin_status()
+
+    def _take_control_session(self, given: Any, target: Host | None) -> None:
+        """Adopt a login, or note what one of our own is made of."""
+        control = self.parameters.control
+        self._control_params = {
+            "profile_name": self.profile_name, "profile_id": self.profile_id,
+            "add_to_known_hosts": self.add_to_known_hosts, "known_hosts": self.known_hosts,
+            "forward_sshagent": self.forward_sshagent,
+            "unique_hostkey_aliases": control.pop("unique_hostkey_aliases", False),
+            "published_applications_no_submenus": control.get("published_applications_no_submenus", 0),
+            "terminal_backend": self.terminal_backend, "info_backend": self.info_backend,
+            "list_backend": self.list_backend, "proxy_backend": self.proxy_backend,
+            "client_rootdir": self.client_rootdir, "sessions_rootdir": self.sessions_rootdir,
+            "ssh_rootdir": self.ssh_rootdir, "logger": self.logger, "target": target,
+        }  # fmt: skip
+        self.control_session = given
+        self._login_is_ours = given is None
+        if given is None:
+            self.session_params = X2GoSessionParams(**self.parameters.of_display()[0])
+            self.init_control_session()
+
+    def _make_terminal(self) -> None:
+        """What stands for the session on its server, before it is there too."""
+        ours, rest = self.parameters.of_display()
+        self.session_params = X2GoSessionParams(**ours)
+        for name in ("profile_name", "profile_id", "info_backend", "list_backend", "client_rootdir", "logger"):
+            rest.setdefault(name, getattr(self, name))
+        rest.setdefault("proxy_backend", self.proxy_backend)
+        if self.sessions_rootdir is not None:
+            rest.setdefault("sessions_rootdir", self.sessions_rootdir)
+        kind = _get_backend_class(self.terminal_backend, "X2GoTerminalSession")
+        self._terminal: X2GoTerminalSession = kind(
+            self.control_session, params=self.session_params, session_instance=self, **rest
         )
 
     def __repr__(self) -> str:
-        return f"<X2GoSession {self.get_session_name() or '(no name yet)'} on {self.target.name}: {self.state}>"
+        return f"<X2GoSession {self.get_session_name() or '(no name yet)'} on {self.place}: {self.state}>"
 
     def __str__(self) -> str:
+        return self.uuid
+
+    def __call__(self) -> str:
+        """The text that tells this object from others."""
         return self.uuid
 
     def __enter__(self) -> Self:
@@ -132,107 +292,24 @@ class X2GoSession:
         except CrlError as second:  # the error of the block is the one to show
             error.add_note(f"closing the session failed too: {second}")
 
-    # What is known without asking the server.
-
-    @property
-    def state(self) -> SessionState:
-        """Where the session is in its life, as last seen."""
-        return self._machine.state
-
-    @property
-    def info(self) -> X2GoServerSessionInfo:
-        """What is known of the session on the server."""
-        return self.terminal_session.session_info
-
-    def get_uuid(self) -> str:
-        """A text that tells this object from others."""
-        return self.uuid
-
-    def get_session_name(self) -> str | None:
-        """The session's name on the server, None before its start."""
-        return self.terminal_session.get_session_name() or self._wanted_name
-
-    def get_session_info(self) -> X2GoServerSessionInfo:
-        """What is known of the session on the server."""
-        return self.info
-
-    def get_session_cmd(self) -> str:
-        """The session's command."""
-        return self.terminal_session.get_session_cmd()
-
-    def get_session_type(self) -> str | None:
-        """The session's letter: D desktop, R single application."""
-        return self.terminal_session.get_session_type()
-
-    def get_session_title(self) -> str:
-        """The title of a desktop's window on the client."""
-        return f"X2GO-{self.get_session_name()}"
-
-    def is_desktop_session(self) -> bool:
-        """Whether it is a desktop."""
-        return self.terminal_session.is_desktop_session()
-
-    def is_rootless_session(self) -> bool:
-        """Whether it is a single application."""
-        return self.terminal_session.is_rootless_session()
-
-    def session_ok(self) -> bool:
-        """Whether the proxy shows the session here."""
-        return self.terminal_session.ok()
-
-    # What the server shows.
-
-    def get_state(self) -> AgentState:
-        """The true state: the agent's own, read on the server; `TERMINATED` also when its process is gone."""
-        if not self.info.is_initialized():
-            return AgentState.UNKNOWN
-        report = self.terminal_session.look()
-        self._machine.observe(report.state, alive=report.alive)
-        return AgentState.TERMINATED if report.gone else report.state
-
-    def is_running(self) -> bool:
-        """Whether the session runs, asked of the server."""
-        return self.get_state() is AgentState.RUNNING
-
-    def is_suspended(self) -> bool:
-        """Whether the session is suspended, asked of the server."""
-        return self.get_state() is AgentState.SUSPENDED
-
-    def has_terminated(self) -> bool:
-        """Whether the session has ended, asked of the server."""
-        return self.get_state() is AgentState.TERMINATED
-
-    def wait_for_state(self, *states: AgentState, timeout: float = DEFAULT_TIMEOUT) -> AgentState:
-        """Wait on the server until the agent is in one of the states; an agent that is gone is `TERMINATED`.
-
-        Raises:
-            X2GoTimeOutException: It did not get there in time.
-            X2GoSessionEnded: It has ended, which was not waited for.
-        """
-        report = self.control_session.watch(self.info, states, Deadline.after(timeout))
-        self._machine.observe(report.state, alive=report.alive)
-        state = AgentState.TERMINATED if report.gone else report.state
-        if state in states:
-            return state
-        wanted = " or ".join(states)
-        kind = X2GoSessionEnded if report.gone else X2GoTimeOutException
-        raise kind(f"the agent is {state}, not {wanted}", host=self.target.name, doing="waiting for a session's state")
-
-    def list_sessions(self) -> dict[str, X2GoServerSessionInfo]:
-        """The account's sessions on the server, by name."""
-        return self.control_session.list_sessions()()
-
     # Steps.
 
-    def start(self, cmd: str | Sequence[str] | None = None, *, timeout: float = DEFAULT_TIMEOUT) -> bool:
+    def start(
+        self,
+        cmd: str | Sequence[str] | None = None,
+        progress_event: threading.Event | None = None,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> bool:
         """Start a new session and its command.
 
         Args:
             cmd: The command; by default that of the parameters.
+            progress_event: Set whenever `get_progress_status` has changed.
             timeout: Seconds in which the session runs, or the error is raised and nothing is left.
 
         Returns:
-            True, as in python-x2go; whatever fails is raised.
+            True; False when it failed and a hook of the client was told (see `last_error`).
 
         Raises:
             X2GoServerMissing: There is no X2Go server.
@@ -243,45 +320,82 @@ class X2GoSession:
             X2GoProxyException: nxproxy did not show it.
             X2GoTimeOutException: It took too long.
         """
-        deadline = Deadline.after(timeout * (1 - CLEANING_SHARE))
-        with self._step(SessionEvent.START):
-            if cmd is not None:
-                self.session_params.update(cmd=cmd)
-            self._prepare()
-            self.terminal_session.require_command()
-            display = self._need_client_display()
-            self._tidied = False
-            self.terminal_session.session_info = X2GoServerSessionInfo()
-            self.terminal_session.start(deadline, **_display_arguments(display))
-            self.terminal_session.run_command()
-        return True
+        return self._tried(lambda: self._start(cmd, self._in_steps(timeout)), progress_event)
 
     def resume(
         self,
         session_name: str | None = None,
-        session_list: X2GoServerSessionList | dict[str, X2GoServerSessionInfo] | None = None,
+        session_list: SessionRecords | None = None,
+        cmd: str | Sequence[str] | None = None,
+        progress_event: threading.Event | None = None,
         *,
         timeout: float = DEFAULT_TIMEOUT,
     ) -> bool:
         """Show a suspended session again, here; one that runs elsewhere is taken from there.
 
         Args:
-            session_name: Which session; by default the one this object has, or was made with.
+            session_name: Which session; by default the one this object has, or was made with. Where there is none, a
+                session for a server starts one, as in python-x2go.
             session_list: What the server listed, if the caller knows.
+            cmd: The command of a session that is started.
+            progress_event: Set whenever `get_progress_status` has changed.
             timeout: Seconds.
+
+        Returns:
+            As `start`.
 
         Raises:
             X2GoSessionNotFound: The server does not know it.
             X2GoSessionEnded: It has ended.
             X2GoException: As for `start`.
         """
-        deadline = Deadline.after(timeout * (1 - CLEANING_SHARE))
-        with self._step(SessionEvent.RESUME):
-            self._prepare()
-            self._adopt(session_name, session_list, deadline)
-            display = self._need_client_display()
-            self.terminal_session.resume(deadline, **_display_arguments(display))
-        return True
+        if session_name is None and self.get_session_name() is None and not self._has_habits_of_targets:
+            return self.start(cmd, progress_event, timeout=timeout)
+        step = lambda: self._resume_step(session_name, session_list, self._in_steps(timeout))  # noqa: E731
+        return self._tried(step, progress_event)
+
+    def share_desktop(
+        self,
+        desktop: str | None = None,
+        user: str | None = None,
+        display: str | int | None = None,
+        share_mode: int = 0,
+        check_desktop_list: bool = True,
+        progress_event: threading.Event | None = None,
+        *,
+        timeout: float = SHARING_TIMEOUT,
+    ) -> bool:
+        """Show a desktop that is there on the server.
+
+        Args:
+            desktop: Which one, ``user@:display``.
+            user: Its owner, when `desktop` is not given.
+            display: Its display, when `desktop` is not given.
+            share_mode: 0 (`X2GO_SHARE_VIEWONLY`) to look, 1 (`X2GO_SHARE_FULLACCESS`) to work in it too.
+            check_desktop_list: Whether to look first whether it is there.
+            progress_event: Set whenever `get_progress_status` has changed.
+            timeout: Seconds, in which its owner may be asked.
+
+        Returns:
+            As `start`.
+
+        Raises:
+            X2GoSessionException: There is no such desktop.
+            X2GoDesktopSharingDenied: Its owner did not allow it.
+        """
+        from crl.x2go.backends.control.plain import shared_desktop
+
+        cmd = shared_desktop(desktop, user, display, share_mode)
+        wanted = "{1}@{2}".format(*cmd.split("XSHAD"))
+        if check_desktop_list and wanted not in {one.removesuffix(".0") for one in self.list_desktops() or ()}:
+            error = X2GoSessionException(f"there is no desktop {wanted} to be shared", host=self.place)
+            self.last_error = error
+            self.HOOK_no_such_desktop(desktop=wanted)
+            if self.client_instance is None:
+                raise error
+            return False
+        self.session_params.update(cmd=cmd, session_type="shared")
+        return self._tried(lambda: self._start(None, self._in_steps(timeout)), progress_event)
 
     def suspend(self, *, timeout: float = DEFAULT_TIMEOUT) -> bool:
         """Suspend the session; its programs go on, nothing is shown here.
@@ -290,299 +404,123 @@ class X2GoSession:
             X2GoStateError: It does not run.
             X2GoSessionEnded: It has ended.
         """
-        deadline = Deadline.after(timeout)
-        self._refresh()
-        with self._step(SessionEvent.SUSPEND):
-            self._forget_server_display()
-            self.terminal_session.suspend(deadline)
-        return True
+        return self._tried(lambda: self._suspend_step(Deadline.after(timeout)), None, only_death=True)
 
     def terminate(self, *, timeout: float = DEFAULT_TIMEOUT) -> bool:
         """End the session, and remove what it left on both sides."""
-        deadline = Deadline.after(timeout)
-        with self._step(SessionEvent.TERMINATE):
-            self._forget_server_display()
-            if not self.info.is_initialized():
-                self._adopt(None, None, deadline)
-            self.terminal_session.terminate(deadline)
-            self._tidied = True
-        return True
+        return self._tried(lambda: self._terminate_step(Deadline.after(timeout)), None, only_death=True)
 
-    def close(self) -> None:
-        """End what belongs to the session object: by default the session itself, always proxy and own display."""
+    # python-x2go's names for the steps without its lock; here there is one lock, which may be taken twice.
+    _resume = resume
+    _share_desktop = share_desktop
+    _suspend = suspend
+    _terminate = terminate
+
+    def _tried(self, step: Callable[[], bool], event: threading.Event | None, *, only_death: bool = False) -> bool:
+        """One step; its failure goes to a hook, and to the caller unless a client's hook has heard of it."""
+        self._progress_event = event
+        self.activated = True
         try:
-            if self.info.is_initialized() and not self._tidied:
-                self._end_as_wished()
-        finally:
-            self._forget_server_display()
-            self.terminal_session.release_proxy()
-            self._forget_client_display()
-
-    def _end_as_wished(self) -> None:
-        if self._at_exit == "terminate":
-            self.terminate()
-        elif self._at_exit == "suspend" and self.get_state() is AgentState.RUNNING:
-            self.suspend()
-
-    @contextlib.contextmanager
-    def _step(self, event: SessionEvent) -> Iterator[None]:
-        """One step of the life: only if the state allows it, then done or failed."""
-        with self._lock:
-            self._machine.apply(event)
-            _logger.info("%s: %s", self, event)
-            done = False
-            try:
-                yield
-                done = True
-            finally:
-                if not done:
-                    self._machine.apply(SessionEvent.FAIL)
-                    self._after_failure()
-            self._machine.apply(SessionEvent.DONE)
-
-    def _after_failure(self) -> None:
-        """Look what is left of the session; the failure itself is on its way to the caller."""
-        with contextlib.suppress(CrlError, OSError):
-            self._refresh()
-        if not self.session_ok():
-            self._forget_client_display()
-
-    def _refresh(self) -> None:
-        """Take over the agent's true state."""
-        if self.info.is_initialized():
-            self.get_state()
-
-    def _prepare(self) -> None:
-        """Whatever is missing on either side is found before anything is started."""
-        self.terminal_session.proxy_backend.require_program()
-        self.control_session.get_facts()
-
-    def _adopt(
-        self,
-        session_name: str | None,
-        session_list: X2GoServerSessionList | dict[str, X2GoServerSessionInfo] | None,
-        deadline: Deadline,
-    ) -> None:
-        """Take the record of an existing session from the server's list."""
-        name = session_name or self.get_session_name()
-        if name is None:
-            raise X2GoParameterError("which session? Give session_name", host=self.target.name)
-        if self.info.is_initialized() and name == self.info.name:
-            return
-        known = self.control_session.list_sessions(deadline) if session_list is None else session_list
-        records = known() if isinstance(known, X2GoServerSessionList) else known
-        if name not in records:
-            raise X2GoSessionNotFound(
-                f"there is no session {name}",
-                host=self.target.name,
-                doing="looking for a session",
-                advice=f"there are: {', '.join(records) or 'none'}",
-            )
-        if records[name].agent_pid is None or records[name].display is None:
-            reason = f"the server is still starting the session {name}"
-            raise X2GoSessionException(reason, host=self.target.name, doing="looking for a session")
-        self.terminal_session.session_info = records[name]
-
-    # The two displays.
-
-    def _need_client_display(self) -> ClientDisplay:
-        if self._client_display is None:
-            self._client_display, self._client_is_ours = ClientDisplay.resolve(self._display_wish)
-        return self._client_display
-
-    def _forget_client_display(self) -> None:
-        display, self._client_display = self._client_display, None
-        if display is not None and self._client_is_ours:
-            display.close()
-
-    @property
-    def client_display(self) -> ClientDisplay:
-        """The controller's display that shows the session.
-
-        Raises:
-            X2GoSessionException: There is none at present.
-        """
-        if self._client_display is None:
-            raise X2GoSessionException(f"no display shows the session: it is {self.state}", host=self.target.name)
-        return self._client_display
-
-    @property
-    def server_display(self) -> Display:
-        """The session's own display on the server.
-
-        Raises:
-            X2GoSessionException: The session has not been started.
-        """
-        with self._lock:
-            if self._server_display is None:
-                if self.info.display is None:
-                    raise X2GoSessionException("the session has no display yet", host=self.target.name)
-                home = self.control_session.get_facts().home
-                self._server_display = Display(self.target, f":{self.info.display}", f"{home}/.Xauthority")
-            return self._server_display
-
-    def _forget_server_display(self) -> None:
-        display, self._server_display = self._server_display, None
-        if display is not None:
-            display.close()
-
-    def get_environment(self) -> dict[str, str]:
-        """The variables with which a program on the target shows itself in the session: ``target.start(…, env=…)``.
-
-        Raises:
-            X2GoSessionException: The session has not been started.
-        """
-        facts = self.control_session.get_facts()
-        return {
-            "DISPLAY": self.server_display.name,
-            "XAUTHORITY": f"{facts.home}/.Xauthority",
-            "X2GO_SESSION": self.info.name,
-        }
-
-    def windows(self) -> list[Window]:
-        """The windows on the session's own display."""
-        with self._looking("listing windows"):
-            return self.server_display.windows()
-
-    def wait_for_window(self, name: WindowPattern, timeout: float = WINDOW_TIMEOUT) -> Window:
-        """Wait until the session shows a window.
-
-        Args:
-            name: Title, instance or class, with wildcards; or another pattern (`crl.display.window_matcher`).
-            timeout: Seconds.
-
-        Raises:
-            DisplayTimeout: None came.
-            X2GoSessionEnded: The session has ended first; the text has what its command wrote.
-        """
-        with self._looking(f"waiting for a window {name!r}"):
-            return self.server_display.wait_for_window(name, timeout)
-
-    def server_picture(self) -> Image.Image:
-        """A picture of the session's own display."""
-        with self._looking("taking a picture"):
-            return self.server_display.picture()
-
-    def client_picture(self, *, session_only: bool = False) -> Image.Image:
-        """A picture of the controller's display.
-
-        Args:
-            session_only: Only the window of a desktop session.
-        """
-        screen = self.client_display.screen
-        if not session_only:
-            return screen.picture()
-        return screen.picture(screen.wait_for_window(self.get_session_title(), WINDOW_TIMEOUT))
-
-    @contextlib.contextmanager
-    def _looking(self, doing: str) -> Iterator[None]:
-        """While looking at the session's display: if that fails, tell it from the session's state."""
-        if self.state is not SessionState.RUNNING:
-            reason = f"a session that is {self.state} cannot be looked at"
-            raise X2GoStateError(reason, host=self.target.name, doing=doing)
-        try:
-            yield
-        except DisplayError as error:
-            state = self.get_state()
-            if state is AgentState.TERMINATED:
-                raise X2GoSessionEnded(
-                    f"the session {self.info.name} has ended",
-                    host=self.target.name,
-                    doing=doing,
-                    transcript=self.control_session.notes(self.info.name).command_output,
-                ) from error
-            if state is not AgentState.RUNNING:
-                raise X2GoSessionException(
-                    f"the session {self.info.name} is {state}", host=self.target.name, doing=doing
-                ) from error
+            return step()
+        except UsageError:
             raise
+        except CrlError as error:
+            if only_death and not self._has_died():
+                raise
+            told = self._tell_failure(error)
+            self.last_error = error
+            if not told or self.client_instance is None:
+                raise
+            return False
+        finally:
+            self._progress_event = None
 
-    # Verification.
-
-    def verify(
+    def do_auto_start_or_resume(
         self,
-        windows: Iterable[WindowPattern] = (),
-        picture: str | os.PathLike[str] | Image.Image | None = None,
-        *,
-        timeout: float = WINDOW_TIMEOUT,
-        check: bool = True,
-        pictures: str | os.PathLike[str] | None = None,
-    ) -> Verification:
-        """Look at the session from both sides: state, processes, windows, pictures.
+        newest: bool = True,  # noqa: ARG002 - as published
+        oldest: bool = False,
+        all_suspended: bool = False,
+        start: bool = True,
+        redirect_to_client: bool = True,
+    ) -> bool | None:
+        """Resume a suspended session of the account, or start one.
 
         Args:
-            windows: What has to be there; waited for.
-            picture: What the session's display has to look like, a picture or its file; waited for.
-            timeout: Seconds for windows and picture together.
-            check: Whether a problem is raised.
-            pictures: The folder for the picture that an error shows; by default that for temporary files.
+            newest: Take the newest one.
+            oldest: Take the oldest one instead.
+            all_suspended: Take all of them; needs a client.
+            start: Start a session when none is suspended.
+            redirect_to_client: Whether the client's methods do it, where there is a client.
 
         Returns:
-            What was seen, with both pictures.
+            Whether a session was resumed or started; None when there was none, and none was to be started.
 
         Raises:
-            X2GoVerificationFailed: Something is not as it should be, and `check`; the text lists all of it, with
-                state, processes, windows, the ends of both logs, and where a picture of both displays is.
+            X2GoException: As for `resume` and `start`.
         """
-        deadline = Deadline.after(timeout)
-        patterns, expected = tuple(windows), open_picture(picture)
-        state, seen = self.get_state(), None
-        if state is AgentState.RUNNING and self._client_display is not None:
-            seen = self._look_at_both(patterns, deadline, expected)
-        result = seen or Verification(
-            session_name=self.info.name,
-            state=state,
-            agent_alive=state not in (AgentState.TERMINATED, AgentState.UNKNOWN),
-            proxy_up=self.session_ok(),
-            missing=tuple(repr(pattern) for pattern in patterns),
-            expected=None if expected is None else 0.0,
-        )
-        if check and not result.ok:
-            raise self._not_verified(result, pictures)
-        return result
+        client = self.client_instance if redirect_to_client else None
+        listed = self.list_sessions() or {}
+        names = [
+            name for name in utils.session_names_by_timestamp(listed)
+            if listed[name].is_suspended() and listed[name].get_session_type() != "S"
+        ]  # fmt: skip
+        if not names:
+            if not start:
+                return None
+            return bool(client.start_session(str(self))) if client is not None else self.start()
+        if all_suspended and client is not None:
+            resumed = [client.resume_session(str(self), session_name=name) for name in names]
+            return all(resumed)
+        name = names[0] if oldest else names[-1]
+        if client is not None:
+            return bool(client.resume_session(str(self), session_name=name))
+        return self.resume(name, session_list=listed)
 
-    def _not_verified(
-        self, result: Verification, pictures: str | os.PathLike[str] | None
-    ) -> X2GoVerificationFailed:
-        proxy = self.terminal_session.proxy
-        evidence = Evidence(proxy_log="" if proxy is None else proxy.log_tail)
-        with contextlib.suppress(CrlError, OSError):  # then there is no more to show
-            notes = self.control_session.notes(result.session_name)
-            evidence = Evidence(notes.processes, notes.log, notes.command_output, evidence.proxy_log)
-        saved = save_pictures(result, pictures)
-        return X2GoVerificationFailed(
-            "; ".join(result.problems),
-            host=self.target.name,
-            doing=f"verifying the session {result.session_name}",
-            evidence=evidence.text(result),
-            picture=None if saved is None else str(saved),
-        )
+    def reset_progress_status(self) -> None:
+        """Begin to count at 0 again."""
+        self._progress = 0
 
-    def _look_at_both(
-        self, patterns: Sequence[WindowPattern], deadline: Deadline, expected: Image.Image | None
-    ) -> Verification:
-        title = self.get_session_title() if self.is_desktop_session() else None
-        with self._looking("verifying the session"):
-            seen = Sides(self.server_display, self.client_display.screen, title).look(patterns, deadline, expected)
-        return Verification(
-            session_name=self.info.name,
-            state=self.get_state(),
-            agent_alive=True,
-            proxy_up=self.session_ok(),
-            server_windows=seen.server_windows,
-            client_windows=seen.client_windows,
-            missing=seen.missing,
-            shown=seen.shown,
-            likeness=seen.likeness,
-            expected=seen.expected,
-            redrawn=seen.redrawn,
-            server_picture=seen.server_picture,
-            client_picture=seen.client_picture,
-        )
+    def get_progress_status(self) -> int:
+        """How far a start or resume is: 0 to 100, -1 when it failed."""
+        return self._progress
 
+    def is_locked(self) -> bool:
+        """Whether a step is under way."""
+        if not self._lock.acquire(blocking=False):
+            return True
+        self._lock.release()
+        return False
 
-def _display_arguments(display: ClientDisplay) -> dict[str, str | None]:
-    return {"display": display.name, "xauthority": None if display.xauthority is None else str(display.xauthority)}
+    # The window.
+
+    def set_session_window_title(self, title: str = "") -> None:
+        """Give the window of a desktop another title; "" is its own."""
+        if self.terminal_session is not None:
+            self.terminal_session.set_session_window_title(title)
+
+    def raise_session_window(self) -> None:
+        """Bring the window of a desktop to the front."""
+        if self.terminal_session is not None:
+            self.terminal_session.raise_session_window()
+
+    # The end.
+
+    def session_cleanup(self) -> None:
+        """End what shows the session here; on the server it stays as it is."""
+        self._release()
+
+    def close(self) -> None:
+        """End what belongs to the session object: the session as `at_exit` says, proxy, own display, own login."""
+        try:
+            if self.info.is_initialized() and not self._tidied and self.is_connected():
+                self._end_as_wished()
+        finally:
+            self._release()
+            for thread in self._threads:
+                if thread is not threading.current_thread():
+                    thread.join(LAST_WAIT)
+            if self._login_is_ours and self.control_session is not None and not self._has_habits_of_targets:
+                self.control_session.disconnect()
 
 
 def list_sessions(target: Host, *, timeout: float = DEFAULT_TIMEOUT) -> dict[str, X2GoServerSessionInfo]:
@@ -594,4 +532,4 @@ def list_sessions(target: Host, *, timeout: float = DEFAULT_TIMEOUT) -> dict[str
         X2GoServerMissing: There is no X2Go server.
         X2GoControlSessionException: The list could not be made.
     """
-    return X2GoControlSession(target).list_sessions(Deadline.after(timeout))()
+    return X2GoServer(target).list_sessions(Deadline.after(timeout))()

@@ -86,13 +86,14 @@ TRANSITIONS: Mapping[tuple[SessionState, SessionEvent], SessionState] = MappingP
             for state in (_S.VIRGIN, _S.RUNNING, _S.SUSPENDED, _S.FAULTY, _S.TERMINATED)
         },
         (_S.TERMINATING, _E.DONE): _S.TERMINATED,
+        **{(state, _E.FAIL): _S.FAULTY for state in (_S.STARTING, _S.RESUMING, _S.SUSPENDING, _S.TERMINATING)},
+        # What is seen while nothing of ours is under way; a session that others started may be seen from the beginning.
+        **{(state, _E.SEEN_RUNNING): _S.RUNNING for state in (_S.VIRGIN, _S.RUNNING, _S.SUSPENDED, _S.FAULTY)},
+        **{(state, _E.SEEN_SUSPENDED): _S.SUSPENDED for state in (_S.VIRGIN, _S.RUNNING, _S.SUSPENDED, _S.FAULTY)},
         **{
-            (state, _E.FAIL): _S.FAULTY for state in (_S.STARTING, _S.RESUMING, _S.SUSPENDING, _S.TERMINATING)
+            (state, _E.SEEN_GONE): _S.TERMINATED
+            for state in (_S.VIRGIN, _S.RUNNING, _S.SUSPENDED, _S.FAULTY, _S.TERMINATED)
         },
-        # What is seen while nothing of ours is under way. A seen end is an end also in the middle of something.
-        **{(state, _E.SEEN_RUNNING): _S.RUNNING for state in (_S.RUNNING, _S.SUSPENDED, _S.FAULTY)},
-        **{(state, _E.SEEN_SUSPENDED): _S.SUSPENDED for state in (_S.RUNNING, _S.SUSPENDED, _S.FAULTY)},
-        **{(state, _E.SEEN_GONE): _S.TERMINATED for state in (_S.RUNNING, _S.SUSPENDED, _S.FAULTY, _S.TERMINATED)},
     }
 )
 
@@ -113,11 +114,16 @@ class SessionStateMachine:
 
     Args:
         on_change: Called after each step that changed the state, outside of any lock, in the thread that made it.
+        initial: The state to begin with.
     """
 
-    def __init__(self, on_change: Callable[[Transition], object] | None = None) -> None:
+    def __init__(
+        self,
+        on_change: Callable[[Transition], object] | None = None,
+        initial: SessionState = SessionState.VIRGIN,
+    ) -> None:
         self._lock = threading.Lock()
-        self._state = SessionState.VIRGIN
+        self._state = initial
         self._on_change = on_change
 
     @property

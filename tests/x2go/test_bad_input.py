@@ -182,6 +182,7 @@ def test_nxproxy_is_killed_while_the_link_serves_others(alpha: Target, session: 
 
         worker = threading.Thread(target=others)
         worker.start()
+        assert one.terminal_session is not None
         assert one.terminal_session.proxy is not None
         process = one.terminal_session.proxy.proxy
         assert process is not None

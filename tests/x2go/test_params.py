@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -81,6 +82,65 @@ def test_types(session_type: str, cmd: str, letter: str) -> None:
 def test_what_a_server_would_not_understand_is_refused(key: str, value: object) -> None:
     with pytest.raises(X2GoParameterError):
         X2GoSessionParams().update(**{key: value})
+
+
+RDP = {"cmd": "RDP", "rdp_server": "win.example", "geometry": "1024x768"}
+RDESKTOP = ["rdesktop", "-g", "1024x768", "-N"]
+
+
+@pytest.mark.parametrize(
+    ("options", "letter", "name", "words"),
+    [
+        ({"published_applications": True, "cmd": ""}, "P", "PUBLISHED", ["PUBLISHED"]),
+        ({"session_type": "published", "cmd": None}, "P", "PUBLISHED", ["PUBLISHED"]),
+        ({"cmd": None}, "R", "TERMINAL", ["TERMINAL"]),
+        ({"session_type": "shared", "cmd": "1XSHADpatXSHAD:50"}, "S", "1XSHADpatXSHAD:50", []),
+        ({"cmd": "XDMCP", "xdmcp_server": "login.example"}, "D", "XDMCP", []),
+        ({"session_type": "desktop", "cmd": "GNOME", "kdrive": True}, "K", "GNOME", ["GNOME"]),
+        (RDP, "R", "rdesktop", [*RDESKTOP, "win.example", "-a", "24"]),
+        ({**RDP, "geometry": "fullscreen"}, "D", "rdesktop", ["rdesktop", "-f", "-N", "win.example", "-a", "24"]),
+        (
+            {**RDP, "rdp_options": "-u X2GO_USER -p X2GO_PASSWORD -r sound:off"},
+            "R", "rdesktop", [*RDESKTOP, "-u", "pat", "-r", "sound:off", "win.example", "-a", "24"],
+        ),
+        (
+            {**RDP, "cmd": "xfreerdp", "rdp_options": "/u:X2GO_USER /p:X2GO_PASSWORD"},
+            "R", "xfreerdp", ["xfreerdp", "/size:1024x768", "/u:pat", "/v:win.example", "/bpp:24"],
+        ),
+    ],
+)  # fmt: skip
+def test_kinds_of_sessions(options: dict[str, Any], letter: str, name: str, words: list[str]) -> None:
+    params = X2GoSessionParams(**options)
+    assert params.rewrite_session_type() == letter
+    assert params.name_for_id() == name
+    assert params.run_words("pat") == words
+    assert params.start_arguments()[7:9] == [letter, name]
+    assert len(params.start_arguments()) == (9 if letter == "S" else 10)
+    server = options.get("xdmcp_server")
+    assert params.start_environment().get("X2GOXDMCP") == server
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"cmd": "XDMCP"},
+        {"cmd": "XDMCP", "xdmcp_server": "-query"},
+        {"cmd": "XDMCP", "xdmcp_server": "a b"},
+        {"cmd": "RDP"},
+        {**RDP, "rdp_server": "$(reboot)"},
+        {**RDP, "rdp_options": "-p hunter2"},
+        {**RDP, "cmd": "xfreerdp", "rdp_options": "/p:hunter2"},
+        {**RDP, "rdp_options": "-T 'two words'"},
+        {"session_type": "shared", "cmd": "xterm"},
+        {"session_type": "shared", "cmd": "2XSHADpatXSHAD:50"},
+        {"session_type": "shared", "cmd": "1XSHAD$(reboot)XSHAD:50"},
+        {"snd_system": "loud"},
+    ],
+)
+def test_kinds_of_sessions_that_cannot_be(options: dict[str, Any]) -> None:
+    with pytest.raises(X2GoParameterError) as caught:
+        X2GoSessionParams(**options)
+    assert "hunter2" not in str(caught.value)
 
 
 def test_a_refused_update_changes_nothing() -> None:
