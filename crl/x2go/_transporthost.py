@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -63,21 +64,20 @@ class TransportShell(SshShell):
         self._connection = transport
         self._forward_agent = forward_agent
 
-    def spawn(self, timeout: float) -> ChannelSpawn:
-        """Open a session of the connection and start a shell in it.
+    def find_door(self) -> None:
+        """No host is called: the connection is there."""
 
-        Raises:
-            SshError: The connection has ended, or opens no session.
-        """
-        self._deadline_of_start = Deadline.after(min(timeout, self.start_timeout))
-        self._renew()
+    def _spawn_by_paramiko(self, deadline: Deadline) -> ChannelSpawn:
+        """Open a session of the connection and start what the host is to run."""
+        patience = deadline.sooner(CHANNEL_PATIENCE).remaining() or 0.0
         channel: paramiko.Channel | None = None
         try:
-            channel = self._connection.open_session(timeout=min(timeout, CHANNEL_PATIENCE))
+            channel = self._connection.open_session(timeout=patience)
             channel.event = _PatientEvent()
             if self._forward_agent:
                 AgentRequestHandler(channel)
             channel.get_pty("dumb", COLUMNS, ROWS)
+            self._asked_at = time.monotonic()
             channel.exec_command(self._remote_command() or "exec /bin/sh")
         except (paramiko.SSHException, OSError, EOFError) as error:
             if channel is not None:

@@ -242,6 +242,7 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, LaterSharing):
             "add_to_known_hosts": self.add_to_known_hosts, "known_hosts": self.known_hosts,
             "forward_sshagent": self.forward_sshagent,
             "unique_hostkey_aliases": control.pop("unique_hostkey_aliases", False),
+            "published_applications_no_submenus": control.get("published_applications_no_submenus", 0),
             "terminal_backend": self.terminal_backend, "info_backend": self.info_backend,
             "list_backend": self.list_backend, "proxy_backend": self.proxy_backend,
             "client_rootdir": self.client_rootdir, "sessions_rootdir": self.sessions_rootdir,

@@ -182,9 +182,6 @@ def test_published_applications(make: Make) -> None:
     assert one.wait_for_window("two words")
     with pytest.raises(X2GoCommandNotFound):
         one.exec_published_application("no-such-program")
-    one.suspend()
-    one.resume()
-    assert one.wait_for_window("two words")
 
 
 @pytest.fixture

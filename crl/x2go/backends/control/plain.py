@@ -267,6 +267,8 @@ class X2GoControlSession(LoginClient):
         menu = self._menu
         if menu is None or refresh:
             menu = self._menu = PublishedApplications(self.server.applications(self._deadline()))
+        if max_no_submenus == defaults.PUBAPP_MAX_NO_SUBMENUS:
+            max_no_submenus = self.published_applications_no_submenus or max_no_submenus
         return menu.plain() if raw else menu.menu(lang, max_no_submenus)
 
     # Sessions.

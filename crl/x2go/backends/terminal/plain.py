@@ -297,6 +297,7 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, LaterParts):
             sessions_rootdir=self.sessions_rootdir,
             proxy_options=self.proxy_options,
             session_instance=self.session_instance,
+            logger=self.logger,
             display=display,
             xauthority=xauthority,
         )
