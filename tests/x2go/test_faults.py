@@ -23,6 +23,7 @@ from crl.targets import Target
 from crl.x2go import (
     AgentState,
     ClientDisplay,
+    SessionState,
     X2GoControlSessionException,
     X2GoException,
     X2GoSession,
@@ -40,10 +41,10 @@ PATIENCE = 10.0
 Figure = Callable[[str], None]
 
 
-def becomes(one: X2GoSession, state: AgentState, figure: Figure, what: str) -> None:
-    """The session is found in a state; tells how long that took."""
+def becomes(one: X2GoSession, state: SessionState, figure: Figure, what: str) -> None:
+    """The session comes to know by itself what it is now; tells how long that took."""
     began = time.monotonic()
-    assert eventually(lambda: one.get_state() is state, PATIENCE), f"{what}: {one.get_state()}"
+    assert eventually(lambda: one.state is state, PATIENCE), f"{what}: {one.state}, really {one.get_state()}"
     figure(f"{what}: {state} after {time.monotonic() - began:.2f} s")
 
 
@@ -137,6 +138,7 @@ def test_a_link_that_is_down_for_25_seconds(
         still_the_same(one, before, "25 s without a link")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("nothing_left")
 def test_tunnel_and_display_are_lost(alpha: Target, session: Session, lab: Lab, figure: Figure) -> None:
     """And whoever then takes the session finds it in a list full of rubbish."""
@@ -148,12 +150,15 @@ def test_tunnel_and_display_are_lost(alpha: Target, session: Session, lab: Lab, 
         tunnel = one.terminal_session.proxy.fw_tunnel
         assert tunnel is not None
         tunnel.drop()  # type: ignore[attr-defined]
-        becomes(one, AgentState.SUSPENDED, figure, "tunnel cut")
+        becomes(one, SessionState.SUSPENDED, figure, "tunnel cut")
         assert eventually(lambda: not one.session_ok())
         one.resume()
         assert one.verify(["xterm"]).ok
+        proxy = one.terminal_session.proxy
         one.client_display.close()
-        becomes(one, AgentState.SUSPENDED, figure, "display lost")
+        becomes(one, SessionState.SUSPENDED, figure, "display lost")
+        assert proxy is not None
+        assert "X display has gone" in str(proxy.ending())
         assert eventually(lambda: not one.session_ok())
         other = session(alpha, session_name=one.get_session_name(), client_display=display, at_exit="leave")
         with program_before(lab.host("alpha"), "x2golistsessions", GARBLED):
@@ -173,7 +178,7 @@ def test_the_agent_is_killed_beside_another(alpha: Target, session: Session, fig
         other.start()
         other.wait_for_window("xterm")
         alpha.run(["kill", "-9", str(one.info.agent_pid)], check=True)
-        becomes(one, AgentState.TERMINATED, figure, "agent killed")
+        becomes(one, SessionState.TERMINATED, figure, "agent killed")
         assert eventually(lambda: not one.session_ok())
         with pytest.raises((X2GoSessionEnded, X2GoStateError), match=r"ended|terminated"):
             one.suspend()
@@ -284,7 +289,8 @@ def test_two_clients_take_the_same_session_at_once(alpha: Target, session: Sessi
     first = session(alpha, cmd="xterm", at_exit="leave")
     first.start()
     name = first.get_session_name()
-    takers = [session(open_target("alpha"), session_name=name, at_exit="leave") for _ in range(2)]
+    targets = [open_target("alpha") for _ in range(2)]
+    takers = [session(target, session_name=name, at_exit="leave") for target in targets]
     problems: list[CrlError] = []
 
     def take(one: X2GoSession) -> None:
@@ -299,14 +305,19 @@ def test_two_clients_take_the_same_session_at_once(alpha: Target, session: Sessi
     for thread in threads:
         thread.join(90)
     assert all(isinstance(problem, X2GoException) for problem in problems)
-    wait_until(lambda: sum(one.session_ok() for one in takers) <= 1)
-    assert sum(one.session_ok() for one in takers) <= 1
-    assert not first.session_ok()
+    everybody = [first, *takers]
+    wait_until(lambda: sum(one.session_ok() for one in everybody) <= 1)
+    shows = sum(one.session_ok() for one in everybody)
     # Whoever comes now gets it, whole.
-    last = session(alpha, session_name=name)
-    last.resume()
-    assert last.verify(["xterm"]).ok
-    last.terminate()
+    with session(alpha, session_name=name) as last:
+        last.resume()
+        assert last.verify(["xterm"]).ok
+        assert not [one for one in everybody if one.session_ok()]
+    assert shows <= 1
+    for taker in takers:
+        taker.close()
+    for target in targets:
+        target.close()
 
 
 @pytest.mark.long

@@ -20,12 +20,13 @@ from crl.errors import UsageError
 from crl.lab import Lab
 from crl.x2go import X2GoParameterError, forward
 from crl.x2go.forward import X2GoFwServer, start_forward_tunnel, stop_forward_tunnel
-from tests.x2go.conftest import OpenTarget, wait_until
+from tests.x2go.conftest import wait_until
 from tests.x2go.tunnelling import (
     COUNTING,
     PATIENT,
     Hooks,
     Left,
+    connection_of,
     counted,
     everything,
     expected,
@@ -38,14 +39,11 @@ pytestmark = pytest.mark.lab
 MOST_UNREAD = 24 << 20
 
 
-@pytest.fixture(params=["paramiko", "target"])
-def connection(request: pytest.FixtureRequest, lab: Lab, open_target: OpenTarget) -> Iterator[Any]:
+@pytest.fixture(scope="module", params=["paramiko", "target"])
+def connection(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Any]:
     """What tunnels are made over."""
-    if request.param == "target":
-        yield open_target("alpha", "zsh")
-        return
-    with plain_transport(lab) as transport:
-        yield transport
+    with connection_of(request.param, lab) as made:
+        yield made
 
 
 @pytest.fixture

@@ -12,8 +12,16 @@ import pytest
 from crl.lab import Lab
 from crl.x2go import X2GoParameterError, X2GoRevFwTunnelException
 from crl.x2go.rforward import X2GoRevFwTunnel, x2go_rev_forward_channel_handler, x2go_transport_tcp_handler
-from tests.x2go.conftest import OpenTarget, wait_until
-from tests.x2go.tunnelling import Hooks, Left, everything, listens_there, plain_transport, send_until_broken
+from tests.x2go.conftest import wait_until
+from tests.x2go.tunnelling import (
+    Hooks,
+    Left,
+    connection_of,
+    everything,
+    listens_there,
+    plain_transport,
+    send_until_broken,
+)
 
 pytestmark = pytest.mark.lab
 
@@ -67,13 +75,10 @@ def answering() -> Iterator[Answering]:
     one.close()
 
 
-@pytest.fixture(params=["paramiko", "target"])
-def connection(request: pytest.FixtureRequest, lab: Lab, open_target: OpenTarget) -> Iterator[Any]:
-    if request.param == "target":
-        yield open_target("alpha", "zsh")
-        return
-    with plain_transport(lab) as transport:
-        yield transport
+@pytest.fixture(scope="module", params=["paramiko", "target"])
+def connection(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Any]:
+    with connection_of(request.param, lab) as made:
+        yield made
 
 
 def call(lab: Lab, port: int, *texts: str) -> list[str]:

@@ -13,7 +13,9 @@ from typing import Any
 
 import paramiko
 
+from crl.interactivesessions.shells.sshshell import SshShell
 from crl.lab import Lab
+from crl.targets import Target
 from tests.x2go.conftest import wait_until
 
 # Reads to the end, then says how much it was and what its digest is: only half a connection can do that.
@@ -61,16 +63,31 @@ def plain_transport(lab: Lab, host: str = "alpha", role: str = "zsh") -> Iterato
 
 
 @contextlib.contextmanager
+def connection_of(kind: str, lab: Lab) -> Iterator[Any]:
+    """A connection to the lab's X2Go server, over which tunnels are made: ``paramiko`` or ``target``."""
+    if kind == "paramiko":
+        with plain_transport(lab) as transport:
+            yield transport
+        return
+    shell = SshShell("alpha-zsh", config=str(lab.ssh_config), lane_change=False)
+    with Target(shell, name="alpha") as target:
+        yield target.connect()
+
+
+@contextlib.contextmanager
 def program_there(lab: Lab, source: str, host: str = "alpha") -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """A Python program on a host of the lab, and the port it says it listens on."""
     command = lab.host(host).command(["/usr/bin/python3", "-c", source], "zshuser")
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    port = 0
     try:
         assert process.stdout is not None
-        yield int(process.stdout.readline()), process
+        port = int(process.stdout.readline())
+        yield port, process
     finally:
         process.kill()
         process.wait(10)
+        wait_until(lambda: not listens_there(lab, port, host), 30)  # it dies with its parent, a little later
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 pipe.close()

@@ -12,6 +12,7 @@ import logging
 import os
 import select
 import shutil
+import socket
 import subprocess
 import tempfile
 import threading
@@ -20,6 +21,8 @@ from pathlib import Path
 from typing import IO, Any, ClassVar
 
 from crl.deadlines import Deadline
+from crl.display.errors import DisplayNameError
+from crl.display.names import DisplayName
 from crl.errors import CrlError
 from crl.x2go._host import Tunnel
 from crl.x2go._threads import OwnThread
@@ -40,6 +43,7 @@ __all__ = ["X2GoProxy", "X2GoProxyBASE"]
 END_PATIENCE = 3.0
 START_TIMEOUT = 30.0
 QUIET_CHECK_MS = 1000
+DISPLAY_PATIENCE = 0.5
 OWN_RUN_CHECK = 0.2  # seconds between looks at a program that a subclass runs in its own way
 LONGEST_SOCKET_PATH = 100
 
@@ -116,6 +120,7 @@ class X2GoProxyBASE(OwnThread):
         self._changed = threading.Condition()
         self._ended = False
         self._reads = False
+        self._lost: str | None = None
         self._stopping = False
         self._failure: CrlError | None = None
         self._container: Path | None = None
@@ -212,7 +217,7 @@ class X2GoProxyBASE(OwnThread):
 
     def ending(self) -> X2GoProxyEnded:
         """The error that tells how the program ended."""
-        reason = self._log.reason or "it did not say why"
+        reason = self._lost or self._log.reason or "it did not say why"
         return X2GoProxyEnded(
             f"{Path(self.PROXY_CMD).name} ended: {reason}",
             doing="connecting the session's graphics",
@@ -338,6 +343,10 @@ class X2GoProxyBASE(OwnThread):
             if not poller.poll(QUIET_CHECK_MS):
                 if process.poll() is not None:  # it has ended, but something it started holds the pipe
                     return
+                if self._log.established and self._display_is_gone():
+                    self._lost = "the controller's X display has gone"
+                    process.kill()  # it would take several seconds over its end, and the session with it
+                    return
                 continue
             data = os.read(descriptor, 65536)
             if not data:
@@ -348,6 +357,24 @@ class X2GoProxyBASE(OwnThread):
                 self._changed.notify_all()
             if self.session_log_stdout is not None:
                 self.session_log_stdout.write(data)
+
+    def _display_is_gone(self) -> bool:
+        """Whether nobody listens any more on the sockets of the display that shows the session."""
+        try:
+            name = DisplayName.parse(self._environment().get("DISPLAY", ""))
+        except DisplayNameError:  # another machine's: nxproxy itself will tell
+            return False
+        for address in name.addresses:
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.settimeout(DISPLAY_PATIENCE)
+                try:
+                    probe.connect(address)
+                except (ConnectionRefusedError, FileNotFoundError):
+                    continue
+                except OSError:  # it is there, and busy
+                    return False
+                return False
+        return True
 
     def _tidy_up(self) -> None:
         """End process, tunnel and files; in this order, so that nothing of ours connects any more."""
