@@ -146,6 +146,7 @@ def ours(target: Target, display: ClientDisplay) -> Times:
         clock.note("start to RUNNING")
         display.screen.wait_for_window("xterm", 30)
         clock.note("start to window")
+        session.list_sessions()  # the first one asks what the server can do
         clock.start()
         session.list_sessions()
         clock.note("list on a live connection")

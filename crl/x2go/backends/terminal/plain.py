@@ -28,6 +28,7 @@ from crl.x2go.backends.terminal._facts import SessionFacts
 from crl.x2go.backends.terminal._failures import start_failure
 from crl.x2go.backends.terminal._later import LaterParts
 from crl.x2go.backends.terminal._params import SPACE, X2GoSessionParams, candidates, command_words
+from crl.x2go.backends.terminal._turns import start_turn
 from crl.x2go.backends.terminal._window import SessionWindow, WindowMethods
 from crl.x2go.log import X2GoLogger
 from crl.x2go.state import AgentState
@@ -258,13 +259,14 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, LaterParts):
         self._require_display(display)
         with contextlib.ExitStack() as on_failure:
             on_failure.callback(self._abandon_start)
-            answer = self.server.execute(
-                ["x2gostartagent", *self.params.start_arguments()],
-                deadline,
-                env=self.params.start_environment(),
-                leaves_child=True,
-                limit=SHARING_TIME if self.params.is_shared else STEP_TIME,
-            )
+            with start_turn(self._host, deadline, needed=not self.params.is_shared):
+                answer = self.server.execute(
+                    ["x2gostartagent", *self.params.start_arguments()],
+                    deadline,
+                    env=self.params.start_environment(),
+                    leaves_child=True,
+                    limit=SHARING_TIME if self.params.is_shared else STEP_TIME,
+                )
             self._take_start(answer)
             self._connect(deadline, display, xauthority, "starting a session")
             on_failure.pop_all()
