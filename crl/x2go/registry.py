@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from crl.x2go.client import X2GoClient
     from crl.x2go.state import Transition
 
-__all__ = ["X2GoSessionRegistry"]
+__all__ = ["X2GoSessionRegistry", "call_each"]
 
+_SECRETS = frozenset({"password", "passphrase", "sshproxy_password", "sshproxy_passphrase"})
 _FIXED = frozenset({"target", "client_display", "proxy_class", "at_exit", "on_change"})  # for the life of a session
 
 
@@ -44,6 +45,24 @@ class _Flags:
 
 
 _UNSEEN = _Flags(virgin=True, running=False, suspended=False, terminated=False)
+
+
+def call_each(functions: Iterable[Callable[[], object]]) -> None:
+    """Call all functions; one that fails keeps the others from nothing.
+
+    Raises:
+        ExceptionGroup: Several have failed; a single failure is raised as it is.
+    """
+    failures: list[Exception] = []
+    for function in functions:
+        try:
+            function()
+        except Exception as error:  # noqa: BLE001 - raised when the others had their turn
+            failures.append(error)
+    if len(failures) == 1:
+        raise failures[0]
+    if failures:
+        raise ExceptionGroup("several sessions or profiles could not be brought up to date", failures)
 
 
 class X2GoSessionRegistry(SessionViews):
@@ -215,6 +234,7 @@ class X2GoSessionRegistry(SessionViews):
         Raises:
             X2GoSessionRegistryException: Not exactly one of the three was given.
             X2GoControlSessionException: The server cannot be asked.
+            Exception: What a hook raised, when the others have been called.
         """
         if sum(wanted is not None for wanted in (session_uuid, profile_name, profile_id)) != 1:
             raise X2GoSessionRegistryException(
@@ -228,15 +248,19 @@ class X2GoSessionRegistry(SessionViews):
         else:
             sessions = [one for one in self._all() if one.get_profile_id() == profile_id]
         looked_at = set(self._looked_at)
+        to_tell: list[Callable[[], None] | None] = []
         for session in sessions:
             is_first_look = newly_connected or session.get_profile_id() not in looked_at
             if listed_at is None or self._changed_at.get(session.get_uuid(), 0.0) < listed_at:
-                self._refresh(session, session_list, force_update=force_update, newly_connected=is_first_look)
+                to_tell.append(
+                    self._refresh(session, session_list, force_update=force_update, newly_connected=is_first_look)
+                )
         with self._lock:
             self._looked_at |= {one.get_profile_id() for one in sessions if one.is_connected()}
             self._seen_connected |= self._looked_at
         for name in {session.get_profile_name() for session in sessions}:
             self._elect_master(name)
+        call_each(filter(None, to_tell))
         return True
 
     def _refresh(
@@ -246,23 +270,30 @@ class X2GoSessionRegistry(SessionViews):
         *,
         force_update: bool,
         newly_connected: bool,
-    ) -> None:
+    ) -> Callable[[], None] | None:
+        """Bring one session up to date; what is left to do is to tell it."""
         if not session.is_connected() or session.is_locked():
-            return  # one in the middle of a step will be seen after it
+            return None  # one in the middle of a step will be seen after it
         session.update_status(session_list=session_list, force_update=force_update)
         uuid = session.get_uuid()
         with self._lock:
             if uuid not in self.registry:
-                return
+                return None
             before = self._told.get(uuid, _UNSEEN)
             now = self._told[uuid] = _Flags.of(session)
-        if now == before:
-            return
         hook = self._hook_for(session, before, now, newly_connected=newly_connected)
-        if hook is not None:
-            hook(session_uuid=uuid, profile_name=session.get_profile_name(), session_name=session.get_session_name())
-        if now.terminated and uuid in self._found_on_server:
-            self.forget(uuid)  # nobody was given it but by the hooks, which know now
+        if hook is None:
+            return None
+        about = {"profile_name": session.get_profile_name(), "session_name": session.get_session_name()}
+
+        def tell() -> None:
+            try:
+                hook(session_uuid=uuid, **about)
+            finally:
+                if now.terminated and uuid in self._found_on_server:
+                    self.forget(uuid)  # nobody was given it but by the hooks, which know now
+
+        return tell
 
     def _hook_for(
         self, session: X2GoSession, before: _Flags, now: _Flags, *, newly_connected: bool
@@ -290,9 +321,12 @@ class X2GoSessionRegistry(SessionViews):
             if master in (best or candidates):
                 return
             self.master_sessions.pop(profile_name, None)
+            if master is not None:
+                master.master_session = False
             chosen = next(iter(best or candidates), None)
             if chosen is not None:
                 self.master_sessions[profile_name] = chosen
+                chosen.master_session = True
         if chosen is not None:
             self.logger(f"{chosen.get_session_name()} is the master session of {profile_name}", loglevel=loglevel_INFO)
 
@@ -344,7 +378,7 @@ class X2GoSessionRegistry(SessionViews):
 
     def _found(self, profile_id: str, session_name: str) -> None:
         """Make an object for a session that is on the server, as its profile's other sessions were made."""
-        session = self._make(profile_id, session_name)
+        session = self._make(profile_id, session_name, self._recipes[profile_id])
         with self._lock:
             self._found_on_server.add(session.get_uuid())
 
@@ -404,7 +438,8 @@ class X2GoSessionRegistry(SessionViews):
         places = {"client_rootdir": client_rootdir, "sessions_rootdir": sessions_rootdir, "ssh_rootdir": ssh_rootdir}
         params = {"add_to_known_hosts": add_to_known_hosts, "known_hosts": known_hosts, **kwargs}
         with self._lock_of(profile_id):
-            self._recipes[profile_id] = {
+            session = None if _FIXED & params.keys() else self._unused(profile_id)
+            recipe = {
                 "server": server,
                 "profile_name": profile_name,
                 "keep_controlsession_alive": keep_controlsession_alive,
@@ -412,17 +447,18 @@ class X2GoSessionRegistry(SessionViews):
                 **{name: os.fspath(place) for name, place in places.items() if place is not None},
                 **params,
             }
-            unused = None if _FIXED & params.keys() else self._unused(profile_id)
-            if unused is None:
-                return self._make(profile_id, session_name).get_uuid()
-            if server is not None and not unused.is_connected():
-                unused.set_server(server)
-            unused.set_profile_name(profile_name)
-            unused.update_params(params)
-            unused.activated = True
-            if session_name is not None:
-                unused.set_session_name(session_name)
-            return unused.get_uuid()
+            if session is None:
+                session = self._make(profile_id, session_name, recipe)
+            else:
+                if server is not None and not session.is_connected():
+                    session.set_server(server)
+                session.set_profile_name(profile_name)
+                session.update_params(params)
+                session.activated = True
+                if session_name is not None:
+                    session.set_session_name(session_name)
+            self._recipes[profile_id] = {name: value for name, value in recipe.items() if name not in _SECRETS}
+            return session.get_uuid()
 
     def _lock_of(self, profile_id: str) -> threading.RLock:
         with self._lock:
@@ -432,18 +468,16 @@ class X2GoSessionRegistry(SessionViews):
         mine = (one for one in self._all() if one.get_profile_id() == profile_id)
         return next((one for one in mine if one.virgin and not one.activated and not one.get_session_name()), None)
 
-    def _make(self, profile_id: str, session_name: str | None) -> X2GoSession:
-        """A new session by the profile's recipe."""
-        recipe = dict(self._recipes[profile_id])
-        wanted = recipe.pop("on_change", None)
-        session = X2GoSession(
+    def _make(self, profile_id: str, session_name: str | None, recipe: Mapping[str, Any]) -> X2GoSession:
+        """A new session of a profile."""
+        wanted = recipe.get("on_change")
+        session: X2GoSession = X2GoSession(
             control_session=self.control_sessions.get(profile_id),
             profile_id=profile_id,
             session_name=session_name,
             client_instance=self.client_instance,
-            logger=self.logger,
-            on_change=lambda transition: self._changed(session, transition, wanted),
-            **recipe,
+            logger=self.logger.tagged("X2GoSession"),
+            **{**recipe, "on_change": lambda transition: self._changed(session, transition, wanted)},
         )
         with self._lock:
             self.registry[session.get_uuid()] = session
@@ -454,7 +488,9 @@ class X2GoSessionRegistry(SessionViews):
         self, session: X2GoSession, transition: Transition, wanted: Callable[[Transition], object] | None
     ) -> None:
         """A session has changed: what was listed before that tells nothing of it any more."""
-        self._changed_at[session.get_uuid()] = time.monotonic()
+        with self._lock:
+            if session.get_uuid() in self.registry:
+                self._changed_at[session.get_uuid()] = time.monotonic()
         cache = self.client_instance.listsessions_cache
         if cache is not None:
             cache.delete(session.get_profile_name())

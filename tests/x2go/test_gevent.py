@@ -86,7 +86,7 @@ def gevent_path(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
-@pytest.mark.parametrize("patched", ["before", "after"])
+@pytest.mark.parametrize("patched", [pytest.param("before", marks=pytest.mark.long), "after"])
 def test_a_program_with_gevent(patched: str, gevent_path: str, lab: Lab, tmp_path: Path) -> None:
     alpha = lab.host("alpha")
     left = remains_of(lab, "alpha", "zshuser")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from crl.x2go._client.sessions import Sessions
 from crl.x2go.cache import X2GoListSessionsCache
 from crl.x2go.defaults import PUBAPP_MAX_NO_SUBMENUS
 from crl.x2go.log import loglevel_ERROR
+from crl.x2go.registry import call_each
 from crl.x2go.x2go_exceptions import X2GoClientException, X2GoControlSessionException
 
 __all__ = ["Servers"]
@@ -361,21 +363,8 @@ class Servers(Sessions):
         self._for_each(Sessions.client_connected_profiles(self, return_profile_names=True), function)
 
     def _for_each(self, profile_names: Iterable[str], function: Callable[[str], object]) -> None:
-        """Call a function for each profile; one that fails keeps the others from nothing.
-
-        Raises:
-            ExceptionGroup: Several have failed; one failure is raised as it is.
-        """
-        failures: list[Exception] = []
-        for profile_name in profile_names:
-            try:
-                function(profile_name)
-            except Exception as error:  # noqa: BLE001 - raised when the others had their turn
-                failures.append(error)
-        if len(failures) == 1:
-            raise failures[0]
-        if failures:
-            raise ExceptionGroup("several profiles could not be brought up to date", failures)
+        """Call a function for each profile; failures are raised when all had their turn."""
+        call_each(partial(function, name) for name in profile_names)
 
     def update_sessionregistry_status_by_profile_name(
         self, profile_name: str, session_list: Mapping[str, Any] | None = None
