@@ -120,7 +120,10 @@ def crl_config(pytestconfig: pytest.Config) -> CrlConfig:
 
 @pytest.fixture(scope="session")
 def crl_inventory() -> Mapping[str, Any]:
-    """Targets by name: a shell, shells, or dictionaries for them. Empty; redefine it in ``conftest.py``."""
+    """Targets by name: a shell, shells, or dictionaries for them; or a `crl.targets.Inventory`.
+
+    Empty; redefine it in ``conftest.py``.
+    """
     return {}
 
 
@@ -131,11 +134,13 @@ def target_factory(crl_config: CrlConfig, crl_inventory: Mapping[str, Any]) -> I
 
         def make(name: str | None = None, *, shells: Any = None, **options: Any) -> Target:
             __tracebackhide__ = True
-            from crl.targets import Target
+            from crl.targets import Target, TargetSpec
 
             name = name or crl_config.target
             shells = crl_inventory.get(name) if shells is None and name else shells
-            if shells is not None:
+            if isinstance(shells, TargetSpec):
+                made = shells.renamed(name or shells.name).target(**options)
+            elif shells is not None:
                 made = Target(shells, name=name, **options)
             elif name is not None:
                 config = crl_config.ssh_config

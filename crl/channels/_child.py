@@ -22,7 +22,7 @@ from crl.channels.base import ChannelStartError, NoSuchProgram
 from crl.deadlines import Deadline
 from crl.errors import UsageError
 
-__all__ = ["Child", "FileAction", "above_standard", "open_pty"]
+__all__ = ["UNKNOWN_STATUS", "Child", "FileAction", "above_standard", "open_pty"]
 
 FileAction: TypeAlias = tuple[int, int] | tuple[int, int, int] | tuple[int, int, str, int, int]
 

@@ -14,6 +14,8 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+from crl.channels._epoll import new_epoll
+
 __all__ = ["Hub", "hub"]
 
 _log = logging.getLogger("crl.channels")
@@ -36,7 +38,7 @@ class Hub:
             self._users += 1
             if self._users > 1:
                 return
-            self._epoll = select.epoll()
+            self._epoll = new_epoll()
             self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             self._epoll.register(self._wake, select.EPOLLIN)
             arguments = (self._epoll, self._wake)

@@ -131,7 +131,7 @@ class InteractiveSession:
 
     def _start_first(self, shell: Shell) -> str | None:
         shell.set_parent(None)
-        if self._link_python is not None:
+        if self._link_python is not None and isinstance(shell, Shell):
             shell.expect_link(*self._link_python)
         self._closed = False
         self.terminal = self._spawn_terminal(shell)

@@ -18,6 +18,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from crl.channels._epoll import new_epoll
+
 __all__ = ["Driver", "Registration", "Timer", "driver"]
 
 logger = logging.getLogger(__name__)
@@ -91,6 +93,7 @@ class Driver:
         self._lent_until = 0.0
         self._epoll: select.epoll | None = None
         self._thread: threading.Thread | None = None
+        self._fresh: threading.Thread | None = None
         self._wake: int = -1
 
     def add(self, descriptor: int, handler: Callable[[int], None], events: int) -> Registration:
@@ -105,6 +108,7 @@ class Driver:
             except BaseException:
                 del self._handlers[descriptor]
                 raise
+        self._start_thread()
         return registration
 
     def arm(self, registration: Registration, events: int) -> None:
@@ -144,6 +148,7 @@ class Driver:
             heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._order), timer))
             self._started()
             self._poke()
+        self._start_thread()
         return timer
 
     def cancel(self, timer: Timer) -> None:
@@ -158,14 +163,20 @@ class Driver:
 
     def _started(self) -> select.epoll:
         if self._epoll is None:
-            self._epoll = select.epoll()
+            self._epoll = new_epoll()
             self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
             self._epoll.register(self._wake, select.EPOLLIN)
-            self._thread = threading.Thread(
+            self._thread = self._fresh = threading.Thread(
                 target=self._run, args=(self._epoll, self._wake), name="crl-io", daemon=True
             )
-            self._thread.start()
         return self._epoll
+
+    def _start_thread(self) -> None:
+        """Start the thread if it is new; not under the lock, which the thread takes first (a greenlet would hang)."""
+        with self._lock:
+            fresh, self._fresh = self._fresh, None
+        if fresh is not None:
+            fresh.start()
 
     def _poke(self) -> None:
         if self._wake >= 0:

@@ -116,14 +116,17 @@ class Resumer:
             if self._stopped.is_set() or self._thread is not None:
                 return False
             name = f"crl-resume-{self.lane.host}"
-            self._thread = threading.Thread(target=target, args=args, name=name, daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=target, args=args, name=name, daemon=True)
+            thread.start()
+            self._thread = thread
         return True
 
     def stop(self, deadline: Deadline) -> None:
         """Try no more, and wait for the attempt under way."""
         self._stopped.set()
-        thread = self._thread
+        # Under the lock, for one that is just being started is one to wait for.
+        with self._lock:
+            thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(deadline.remaining())
 

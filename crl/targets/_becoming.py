@@ -16,6 +16,7 @@ from crl.deadlines import Deadline
 from crl.errors import UsageError
 from crl.link import CallTimeout, Link, RemoteProcess, RunResult
 from crl.link.processes import finish
+from crl.link.streams import InputStream
 from crl.secrets import Secret, redact
 from crl.targets import _become
 from crl.targets._become import Account
@@ -116,7 +117,9 @@ class Becoming:
             raise self.not_installed(error) or error from error
         if self.by_sudo:
             try:
-                self._talk(process, question.encode(), mark.encode(), deadline)
+                one_output = options.get("pty") is not None or options.get("merge")
+                stream = process.stdout if one_output else process.stderr
+                self._talk(process, stream, question.encode(), mark.encode(), deadline)
             except BaseException:
                 process.kill_soon()
                 raise
@@ -129,9 +132,10 @@ class Becoming:
         sudo, _, *rest = prefix
         return [sudo, "-S", "-p", question, *rest]
 
-    def _talk(self, process: RemoteProcess, question: bytes, mark: bytes, deadline: Deadline) -> None:
+    def _talk(
+        self, process: RemoteProcess, stream: InputStream, question: bytes, mark: bytes, deadline: Deadline
+    ) -> None:
         """Answer sudo's question, once, until the mark comes; then let the command begin."""
-        stream = process.stdout if process.stderr.over else process.stderr
         seen, answered = b"", False
         while b"\n" not in seen.partition(mark)[2]:
             try:

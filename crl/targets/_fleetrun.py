@@ -24,7 +24,7 @@ from crl.targets.target import Target
 
 __all__ = ["Bound", "LocalRun", "Member", "OnLoop", "Run", "Steps", "Terms", "make_room"]
 
-# A terminal takes seven; some more while one is being opened.
+# A terminal takes eight; some more while one is being opened.
 DESCRIPTORS_EACH: Final = 10
 DESCRIPTORS_SPARE: Final = 128
 

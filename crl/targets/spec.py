@@ -187,8 +187,11 @@ class TargetSpec:
         hop = jump if isinstance(jump, str) else next(iter(jump or ()), None)
         return str(hop or first.get("host") or first.get("ip") or first.get("shellname"))
 
-    def target(self) -> Target:
+    def target(self, **options: Any) -> Target:
         """A new target; not connected.
+
+        Args:
+            options: As of `Target`, in place of what stands here.
 
         Raises:
             UsageError: A secret is not there, an argument is wrong, or a shell is not known.
@@ -199,7 +202,8 @@ class TargetSpec:
             {name: value.get() if isinstance(value, SecretFrom) else value for name, value in one.items()}
             for one in self.shells
         ]
-        return Target(shells, name=self.name, max_tries=self.max_tries, python=self.python)
+        own = {"name": self.name, "max_tries": self.max_tries, "python": self.python}
+        return Target(shells, **{**own, **options})
 
 
 def _shell(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,9 @@ from crl.x2go.backends.info.plain import X2GoServerSessionInfo, X2GoServerSessio
 from crl.x2go.backends.printing.file import X2GoClientPrinting
 from crl.x2go.backends.profiles.file import X2GoSessionProfiles
 from crl.x2go.backends.settings.file import X2GoClientSettings
+from crl.x2go.cache import X2GoListSessionsCache
 from crl.x2go.cleanup import x2go_cleanup
+from crl.x2go.client import X2GoClient
 from crl.x2go.clientdisplay import ClientDisplay
 from crl.x2go.defaults import (
     BACKENDS,
@@ -22,6 +24,7 @@ from crl.x2go.defaults import (
     X2GO_SESSIONS_ROOTDIR,
     X2GO_SSH_ROOTDIR,
 )
+from crl.x2go.guardian import X2GoSessionGuardian
 from crl.x2go.log import (
     X2GoLogger,
     X2goLogger,
@@ -34,6 +37,7 @@ from crl.x2go.log import (
     loglevel_NOTICE,
     loglevel_WARN,
 )
+from crl.x2go.registry import X2GoSessionRegistry
 from crl.x2go.session import X2GoSession, list_sessions
 from crl.x2go.state import AgentState, SessionState, Transition
 from crl.x2go.verification import Verification
@@ -55,13 +59,18 @@ __all__ = [
     "SessionState",
     "Transition",
     "Verification",
+    "X2GoClient",
     "X2GoClientPrinting",
     "X2GoClientSettings",
+    "X2GoListSessionsCache",
     "X2GoLogger",
     "X2GoServerSessionInfo",
     "X2GoServerSessionList",
     "X2GoSession",
+    "X2GoSessionGuardian",
     "X2GoSessionProfiles",
+    "X2GoSessionRegistry",
+    "X2goClient",
     "X2goClientPrinting",
     "X2goClientSettings",
     "X2goLogger",
@@ -88,6 +97,7 @@ __NAME__ = "python-x2go"
 __VERSION__ = "0.6.1.3"  # of python-x2go, whose interface this is
 __AUTHOR__ = "the authors of crl"
 
+X2goClient = X2GoClient
 X2goClientPrinting = X2GoClientPrinting
 X2goClientSettings = X2GoClientSettings
 X2goSession = X2GoSession

@@ -17,6 +17,7 @@ from typing import Any
 
 from crl.errors import CrlError
 from crl.x2go._ends import Address, Joint, Stream, is_transport
+from crl.x2go._threads import OwnThread
 from crl.x2go.log import X2GoLogger, logger_for, loglevel_DEFAULT, loglevel_ERROR, loglevel_INFO, loglevel_WARN
 from crl.x2go.x2go_exceptions import X2GoParameterError, X2GoRevFwTunnelException
 
@@ -100,7 +101,7 @@ def x2go_transport_tcp_handler(chan: Any, origin: Address, server: Address) -> N
         chan.close()
 
 
-class X2GoRevFwTunnel(threading.Thread):
+class X2GoRevFwTunnel(OwnThread):
     """The server listens, connections come out here; a thread, to be started with `start`.
 
     Args:
@@ -336,7 +337,7 @@ class X2GoRevFwTunnel(threading.Thread):
             self.stop_thread()
 
 
-class X2GoRevFwChannelThread(threading.Thread):
+class X2GoRevFwChannelThread(OwnThread):
     """Serves one connection of a reverse tunnel.
 
     Args:

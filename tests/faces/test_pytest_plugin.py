@@ -108,10 +108,12 @@ def test_targets_live_as_long_as_they_should(pytester: pytest.Pytester, lab: Lab
         conftest="""
         import pytest
         from crl.interactivesessions.shells import SshShell
+        from crl.targets import Inventory
 
         @pytest.fixture(scope="session")
         def crl_inventory(crl_config):
-            return {"by shells": [SshShell("alpha", config=crl_config.ssh_config)],
+            return {**Inventory({"by file": "alpha"}, config=crl_config.ssh_config),
+                    "by shells": [SshShell("alpha", config=crl_config.ssh_config)],
                     "by words": [{"host": "alpha", "config": str(crl_config.ssh_config)}]}
 
         @pytest.fixture(scope="session", autouse=True)
@@ -128,7 +130,7 @@ def test_targets_live_as_long_as_they_should(pytester: pytest.Pytester, lab: Lab
             assert terminal is target.terminal
             assert target.run(["hostname"]).stdout == "alpha\\n"
 
-        @pytest.mark.parametrize("name", ["by shells", "by words"])
+        @pytest.mark.parametrize("name", ["by shells", "by words", "by file"])
         def test_inventory(target_factory, name, kept):
             other = target_factory(name)
             kept.append(other)
@@ -141,7 +143,8 @@ def test_targets_live_as_long_as_they_should(pytester: pytest.Pytester, lab: Lab
 
         def test_former_is_closed(target, kept):
             assert [repr(one) for one in kept] == [
-                "<Target alpha (closed)>", "<Target by shells (connected)>", "<Target by words (connected)>"]
+                "<Target alpha (closed)>", "<Target by shells (connected)>", "<Target by words (connected)>",
+                "<Target by file (connected)>"]
             assert target.name == "by words"
 
         @pytest.mark.parametrize("target", ["alpha"], indirect=True)
@@ -150,7 +153,7 @@ def test_targets_live_as_long_as_they_should(pytester: pytest.Pytester, lab: Lab
         """,
     )
     result = run(pytester, "-s", "--crl-target=alpha", f"--crl-ssh-config={lab.ssh_config}")
-    result.assert_outcomes(passed=5)
+    result.assert_outcomes(passed=6)
     result.stdout.fnmatch_lines(["*AT THE END*(closed)*(closed)*(closed)*"])
 
 

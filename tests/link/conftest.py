@@ -44,6 +44,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason=f"only here: {here_only.args[0]}"))
         elif over == SLOW and "every_way" not in item.keywords and item.path.parent == Path(__file__).parent:
             item.add_marker(pytest.mark.skip(reason="takes too long over a slow line"))
+        elif over == SLOW:
+            # The program alone takes half a minute.
+            item.add_marker(pytest.mark.timeout(400))
 
 
 @pytest.fixture(scope="session", autouse=True)

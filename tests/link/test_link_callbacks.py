@@ -73,8 +73,11 @@ def test_a_flood_of_bytes_is_bounded(forging: Link, monkeypatch: pytest.MonkeyPa
     forging.submit_invoke("call", (forging.callbacks.expression_of(lambda *_: go.wait(60)),))
     forging.evaluate("big = bytes(1 << 20)")
     forging.submit_evaluate(f"[forge({messages.ASK}, {FIRST} + n, (1, (big,), {{}}, {{}})) for n in range(20)]")
-    assert eventually(lambda: not forging.alive)
-    go.set()
+    try:
+        # Twenty megabytes take their time where each is armoured.
+        assert eventually(lambda: not forging.alive, 60)
+    finally:
+        go.set()
 
 
 def test_who_calls_what_it_was_not_given_loses_the_link(forging: Link) -> None:

@@ -48,3 +48,31 @@ def test_a_window_that_shrinks_leaves_room_for_a_frame_that_asks(seconds: float,
         now[0] += seconds
         sender.forget(asked[-1] + 1)
     raise AssertionError("the messages never went out")
+
+
+def _windows(way: float, rounds: list[float]) -> list[int]:
+    """The window of a sender that always has more to say, after each round, which takes so many seconds."""
+    now = [0.0]
+    sender = sending.Sender(sending.WINDOW, sending.WIDE_FRAME, sending.MAX_MESSAGE, lambda: now[0])
+    sender.note_delay(way)
+    seen = []
+    for seconds in rounds:
+        ready: list[bytes] = []
+        for _ in range(200):
+            sender.post(bytes(64 * 1024), order=1)
+        sender.take_frames(1, 1, ready)
+        now[0] += seconds
+        sender.forget(sender.next_seq)
+        seen.append(sender.window)
+    return seen
+
+
+def test_a_long_way_that_loses_packets_is_filled() -> None:
+    """Each loss holds up a round for as long as several take; the window must not shrink with each of them."""
+    seen = _windows(0.05, [0.05] * 4 + [0.25, 0.2, 0.05, 0.3] * 20)
+    assert min(seen[4:]) >= 4 * sending.WINDOW
+
+
+def test_the_window_of_a_near_way_follows_what_goes_through() -> None:
+    seen = _windows(0.001, [0.05] * 40)
+    assert max(seen[10:]) < sending.WINDOW

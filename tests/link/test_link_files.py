@@ -18,6 +18,7 @@ from crl.errors import UsageError
 from crl.link import Link
 from crl.link.files_results import FileMissing, FilesError, Progress, TransferIncomplete
 from tests.link.peers import INTERPRETERS, eventually
+from tests.link.ways import SLOW
 
 MakeLink = Callable[..., Link]
 PY2 = [python for python in INTERPRETERS if "/2." in python]
@@ -294,19 +295,21 @@ def test_a_file_that_changes_is_refused_or_taken_as_asked(link: Link, tmp_path: 
 
 
 @pytest.mark.every_way
-def test_progress_is_told_in_the_calling_thread(link: Link, tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(bytes(5_000_000))
+def test_progress_is_told_in_the_calling_thread(link: Link, tmp_path: Path, over: str) -> None:
+    # Five seconds of a slow line, too.
+    size = 6_000 if over == SLOW else 5_000_000
+    (tmp_path / "file").write_bytes(bytes(size))
     told: list[tuple[int, int | None, threading.Thread]] = []
 
     def progress(now: Progress) -> None:
         # Whatever it does, calls too: no lock is held.
-        assert link.evaluate("1", timeout=5) == 1
+        assert link.evaluate("1", timeout=30) == 1
         told.append((now.done, now.total, threading.current_thread()))
 
     link.files.push(tmp_path / "file", f"{tmp_path}/a", progress=progress)
-    assert told[-1][:2] == (5_000_000, 5_000_000)
+    assert told[-1][:2] == (size, size)
     link.files.pull(f"{tmp_path}/a", tmp_path / "b", progress=progress)
-    assert told[-1][:2] == (5_000_000, 5_000_000)
+    assert told[-1][:2] == (size, size)
     assert {thread for *_, thread in told} == {threading.current_thread()}
 
 

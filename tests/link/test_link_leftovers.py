@@ -62,7 +62,7 @@ def test_an_end_amid_streams_both_ways_gives_the_terminal_back(make_shell: MakeS
     shell = make_shell("pty")
     link = Link.start(shell.lane(), timeout=60)
     thread = _pour(link, _evil(tmp_path))
-    assert eventually(lambda: link.engine.session.backlog > 100_000, 20)
+    assert eventually(lambda: link.engine.session.backlog > 100_000, 60)
     assert link.close(60)
     thread.join(10)
     assert shell.ask("echo alive") == "alive"

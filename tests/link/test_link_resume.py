@@ -13,6 +13,7 @@ import pytest
 
 from crl.link import CallTimeout, Link, LinkLost, ProgramGone
 from tests.link.peers import INTERPRETERS, Shell, alive, eventually
+from tests.link.ways import SLOW
 
 PREPARE = "counted = []\ndef bump(number):\n    counted.append(number)\n    return number\n"
 
@@ -90,6 +91,36 @@ def test_the_shell_has_its_terminal_back_after_a_resumed_link(lasting: Callable[
     assert one.link.evaluate("1", timeout=10) == 1
     assert one.link.close()
     assert one.shells[-1].ask("echo back") == "back"
+
+
+@pytest.mark.long
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("over", [SLOW], indirect=True, scope="session")
+def test_a_line_of_1200_bytes_a_second_is_resumed(
+    lasting: Callable[..., Lasting], figure: Callable[[str], None]
+) -> None:
+    one = lasting("pty")
+    link = one.link
+    link.evaluate(PREPARE)
+    process = link.start_process(["cat"])
+    process.write(b"before the cut,")
+    running = link.submit_evaluate("[__import__('time').sleep(5), 'done'][1]")
+    times = []
+    for number in range(2):
+        one.cut()
+        started = time.monotonic()
+        assert link.invoke("bump", number, timeout=60) == number
+        times.append(time.monotonic() - started)
+    process.write(b" behind it")
+    process.close_stdin()
+    assert running.result(60) == "done"
+    assert process.wait(60) == 0
+    assert b"".join(iter(process.read_stdout, b"")) == b"before the cut, behind it"
+    assert link.evaluate("counted") == [0, 1]
+    assert link.statistics.resumed == 2
+    assert link.close(60)
+    assert one.shells[-1].ask("echo back") == "back"
+    figure(f"next result after a cut at 1,200 bytes a second: {', '.join(f'{one:.1f} s' for one in times)}")
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -213,6 +244,27 @@ def test_a_wrong_token_and_a_torn_candidate_leave_the_terminal_alone(lasting: Ca
         assert one.link.evaluate(f"knock({data!r}, {descriptors})", timeout=15) == b""
     assert one.link.statistics.resumed == 0
     assert one.link.evaluate("6 * 7", timeout=1) == 42
+
+
+def test_a_link_may_be_closed_while_its_resume_begins(
+    lasting: Callable[..., Lasting], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, never = threading.Event(), threading.Event()
+    start = threading.Thread.start
+
+    def start_late(thread: threading.Thread) -> None:
+        if thread.name.startswith("crl-resume"):
+            begun.set()
+            # Longer than the close needs to look for the thread.
+            never.wait(0.5)
+        start(thread)
+
+    one = lasting("pty", grace=1.0)
+    monkeypatch.setattr(threading.Thread, "start", start_late)
+    one.cut()
+    assert begun.wait(10)
+    one.link.close(timeout=5)
+    assert not one.link.alive
 
 
 def test_a_closed_link_is_not_resumed(lasting: Callable[..., Lasting]) -> None:

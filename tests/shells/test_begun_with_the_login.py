@@ -12,6 +12,7 @@ import pytest
 
 from crl.interactivesessions import BashShell, SshShell
 from crl.interactivesessions.InteractiveSession import InteractiveSession
+from crl.interactivesessions.interactivesessionexceptions import InteractiveSessionError
 from crl.interactivesessions.shells._lines import beginning, start_script
 from crl.interactivesessions.shells._prompt import Nonce
 from crl.lab import Lab
@@ -113,6 +114,16 @@ def test_a_session_that_is_not_used_at_all_closes(begin: Begin) -> None:
     session = begin()
     session.close_terminal()
     assert not session.isalive()
+
+
+@pytest.mark.parametrize("shell", ["openssh"], indirect=True)
+def test_a_connection_that_ends_before_anything_is_asked(begin: Begin) -> None:
+    session = begin()
+    session.terminal.hang_up()
+    assert eventually(lambda: not session.isalive())
+    for _ in range(2):
+        with pytest.raises(InteractiveSessionError):
+            session.current_shell().exec_command("echo here", timeout=5)
 
 
 def test_no_interpreter(begin: Begin) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ ShellTo = Callable[..., SshShell]
 Conforms = Callable[[InteractiveSession], None]
 SLOW = (conformance.stubborn_command, conformance.all_statuses)
 LOCAL = ["bash", "bash --norc --noediting", "dash", "busybox ash", "zsh", "zsh -f", "fish", "tcsh", "csh -f", "sh"]
+LOCAL += [shell for shell in ("ksh93", "mksh") if shutil.which(shell)]
 ROLE_NAMES = [role.role for role in ROLES]
 WAYS: dict[str, dict[str, object]] = {"plain": {}, "profile": {"login": True}, "own shell": {"command": ""}}
 BACKENDS = ("openssh", "paramiko")

@@ -166,6 +166,187 @@ log.X2GoLogger.set_loglevel_info()
 log.X2GoLogger.set_loglevel_debug()
 log.X2GoLogger.enable_debug_sftpxfer()
 log.X2GoLogger.disable_debug_sftpxfer()
+client.X2GoClient(control_backend='PLAIN', terminal_backend='PLAIN', info_backend='PLAIN', list_backend='PLAIN', proxy_backend='NX3', profiles_backend='FILE', settings_backend='FILE', printing_backend='FILE', broker_url=None, broker_password=None, broker_noauth=False, client_rootdir=None, sessions_rootdir=None, ssh_rootdir=None, start_xserver=False, start_pulseaudio=False, use_cache=False, use_listsessions_cache=False, auto_update_listsessions_cache=False, auto_update_listdesktops_cache=False, auto_update_listmounts_cache=False, auto_update_sessionregistry=False, auto_register_sessions=False, no_auto_reg_pubapp_sessions=False, refresh_interval=5, pulseaudio_installdir=None, logger=None, loglevel=56)
+client.X2GoClient.HOOK_profile_auto_connect(profile_name='UNKNOWN')
+client.X2GoClient.HOOK_broker_connection_exception(profile_name='UNKNOWN')
+client.X2GoClient.HOOK_broker_ignore_connection_problems(profile_name='UNKNOWN', is_profile_connected=False)
+client.X2GoClient.HOOK_session_startup_failed(profile_name='UNKNOWN')
+client.X2GoClient.HOOK_desktop_sharing_denied(profile_name='UNKNOWN')
+client.X2GoClient.HOOK_list_desktops_timeout(profile_name='UNKNOWN')
+client.X2GoClient.HOOK_no_such_desktop(profile_name='UNKNOWN', desktop='UNKNOWN')
+client.X2GoClient.HOOK_no_known_xserver_found()
+client.X2GoClient.HOOK_no_installed_xservers_found()
+client.X2GoClient.HOOK_open_print_dialog(profile_name='UNKNOWN', session_name='UNKNOWN')
+client.X2GoClient.HOOK_no_such_command(cmd, profile_name='UNKNOWN', session_name='UNKNOWN')
+client.X2GoClient.HOOK_open_mimebox_saveas_dialog(filename, profile_name='UNKNOWN', session_name='UNKNOWN')
+client.X2GoClient.HOOK_printaction_error(filename, profile_name='UNKNOWN', session_name='UNKNOWN', err_msg='GENERIC_ERROR', printer=None)
+client.X2GoClient.HOOK_check_host_dialog(profile_name='UNKNOWN', host='UNKNOWN', port=22, fingerprint='no fingerprint', fingerprint_type='UNKNOWN')
+client.X2GoClient.HOOK_on_control_session_death(profile_name)
+client.X2GoClient.HOOK_on_failing_SFTP_client(profile_name, session_name)
+client.X2GoClient.HOOK_pulseaudio_not_supported_in_RDPsession()
+client.X2GoClient.HOOK_pulseaudio_server_startup_failed()
+client.X2GoClient.HOOK_pulseaudio_server_died()
+client.X2GoClient.HOOK_on_sound_tunnel_failed(profile_name='UNKNOWN', session_name='UNKNOWN')
+client.X2GoClient.HOOK_rforward_request_denied(profile_name='UNKNOWN', session_name='UNKNOWN', server_port=0)
+client.X2GoClient.HOOK_forwarding_tunnel_setup_failed(profile_name='UNKNOWN', session_name='UNKNOWN', chain_host='UNKNOWN', chain_port=0, subsystem=None)
+client.X2GoClient.HOOK_on_session_has_started_by_me(session_uuid='UNKNOWN', profile_name='UNKNOWN', session_name='UNKNOWN')
+client.X2GoClient.HOOK_on_session_has_started_by_other(session_uuid='UNKNOWN', profile_name='UNKNOWN', session_name='UNKNOWN')
+client.X2GoClient.HOOK_on_session_has_resumed_by_me(session_uuid='UNKNOWN', profile_name='UNKNOWN', session_name='UNKNOWN')
+client.X2GoClient.HOOK_on_session_has_resumed_by_other(session_uuid='UNKNOWN', profile_name='UNKNOWN', session_name='UNKNOWN')
+client.X2GoClient.HOOK_on_found_session_running_after_connect(session_uuid='UNKNOWN', profile_name='UNKNOWN', session_name='UNKNOWN')
+client.X2GoClient.HOOK_on_session_has_been_suspended(session_uuid='UNKNOWN', profile_name='UNKNOWN', session_name='UNKNOWN')
+client.X2GoClient.HOOK_on_session_has_terminated(session_uuid='UNKNOWN', profile_name='UNKNOWN', session_name='UNKNOWN')
+client.X2GoClient.HOOK_printing_not_available(profile_name='UNKNOWN', session_name='UNKNOWN')
+client.X2GoClient.HOOK_mimebox_not_available(profile_name='UNKNOWN', session_name='UNKNOWN')
+client.X2GoClient.HOOK_foldersharing_not_available(profile_name='UNKNOWN', session_name='UNKNOWN')
+client.X2GoClient.HOOK_sshfs_not_available(profile_name='UNKNOWN', session_name='UNKNOWN')
+client.X2GoClient.get_client_rootdir()
+client.X2GoClient.get_sessions_rootdir()
+client.X2GoClient.get_ssh_rootdir()
+client.X2GoClient.get_client_username()
+client.X2GoClient.register_all_session_profiles(return_objects=False)
+client.X2GoClient.register_session(server=None, profile_id=None, profile_name=None, session_name=None, allow_printing=False, allow_share_local_folders=False, share_local_folders=..., allow_mimebox=False, mimebox_extensions=..., mimebox_action='OPEN', add_to_known_hosts=False, known_hosts=None, forward_sshagent=False, proxy_options=..., return_object=False, **kwargs)
+client.X2GoClient.get_session_summary(session_uuid)
+client.X2GoClient.get_session_username(session_uuid)
+client.X2GoClient.get_session_server_peername(session_uuid)
+client.X2GoClient.get_session_server_hostname(session_uuid)
+client.X2GoClient.get_session(session_uuid)
+client.X2GoClient.get_session_of_session_name(session_name, return_object=False, match_profile_name=None)
+client.X2GoClient.get_session_name(session_uuid)
+client.X2GoClient.get_session_info(session_uuid)
+client.X2GoClient.get_published_applications(session_uuid=None, profile_name=None, lang=None, refresh=False, raw=False, very_raw=False, max_no_submenus=10)
+client.X2GoClient.set_session_username(session_uuid, username)
+client.X2GoClient.check_session_host(session_uuid)
+client.X2GoClient.session_reuses_sshproxy_authinfo(session_uuid)
+client.X2GoClient.session_uses_sshproxy(session_uuid)
+client.X2GoClient.session_can_sshproxy_auto_connect(session_uuid)
+client.X2GoClient.session_can_auto_connect(session_uuid)
+client.X2GoClient.session_auto_connect(session_uuid)
+client.X2GoClient.connect_session(session_uuid, username=None, password=None, passphrase=None, sshproxy_user=None, sshproxy_password=None, sshproxy_passphrase=None, add_to_known_hosts=False, force_password_auth=False, sshproxy_force_password_auth=False)
+client.X2GoClient.disconnect_session(session_uuid)
+client.X2GoClient.set_session_print_action(session_uuid, print_action, **kwargs)
+client.X2GoClient.set_session_window_title(session_uuid, title='')
+client.X2GoClient.raise_session_window(session_uuid)
+client.X2GoClient.session_auto_start_or_resume(session_uuid, newest=True, oldest=False, all_suspended=False, start=True)
+client.X2GoClient.start_session(session_uuid, **sessionopts)
+client.X2GoClient.share_desktop_session(session_uuid, desktop=None, user=None, display=None, share_mode=0, check_desktop_list=False, **sessionopts)
+client.X2GoClient.resume_session(session_uuid=None, session_name=None, match_profile_name=None, **sessionopts)
+client.X2GoClient.suspend_session(session_uuid, session_name=None, match_profile_name=None, **sessionopts)
+client.X2GoClient.terminate_session(session_uuid, session_name=None, match_profile_name=None, **sessionopts)
+client.X2GoClient.get_session_profile_name(session_uuid)
+client.X2GoClient.get_session_profile_id(session_uuid)
+client.X2GoClient.session_ok(session_uuid)
+client.X2GoClient.is_session_connected(session_uuid)
+client.X2GoClient.is_profile_connected(profile_name)
+client.X2GoClient.is_session_profile(profile_id_or_name)
+client.X2GoClient.is_session_running(session_uuid, session_name=None)
+client.X2GoClient.is_session_suspended(session_uuid, session_name=None)
+client.X2GoClient.has_session_terminated(session_uuid, session_name=None)
+client.X2GoClient.is_folder_sharing_available(session_uuid=None, profile_name=None)
+client.X2GoClient.share_local_folder(session_uuid=None, local_path=None, profile_name=None, folder_name=None)
+client.X2GoClient.unshare_all_local_folders(session_uuid=None, profile_name=None)
+client.X2GoClient.unshare_local_folder(session_uuid=None, profile_name=None, local_path=None)
+client.X2GoClient.get_shared_folders(session_uuid=None, profile_name=None, check_list_mounts=False)
+client.X2GoClient.get_master_session(profile_name, return_object=True, return_session_name=False)
+client.X2GoClient.client_connected_sessions(return_objects=False, return_profile_names=False, return_profile_ids=False, return_session_names=False)
+client.X2GoClient.client_associated_sessions(return_objects=False, return_profile_names=False, return_profile_ids=False, return_session_names=False)
+client.X2GoClient.client_running_sessions(return_objects=False, return_profile_names=False, return_profile_ids=False, return_session_names=False)
+client.X2GoClient.client_suspended_sessions(return_objects=False, return_profile_names=False, return_profile_ids=False, return_session_names=False)
+client.X2GoClient.client_registered_sessions(return_objects=True, return_profile_names=False, return_profile_ids=False, return_session_names=False)
+client.X2GoClient.client_control_session_of_profile_name(profile_name)
+client.X2GoClient.is_x2goserver(session_uuid, force=False)
+client.X2GoClient.get_server_versions(profile_name, component=None, force=False)
+client.X2GoClient.get_server_features(profile_name, force=False)
+client.X2GoClient.has_server_feature(profile_name, feature)
+client.X2GoClient.client_registered_session_of_name(session_name, return_object=False)
+client.X2GoClient.client_has_registered_session_of_name(session_name)
+client.X2GoClient.client_registered_sessions_of_profile_name(profile_name, return_objects=False, return_session_names=False)
+client.X2GoClient.client_connected_sessions_of_profile_name(profile_name, return_objects=False, return_session_names=False)
+client.X2GoClient.client_associated_sessions_of_profile_name(profile_name, return_objects=False, return_session_names=False)
+client.X2GoClient.client_pubapp_sessions_of_profile_name(profile_name, return_objects=False, return_session_names=False)
+client.X2GoClient.client_running_sessions_of_profile_name(profile_name, return_objects=False, return_session_names=False)
+client.X2GoClient.client_suspended_sessions_of_profile_name(profile_name, return_objects=False, return_session_names=False)
+client.X2GoClient.server_is_alive(session_uuid)
+client.X2GoClient.all_servers_are_alive()
+client.X2GoClient.server_valid_x2gouser(session_uuid, username=None)
+client.X2GoClient.server_running_sessions(session_uuid)
+client.X2GoClient.server_has_running_sessions(session_uuid)
+client.X2GoClient.server_has_running_session_of_name(session_uuid, session_name)
+client.X2GoClient.server_suspended_sessions(session_uuid)
+client.X2GoClient.server_has_suspended_sessions(session_uuid)
+client.X2GoClient.server_has_suspended_session_of_name(session_uuid, session_name)
+client.X2GoClient.clean_sessions(session_uuid, published_applications=False)
+client.X2GoClient.list_sessions(session_uuid=None, profile_name=None, profile_id=None, no_cache=False, refresh_cache=False, update_sessionregistry=True, register_sessions=False, with_command=None, raw=False)
+client.X2GoClient.list_desktops(session_uuid=None, profile_name=None, profile_id=None, no_cache=False, refresh_cache=False, exclude_session_types=..., raw=False)
+client.X2GoClient.list_mounts_by_profile_name(profile_name, no_cache=False, refresh_cache=False, raw=False)
+client.X2GoClient.list_mounts(session_uuid, no_cache=False, refresh_cache=False, raw=False)
+client.X2GoClient.get_profiles()
+client.X2GoClient.get_client_settings()
+client.X2GoClient.get_client_printing()
+client.X2GoClient.get_profile_config(profile_id_or_name, parameter=None)
+client.X2GoClient.set_profile_config(profile_id_or_name, parameter, value)
+client.X2GoClient.to_profile_id(profile_name)
+client.X2GoClient.to_profile_name(profile_id)
+client.X2GoClient.get_profile_metatype(profile_name)
+client.X2GoClient.client_connected_profiles(return_profile_names=False)
+client.X2GoClient.disconnect_profile(profile_name)
+client.X2GoClient.update_sessionregistry_status_by_profile_name(profile_name, session_list=None)
+client.X2GoClient.update_sessionregistry_status_by_session_uuid(session_uuid)
+client.X2GoClient.update_sessionregistry_status_all_profiles()
+client.X2GoClient.update_cache_by_profile_name(profile_name, cache_types='sessions', update_sessions=None, update_desktops=None, update_mounts=None)
+client.X2GoClient.update_cache_by_session_uuid(session_uuid, cache_types='sessions', update_sessions=None, update_desktops=None, update_mounts=None)
+client.X2GoClient.update_cache_all_profiles(cache_types='sessions', update_sessions=None, update_desktops=None, update_mounts=None)
+client.X2GoClient.register_available_server_sessions_by_profile_name(profile_name, re_register=False, skip_pubapp_sessions=False)
+client.X2GoClient.register_available_server_sessions_by_session_uuid(session_uuid, skip_pubapp_sessions=False)
+client.X2GoClient.register_available_server_sessions_all_profiles(skip_pubapp_sessions=False)
+registry.X2GoSessionRegistry(client_instance, logger=None, loglevel=56)
+registry.X2GoSessionRegistry.keys()
+registry.X2GoSessionRegistry.__call__(session_uuid)
+registry.X2GoSessionRegistry.disable_session_auto_registration()
+registry.X2GoSessionRegistry.enable_session_auto_registration()
+registry.X2GoSessionRegistry.forget(session_uuid)
+registry.X2GoSessionRegistry.get_profile_id(session_uuid)
+registry.X2GoSessionRegistry.get_profile_name(session_uuid)
+registry.X2GoSessionRegistry.session_summary(session_uuid, status_only=False)
+registry.X2GoSessionRegistry.update_status(session_uuid=None, profile_name=None, profile_id=None, session_list=None, force_update=False, newly_connected=False)
+registry.X2GoSessionRegistry.register_available_server_sessions(profile_name, session_list=None, newly_connected=False, re_register=False, skip_pubapp_sessions=False)
+registry.X2GoSessionRegistry.register(server, profile_id, profile_name, session_name=None, control_backend='PLAIN', terminal_backend='PLAIN', info_backend='PLAIN', list_backend='PLAIN', proxy_backend='NX3', settings_backend='FILE', printing_backend='FILE', client_rootdir=..., sessions_rootdir=..., ssh_rootdir=..., keep_controlsession_alive=True, add_to_known_hosts=False, known_hosts=None, **kwargs)
+registry.X2GoSessionRegistry.has_session_of_session_name(session_name, match_profile_name=None)
+registry.X2GoSessionRegistry.get_session_of_session_name(session_name, return_object=False, match_profile_name=None)
+registry.X2GoSessionRegistry._sessionsWithState(state, return_objects=True, return_profile_names=False, return_profile_ids=False, return_session_names=False)
+registry.X2GoSessionRegistry.connected_sessions(return_objects=True, return_profile_names=False, return_profile_ids=False, return_session_names=False)
+registry.X2GoSessionRegistry.associated_sessions(return_objects=True, return_profile_names=False, return_profile_ids=False, return_session_names=False)
+registry.X2GoSessionRegistry.virgin_sessions(return_objects=True, return_profile_names=False, return_profile_ids=False, return_session_names=False)
+registry.X2GoSessionRegistry.running_sessions(return_objects=True, return_profile_names=False, return_profile_ids=False, return_session_names=False)
+registry.X2GoSessionRegistry.suspended_sessions(return_objects=True, return_profile_names=False, return_profile_ids=False, return_session_names=False)
+registry.X2GoSessionRegistry.terminated_sessions(return_objects=True, return_profile_names=False, return_profile_ids=False, return_session_names=False)
+registry.X2GoSessionRegistry.registered_sessions(return_objects=True, return_profile_names=False, return_profile_ids=False, return_session_names=False)
+registry.X2GoSessionRegistry.non_running_sessions(return_objects=True, return_profile_names=False, return_profile_ids=False, return_session_names=False)
+registry.X2GoSessionRegistry.connected_sessions_of_profile_name(profile_name, return_objects=True, return_session_names=False)
+registry.X2GoSessionRegistry.associated_sessions_of_profile_name(profile_name, return_objects=True, return_session_names=False)
+registry.X2GoSessionRegistry.pubapp_sessions_of_profile_name(profile_name, return_objects=True, return_session_names=False)
+registry.X2GoSessionRegistry.registered_sessions_of_profile_name(profile_name, return_objects=True, return_session_names=False)
+registry.X2GoSessionRegistry.virgin_sessions_of_profile_name(profile_name, return_objects=True, return_session_names=False)
+registry.X2GoSessionRegistry.running_sessions_of_profile_name(profile_name, return_objects=True, return_session_names=False)
+registry.X2GoSessionRegistry.suspended_sessions_of_profile_name(profile_name, return_objects=True, return_session_names=False)
+registry.X2GoSessionRegistry.control_session_of_profile_name(profile_name)
+registry.X2GoSessionRegistry.connected_profiles(use_paramiko=False, return_profile_ids=True, return_profile_names=False)
+registry.X2GoSessionRegistry.get_master_session(profile_name, return_object=True, return_session_name=False)
+guardian.X2GoSessionGuardian(client_instance, auto_update_listsessions_cache=False, auto_update_listdesktops_cache=False, auto_update_listmounts_cache=False, auto_update_sessionregistry=False, auto_register_sessions=False, no_auto_reg_pubapp_sessions=False, refresh_interval=5, logger=None, loglevel=56)
+guardian.X2GoSessionGuardian.guardian()
+guardian.X2GoSessionGuardian.stop_thread()
+cache.X2GoListSessionsCache(client_instance, logger=None, loglevel=56)
+cache.X2GoListSessionsCache.delete(profile_name)
+cache.X2GoListSessionsCache.check_cache()
+cache.X2GoListSessionsCache.update_all(update_sessions=True, update_desktops=False)
+cache.X2GoListSessionsCache.update(profile_name, update_sessions=True, update_desktops=False, update_mounts=False)
+cache.X2GoListSessionsCache._update_mounts(profile_name, control_session)
+cache.X2GoListSessionsCache._update_desktops(profile_name, control_session)
+cache.X2GoListSessionsCache._update_sessions(profile_name, control_session)
+cache.X2GoListSessionsCache.list_sessions(session_uuid)
+cache.X2GoListSessionsCache.list_desktops(session_uuid)
+cache.X2GoListSessionsCache.list_mounts(session_uuid)
+cache.X2GoListSessionsCache.is_cached(profile_name=None, session_uuid=None, cache_type=None)
 utils.ProgressStatus(progress_event, progress_func=...)
 utils.is_in_nx3packmethods(method)
 utils.find_session_line_in_x2golistsessions(session_name, stdout)
@@ -197,6 +378,16 @@ utils.genkeypair(local_username, client_address, key_type='RSA')
 utils.which(basename)
 """  # noqa: E501 - one line for a callable
 PROPERTIES = """
+client.X2GoClient.has_custom_client_rootdir
+client.X2GoClient.client_has_connected_sessions
+client.X2GoClient.client_has_associated_sessions
+client.X2GoClient.client_has_running_sessions
+client.X2GoClient.client_has_suspended_sessions
+client.X2GoClient.client_control_sessions
+client.X2GoClient.profile_names
+registry.X2GoSessionRegistry.has_running_sessions
+registry.X2GoSessionRegistry.has_suspended_sessions
+registry.X2GoSessionRegistry.connected_control_sessions
 backends.profiles.base.X2GoSessionProfiles.profile_ids
 backends.profiles.base.X2GoSessionProfiles.profile_names
 backends.printing.file.X2GoClientPrinting.print_action
@@ -213,7 +404,39 @@ sftpserver.X2GoRevFwTunnelToSFTP sftpserver.x2go_rev_forward_sftpchannel_handler
 xserver.X2GoClientXConfig xserver.X2GoXServer backends.profiles.httpbroker.X2GoSessionProfiles
 backends.profiles.sshbroker.X2GoSessionProfiles
 """
+CLIENT_ALIASES = """
+get_client_rootdir has_custom_client_rootdir get_sessions_rootdir get_ssh_rootdir get_client_username
+register_all_session_profiles register_session get_session_summary get_session_username get_session_server_peername
+get_session_server_hostname get_session get_session_of_session_name get_session_name get_session_info
+get_published_applications profile_get_published_applications set_session_username check_session_host
+session_reuses_sshproxy_authinfo session_uses_sshproxy session_can_sshproxy_auto_connect session_can_auto_connect
+session_auto_connect connect_session disconnect_session set_session_print_action set_session_window_title
+raise_session_window session_auto_start_or_resume start_session share_desktop_session resume_session suspend_session
+terminate_session get_session_profile_name get_session_profile_id session_ok is_session_connected is_profile_connected
+is_session_profile is_session_running is_session_suspended has_session_terminated is_folder_sharing_available
+profile_is_folder_sharing_available session_is_folder_sharing_available share_local_folder
+share_local_folder_with_session share_local_folder_with_profile unshare_all_local_folders_from_session
+unshare_all_local_folders_from_profile unshare_local_folder_from_session unshare_local_folder_from_profile
+session_get_shared_folders profile_get_shared_folders get_master_session profile_master_session
+client_connected_sessions client_has_connected_sessions client_associated_sessions client_has_associated_sessions
+client_running_sessions client_has_running_sessions client_suspended_sessions client_has_suspended_sessions
+client_registered_sessions client_control_sessions client_control_session_of_profile_name get_server_versions
+get_server_components get_server_features has_server_feature client_registered_session_of_name
+client_has_registered_session_of_name client_registered_sessions_of_profile_name
+client_connected_sessions_of_profile_name client_associated_sessions_of_profile_name
+client_pubapp_sessions_of_profile_name client_running_sessions_of_profile_name
+client_suspended_sessions_of_profile_name server_is_alive all_servers_are_alive server_valid_x2gouser
+server_running_sessions server_has_running_sessions server_has_running_session_of_name server_suspended_sessions
+server_has_suspended_sessions server_has_suspended_session_of_name clean_sessions list_sessions list_desktops
+list_mounts_by_profile_name list_mounts get_profiles profile_names get_client_settings get_client_printing
+get_profile_config set_profile_config to_profile_id to_profile_name get_profile_metatype client_connected_profiles
+disconnect_profile update_sessionregistry_status_by_profile_name update_sessionregistry_status_by_session_uuid
+update_sessionregistry_status_all_profiles update_cache_by_profile_name update_cache_by_session_uuid
+update_cache_all_profiles register_available_server_sessions_by_profile_name
+register_available_server_sessions_by_session_uuid register_available_server_sessions_all_profiles
+"""
 OLD_NAMES = {
+    "X2goClient": "X2GoClient",
     "X2goClientPrinting": "X2GoClientPrinting",
     "X2goClientSettings": "X2GoClientSettings",
     "X2goLogger": "X2GoLogger",
@@ -376,6 +599,34 @@ def test_what_is_not_in_this_release_says_so(path: str) -> None:
 @pytest.mark.parametrize("old", OLD_NAMES)
 def test_old_names(old: str) -> None:
     assert OURS.find(old) is OURS.find(OLD_NAMES[old])
+
+
+@pytest.mark.parametrize("name", CLIENT_ALIASES.split())
+def test_private_aliases_of_the_client(name: str) -> None:
+    private = {
+        "profile_is_folder_sharing_available": "is_folder_sharing_available",
+        "session_is_folder_sharing_available": "is_folder_sharing_available",
+        "share_local_folder_with_session": "share_local_folder",
+        "share_local_folder_with_profile": "share_local_folder",
+    }
+    client = OURS.find("client.X2GoClient")
+    found = inspect.getattr_static(client, f"_X2GoClient__{name}")
+    assert found is inspect.getattr_static(client, private.get(name, name))
+
+
+def test_public_aliases_of_the_client() -> None:
+    client = OURS.find("client.X2GoClient")
+    assert client.with_session is client.get_session
+    assert client.profile_get_published_applications is client.get_published_applications
+    assert client.unshare_all_local_folders_from_session is client.unshare_all_local_folders
+    assert client.unshare_all_local_folders_from_profile is client.unshare_all_local_folders
+    assert client.unshare_local_folder_from_session is client.unshare_local_folder
+    assert client.unshare_local_folder_from_profile is client.unshare_local_folder
+    assert client.session_get_shared_folders is client.profile_get_shared_folders is client.get_shared_folders
+    assert client.profile_master_session is client.get_master_session
+    assert client.get_server_components is client.get_server_versions
+    assert client.get_session_profiles is client.get_profiles
+    assert client.with_profile_config is client.get_profile_config
 
 
 def test_private_aliases_that_applications_use() -> None:

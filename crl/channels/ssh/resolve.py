@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from crl.channels._child import UNKNOWN_STATUS
 from crl.channels.base import ChannelStartError
 from crl.channels.process import ProcessChannel
 from crl.channels.ssh._config_reader import read_config
@@ -222,7 +223,8 @@ def _ask(settings: SshSettings, *, program: str | None, timeout: float) -> dict[
         return _read_ourselves(settings)
     argv = [program, *ssh_options(settings), "-G", "--", settings.host]
     status, output, errors = _run(argv, timeout)
-    if status != 0:
+    # In a program that reaps all children (gevent does) the status may be lost; ssh writes only when all is well.
+    if status not in (0, UNKNOWN_STATUS) or (status and not output):
         raise diagnose(errors.decode("utf-8", "replace"), settings)
     values: dict[str, list[str]] = {}
     for line in output.decode("utf-8", "surrogateescape").splitlines():

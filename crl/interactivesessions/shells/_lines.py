@@ -37,7 +37,7 @@ ROWS: Final = 400
 CHECK_STATUS: Final = 37
 """Exit status that the set-up line ends with, to see that the prompt shows statuses."""
 
-POSIX_KINDS: Final = frozenset({"bash", "dash", "ash", "busybox", "zsh", "ksh", "ksh93", "mksh", "sh"})
+POSIX_KINDS: Final = frozenset({"bash", "dash", "ash", "busybox", "zsh", "sh"})
 """Shells that are spoken to as they are; every other one is replaced by bash or sh in its place."""
 
 _SHORT_LIMIT: Final = 1000

@@ -98,7 +98,7 @@ class CommandResult:
 class BashShell(AutoCompletableShell):
     """A bash, on this machine when it is the first shell of a session, otherwise where its parent runs.
 
-    Dash, busybox ash, zsh and ksh are spoken to as they are. A fish, csh or tcsh (``cmd="su - user"`` may give one) is
+    Dash, busybox ash and zsh are spoken to as they are. A fish, csh, tcsh or ksh (``cmd="su - user"`` may give one) is
     replaced in its place by bash, or sh where there is none.
 
     Args:

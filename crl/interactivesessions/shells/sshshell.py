@@ -387,8 +387,9 @@ class SshShell(BashShell):
         from crl.link import Ahead
 
         self._begun = False
-        self._spawned.send(Ahead.NOTHING)
-        self._make_shell_known(Deadline.after(self.start_timeout))
+        with self._own_errors():
+            self._spawned.send(Ahead.NOTHING)
+        self._come_up(self.start_timeout)
 
     def lane(self) -> Lane:
         """As of every shell; where Python was begun for the link, the lane says so."""
@@ -411,10 +412,13 @@ class SshShell(BashShell):
     def _back_from_begun(self, leftover: bytes) -> None:
         """What was begun is over, and the shell comes up only now."""
         self._spawned.take_back(leftover)
+        self._come_up(_RETURN_PATIENCE)
+
+    def _come_up(self, seconds: float) -> None:
         try:
-            self._make_shell_known(Deadline.after(_RETURN_PATIENCE))
+            self._make_shell_known(Deadline.after(seconds))
         except InteractiveSessionError as error:
-            self.mark_unknown("the shell did not come up after the link")
+            self.mark_unknown("the shell did not come up behind what was begun for a link")
             raise ShellStateError(
                 self._trouble, host=self.host, doing="taking the terminal back", transcript=self._tail()
             ) from error

@@ -19,14 +19,14 @@ if MYPY:
 PACKAGES = ("_crl", "_crl.wire", "_crl.remote")
 
 
-def start(names, packed, compiled, config):
-    # type: (list[str], bytes, bool, dict[str, Any]) -> None
+def start(names, packed, config):
+    # type: (list[str], bytes | list[Any], dict[str, Any]) -> None
     """Become the remote program.
 
     Args:
         names: Names of the modules to load, in order; the last one has `main`.
-        packed: The modules themselves, compressed: their sources, or a list of their code.
-        compiled: Whether it is code, which this very version of Python has made.
+        packed: The modules themselves: their sources, compressed, or a list of their code, which this very version of
+            Python has made.
         config: What the controller decided; see `program.Program`; ``mark`` stands before the last words of a program
             that was killed.
     """
@@ -46,22 +46,13 @@ def start(names, packed, compiled, config):
     kept = sys.dont_write_bytecode
     sys.dont_write_bytecode = True
     make_packages()
-    make = run if compiled else load
-    for name, part in zip(names, _unpacked(packed, compiled)):  # noqa: B905 - Python 2 knows no strict
+    codes = packed if isinstance(packed, list) else zlib.decompress(packed).split(b"\0")
+    make = run if codes is packed else load
+    for name, part in zip(names, codes):  # noqa: B905 - Python 2 knows no strict
         module = make(name, part)
     sys.dont_write_bytecode = kept
     sys.modules["_crl"].__dict__["load"] = load
     module.main(config, path, life_write, pipes)
-
-
-def _unpacked(packed, compiled):
-    # type: (bytes, bool) -> list[Any]
-    data = zlib.decompress(packed)
-    if not compiled:
-        return data.split(b"\0")
-    import marshal
-
-    return marshal.loads(data)  # type: ignore[no-any-return]
 
 
 def _close_on_exec(descriptor):

@@ -26,7 +26,10 @@ SLOW_WINDOW = 4 * 1024
 MOST_WINDOW = 8 * 1024 * 1024
 # How long a call may stand behind bulk in the window, beside the time that the way itself takes.
 QUEUE_SECONDS = 0.003
-RATES_KEPT = 3
+RATES_KEPT = 8
+NEWEST_RATES = 3
+# From so many seconds there and back on a way counts as a long one.
+LONG_WAY = 0.01
 MAX_MESSAGE = 256 * 1024 * 1024
 # How many messages are cut up at the same time; the peer accepts more, so that the two may differ by a version.
 MESSAGES_OPEN = 64
@@ -267,11 +270,26 @@ class Sender(object):
         if not self._was_full or self.delay is None:
             return
         self._rates.append((self._acked_bytes - acked_then) / seconds)
-        # The middle one: acknowledgements that come in a heap show a rate that the way does not have.
-        rate = sorted(self._rates)[len(self._rates) >> 1]
+        rate = self._rate()
         # What is under way and was not asked about must leave room for a frame that asks, or all stands still.
-        least = max(min(LEAST_WINDOW, max(SLOW_WINDOW, int(rate / 4))), self._since_asked + 1)
+        usual = WINDOW if self._is_far() else LEAST_WINDOW
+        least = max(min(usual, max(SLOW_WINDOW, int(rate / 4))), self._since_asked + 1)
         self._set_window(max(least, min(MOST_WINDOW, int(rate * (2 * self.delay + QUEUE_SECONDS)))))
+
+    def _rate(self):
+        # type: () -> float
+        """The rate that the way has, of those that were seen."""
+        if self._is_far():
+            # A lost packet holds up all behind it: only the best says what goes through, or the window shrinks with
+            # each loss and never finds back.
+            return max(self._rates)
+        # The middle one: acknowledgements that come in a heap show a rate that the way does not have.
+        newest = sorted(list(self._rates)[-NEWEST_RATES:])
+        return newest[len(newest) >> 1]
+
+    def _is_far(self):
+        # type: () -> bool
+        return self.delay is not None and self.delay >= LONG_WAY
 
     def note_delay(self, seconds):
         # type: (float) -> None
@@ -296,6 +314,7 @@ class Sender(object):
         # type: (int, int) -> None
         """On a new terminal: all that the peer does not have goes out once more, before anything new."""
         self._asked = self.delay = None
+        self._rates.clear()
         self._since_asked = 0
         repeats = {}
         for seq in sorted(self._unacked):

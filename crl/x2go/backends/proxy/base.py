@@ -25,6 +25,7 @@ from crl.display.errors import DisplayNameError
 from crl.display.names import DisplayName
 from crl.errors import CrlError
 from crl.x2go._host import Tunnel
+from crl.x2go._threads import OwnThread
 from crl.x2go.backends.info.plain import X2GoServerSessionInfo
 from crl.x2go.backends.proxy._nxlog import NXLog
 from crl.x2go.defaults import X2GO_SESSIONS_ROOTDIR
@@ -47,7 +48,7 @@ OWN_RUN_CHECK = 0.2  # seconds between looks at a program that a subclass runs i
 LONGEST_SOCKET_PATH = 100
 
 
-class X2GoProxyBASE(threading.Thread):
+class X2GoProxyBASE(OwnThread):
     """Base of graphics proxies; call the constructor with keyword arguments.
 
     Args:
