@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import tempfile
 from pathlib import Path
 
@@ -89,7 +91,8 @@ def test_hops_of_the_settings_win(config: Path) -> None:
 
 def test_identity_files_have_their_tokens_put_in(config: Path) -> None:
     host = resolve(SshSettings("beta", config=config))
-    assert host.identity_files == (str(Path("~/.ssh/one").expanduser()), "/keys/two words")
+    # Where the accounts say, which is not what $HOME says here.
+    assert host.identity_files == (f"{pwd.getpwuid(os.getuid()).pw_dir}/.ssh/one", "/keys/two words")
 
 
 def test_known_hosts_files_with_spaces_are_found(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from typing import Final
 import paramiko
 from paramiko.agent import AgentSSH
 
+from crl.channels.ssh._home import expanded
 from crl.channels.ssh._places import Place
 from crl.channels.ssh.errors import SshLoginError
 from crl.channels.ssh.resolve import ResolvedHost
@@ -252,7 +253,7 @@ def _agent_socket(host: ResolvedHost) -> str | None:
     chosen = host.identity_agent if host.identity_agent is not None else os.environ.get("SSH_AUTH_SOCK")
     if chosen is not None and chosen.startswith("$"):
         chosen = os.environ.get(chosen.strip("${}"))
-    return None if not chosen or chosen.lower() == "none" else os.path.expanduser(chosen)
+    return None if not chosen or chosen.lower() == "none" else str(expanded(chosen))
 
 
 def _plain(key: paramiko.AgentKey) -> bytes:

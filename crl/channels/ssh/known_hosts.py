@@ -22,6 +22,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
+from crl.channels.ssh._home import expanded
+
 __all__ = ["HostKey", "KnownHost", "KnownHosts", "Standing", "Verdict", "lookup_name", "parse_known_hosts", "remember"]
 
 _SSH_PORT: Final = 22
@@ -136,7 +138,7 @@ class KnownHosts:
         entries: list[KnownHost] = []
         for path in paths:
             with contextlib.suppress(FileNotFoundError):
-                text = Path(path).expanduser().read_bytes().decode("utf-8", "surrogateescape")
+                text = expanded(path).read_bytes().decode("utf-8", "surrogateescape")
                 entries += parse_known_hosts(text, str(path))
         return cls(entries)
 
@@ -203,7 +205,7 @@ def remember(path: str | Path, line: str) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    file = Path(path).expanduser()
+    file = expanded(path)
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
     try:

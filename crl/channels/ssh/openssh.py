@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
+from crl.channels.ssh._home import expanded
 from crl.channels.ssh.known_hosts import KnownHosts, lookup_name
 from crl.channels.ssh.settings import NO_CONFIG, SshSettings, parse_hop
 from crl.errors import UsageError
@@ -158,7 +159,7 @@ def _travelling(settings: SshSettings, known_hosts: KnownHosts) -> list[str]:
 def _configuration(settings: SshSettings) -> list[str]:
     if settings.config is None:
         return []
-    return ["-F", NO_CONFIG if settings.config == NO_CONFIG else os.path.expanduser(settings.config)]
+    return ["-F", NO_CONFIG if settings.config == NO_CONFIG else str(expanded(settings.config))]
 
 
 def _place_arguments(settings: SshSettings) -> list[str]:
@@ -200,7 +201,7 @@ def _host_key_options(settings: SshSettings) -> list[str]:
     strict = "yes" if settings.policy == "verify" else "accept-new"
     options = [f"StrictHostKeyChecking={strict}", "UpdateHostKeys=no", "CheckHostIP=no"]
     if settings.known_hosts is not None:
-        path = os.path.expanduser(os.fspath(settings.known_hosts))
+        path = str(expanded(settings.known_hosts))
         options += [f"UserKnownHostsFile={_config_path(path)}", f"GlobalKnownHostsFile={_NO_FILE}"]
     return options
 

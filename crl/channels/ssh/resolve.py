@@ -20,6 +20,7 @@ from crl.channels._child import UNKNOWN_STATUS
 from crl.channels.base import ChannelStartError
 from crl.channels.process import ProcessChannel
 from crl.channels.ssh._config_reader import read_config
+from crl.channels.ssh._home import expanded, home
 from crl.channels.ssh.diagnosis import Stop, diagnose
 from crl.channels.ssh.openssh import hop_settings, local_environment, ssh_options
 from crl.channels.ssh.settings import NO_CONFIG, SshSettings
@@ -187,7 +188,7 @@ def _paths(text: str) -> list[str]:
     words = text.split()
     while words:
         ends = range(len(words), 1, -1)
-        joined = (end for end in ends if os.path.exists(os.path.expanduser(" ".join(words[:end]))))
+        joined = (end for end in ends if expanded(" ".join(words[:end])).exists())
         end = next(joined, 1)
         paths.append(" ".join(words[:end]))
         words = words[end:]
@@ -196,13 +197,13 @@ def _paths(text: str) -> list[str]:
 
 def _expanded(path: str, settings: SshSettings, values: Mapping[str, list[str]]) -> str:
     """A path with the tokens of ssh_config(5) put in."""
-    return os.path.expanduser(_with_tokens(path, settings, values))
+    return str(expanded(_with_tokens(path, settings, values)))
 
 
 def _with_tokens(path: str, settings: SshSettings, values: Mapping[str, list[str]]) -> str:
     tokens = {
         "%%": "%",
-        "%d": str(Path.home()),
+        "%d": str(home()),
         "%h": values.get("hostname", [settings.host])[0],
         "%n": settings.host,
         "%r": values.get("user", [""])[0],
@@ -237,9 +238,9 @@ def _read_ourselves(settings: SshSettings) -> dict[str, list[str]]:
     if settings.config == NO_CONFIG:
         files = []
     elif settings.config is not None:
-        files = [Path(settings.config).expanduser()]
+        files = [expanded(settings.config)]
     else:
-        files = [Path("~/.ssh/config").expanduser(), Path("/etc/ssh/ssh_config")]
+        files = [expanded("~/.ssh/config"), Path("/etc/ssh/ssh_config")]
     texts = [(str(path), path.read_text("utf-8")) for path in files if path.exists()]
     values = read_config(texts, settings)
     values.setdefault("identityfile", [f"~/.ssh/id_{kind}" for kind in ("rsa", "ecdsa", "ed25519")])

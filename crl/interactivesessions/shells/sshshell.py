@@ -209,7 +209,7 @@ class SshShell(BashShell):
     def _known_for_travel(self) -> KnownHosts | None:
         """What we know, when we know anything about the target; else the files of the host before have to do."""
         if self.settings.known_hosts is not None:
-            return KnownHosts.load([self.settings.known_hosts_file.expanduser()])
+            return KnownHosts.load([self.settings.known_hosts_file])
         known = KnownHosts.load(["~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts"])
         port = self.settings.port or 22
         return known if known.of_host(self.settings.host, port) else None
