@@ -247,8 +247,8 @@ def test_keys_are_exchanged_anew_in_the_middle_of_a_transfer(limit: str, monkeyp
 
 def test_a_host_that_is_silent_is_given_up(sshd: Sshd) -> None:
     with connect(sshd.settings()) as connection:
-        channel = connection.open_channel("echo $PPID; exec sleep 100", pty=False)
-        server = int(read_exactly(channel, 1) + _line(channel))
+        channel = connection.open_channel("echo $PPID $$; exec sleep 100", pty=False)
+        server, sleeper = map(int, (read_exactly(channel, 1) + _line(channel)).split())
         connection.transport.watch_over(0.5)  # type: ignore[attr-defined]
         os.kill(server, signal.SIGSTOP)
         try:
@@ -257,6 +257,8 @@ def test_a_host_that_is_silent_is_given_up(sshd: Sshd) -> None:
         finally:
             os.kill(server, signal.SIGCONT)
             channel.close()
+            # Without a terminal nobody tells it of the end.
+            os.kill(sleeper, signal.SIGKILL)
 
 
 def _line(channel: object) -> bytes:
