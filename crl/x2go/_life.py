@@ -147,6 +147,8 @@ class SessionLife(Looking):
             display = self._need_client_display()
             self._settle_geometry(display)
             self._tidied = False
+            # That of a former session, which a reboot has ended and nobody here.
+            self._forget_server_display()
             self._terminal.session_info = X2GoServerSessionInfo()
             self._terminal.start(deadline, **display_arguments(display))
             self._advance(80)

@@ -7,41 +7,42 @@ greenlet, but its end can be neither seen nor waited for. Here the thread itself
 from __future__ import annotations
 
 import threading
-from typing import Any
 
 __all__ = ["OwnThread"]
 
 
 class OwnThread(threading.Thread):
-    """A thread that knows its end; its arguments are those of `threading.Thread`."""
+    """A thread that knows its end.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._begun = False
-        self._done = threading.Event()
+    Its arguments are those of `threading.Thread`; subclasses of users may call that one's constructor instead of ours.
+    """
+
+    _done: threading.Event | None = None
 
     def start(self) -> None:
         """As of any thread."""
-        run = self.run
+        run, done = self.run, threading.Event()
 
         def run_to_the_end() -> None:
             try:
                 run()
             finally:
-                self._done.set()
+                done.set()
 
         self.run = run_to_the_end  # type: ignore[method-assign]
-        self._begun = True
+        self._done = done
         super().start()
 
     def is_alive(self) -> bool:
         """As of any thread."""
-        return super().is_alive() if _is_a_thread(self) else self._begun and not self._done.is_set()
+        return super().is_alive() if _is_a_thread(self) else self._done is not None and not self._done.is_set()
 
     def join(self, timeout: float | None = None) -> None:
         """As of any thread."""
         if _is_a_thread(self):
             super().join(timeout)
+        elif self._done is None:
+            raise RuntimeError("cannot join thread before it is started")
         else:
             self._done.wait(timeout)
 

@@ -16,10 +16,10 @@ from crl.interactivesessions._terminalpools import PoolNotFoundError, TerminalPo
 from crl.interactivesessions.remoterunner import RemoteRunner
 from crl.interactivesessions.runnerexceptions import SessionInitializationFailed
 from crl.secrets import Secret
+from tests.link.peers import freeze
 
 if TYPE_CHECKING:
-    from tests.link.peers import freeze
-from tests.terminals.sshd import Sshd
+    from tests.terminals.sshd import Sshd
 
 LOCAL = [{"shellname": "BashShell"}]
 SEPARATE_SECONDS = 8.0
