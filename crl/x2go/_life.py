@@ -81,8 +81,8 @@ class SessionLife(Looking):
         return self._terminal.get_session_name() or self._wanted_name
 
     def session_ok(self) -> bool:
-        """Whether the proxy shows the session here."""
-        return self._terminal.ok()
+        """Whether the proxy shows the session here; not when it is known to have ended, whatever its proxy knows."""
+        return self.state is not SessionState.TERMINATED and self._terminal.ok()
 
     # What the server shows.
 
@@ -147,8 +147,9 @@ class SessionLife(Looking):
             display = self._need_client_display()
             self._settle_geometry(display)
             self._tidied = False
-            # That of a former session, which a reboot has ended and nobody here.
+            # Those of a former session, which a reboot has ended and nobody here.
             self._forget_server_display()
+            self._terminal.release_proxy()
             self._terminal.session_info = X2GoServerSessionInfo()
             self._terminal.start(deadline, **display_arguments(display))
             self._advance(80)
