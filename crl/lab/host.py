@@ -205,11 +205,10 @@ class LabHost:
         chosen = [
             one for one in everything if process == one.pid or (isinstance(process, str) and process in one.command)
         ]
-        if not chosen:
+        reached = tuple(one for one in chosen if _sent(one.outer_pid, number))
+        if not reached:
             raise LabError(f"there is no process {process!r}", host=self.name, doing=f"sending {number.name}")
-        for one in chosen:
-            os.kill(one.outer_pid, number)
-        return tuple(chosen)
+        return reached
 
     @property
     def link(self) -> LinkState:
@@ -242,3 +241,12 @@ class LabHost:
     def network_command(self, argv: Sequence[str]) -> list[str]:
         """The command that runs a program of this machine in the host's network only."""
         return network.inside(running(self._folder, self.name).pid, argv)
+
+
+def _sent(pid: int, number: signal.Signals) -> bool:
+    """Whether a process was still there to be sent a signal."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return True

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -20,7 +21,7 @@ import pytest
 
 from crl.interactivesessions import SshShell, SudoShell
 from crl.interactivesessions.InteractiveSession import InteractiveSession
-from crl.lab import Lab
+from crl.lab import Lab, LabError
 from crl.link import Link, LinkLost
 from tests.link.peers import eventually
 from tests.link.storm import Storm
@@ -83,7 +84,8 @@ class Connected:
         for process in self.host.processes():
             command = " ".join(process.argv)
             if command.startswith("sshd: ") and "[listener]" not in command:
-                self.host.kill(process.pid)
+                with suppress(LabError):  # one ends with the other
+                    self.host.kill(process.pid)
 
 
 @pytest.fixture
