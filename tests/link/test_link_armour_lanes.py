@@ -170,7 +170,7 @@ def test_a_link_is_resumed_over_an_awkward_line(make_awkward: MakeAwkward, name:
         call = link.submit_evaluate("__import__('time').sleep(1) or bytes(range(256)) * 1000")
         shell.close()
         assert call.result(20) == EVERY_BYTE * 1000
-        assert link.statistics.resumed == 1
+        assert eventually(lambda: link.statistics.resumed == 1)
         assert link.invoke("bytes", EVERY_BYTE * 1000) == EVERY_BYTE * 1000
         assert link.close()
         assert "back" in made[-1].ask("echo ba''ck")

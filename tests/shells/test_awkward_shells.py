@@ -84,7 +84,7 @@ def test_a_link_by_telnet_is_resumed(open_session: Open) -> None:
             with socket.socket(fileno=os.dup(session.terminal.channel.fileno())) as same:
                 same.shutdown(socket.SHUT_RDWR)
             assert call.result(20) == EVERY_BYTE * 500
-            assert link.statistics.resumed == 1
+            assert eventually(lambda: link.statistics.resumed == 1)
         finally:
             link.close()
 

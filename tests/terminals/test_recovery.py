@@ -191,7 +191,7 @@ def test_a_kill_of_the_terminal_alone_is_hardly_noticed(recovered: Recovered) ->
         with within(RECOVERY_SECONDS):
             assert recovered.proxy.getpid() == pid
         assert running.result(5) == "done"
-        assert recovered.terminal.link.statistics.resumed == 1
+        assert eventually(lambda: recovered.terminal.link.statistics.resumed == 1)
     assert recovered.proxy.getpid() == pid
     assert kept.as_local_value() == [1]
     assert recovered.terminal.session_id == session_id
