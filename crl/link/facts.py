@@ -39,7 +39,7 @@ class Statistics:
         requests: Round trips asked for so far.
         resumed: How many times the link went on over another terminal.
         longest_pause: The longest time from the last sign of life on one terminal to the first on another, in seconds.
-        lane_changes: How many times bulk made the link go over to a channel without a terminal.
+        lane_changes: How many times bulk, or many calls, made the link go over to a channel without a terminal.
     """
 
     requests: int = 0
