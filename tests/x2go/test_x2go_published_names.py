@@ -299,6 +299,9 @@ client.X2GoClient.update_cache_all_profiles(cache_types='sessions', update_sessi
 client.X2GoClient.register_available_server_sessions_by_profile_name(profile_name, re_register=False, skip_pubapp_sessions=False)
 client.X2GoClient.register_available_server_sessions_by_session_uuid(session_uuid, skip_pubapp_sessions=False)
 client.X2GoClient.register_available_server_sessions_all_profiles(skip_pubapp_sessions=False)
+pulseaudio.X2GoPulseAudio(path=None, client_instance=None, logger=None, loglevel=56)
+pulseaudio.X2GoPulseAudio.run()
+pulseaudio.X2GoPulseAudio.stop_thread()
 registry.X2GoSessionRegistry(client_instance, logger=None, loglevel=56)
 registry.X2GoSessionRegistry.keys()
 registry.X2GoSessionRegistry.__call__(session_uuid)
@@ -399,7 +402,7 @@ mimebox.X2GoMIMEboxJob mimebox.X2GoMIMEboxQueue mimebox.x2go_mimeboxjob_handler 
 mimeboxactions.X2GoMIMEboxActionOPEN mimeboxactions.X2GoMIMEboxActionOPENWITH mimeboxactions.X2GoMIMEboxActionSAVEAS
 printactions.X2GoPrintAction printactions.X2GoPrintActionDIALOG printactions.X2GoPrintActionPDFSAVE
 printactions.X2GoPrintActionPDFVIEW printactions.X2GoPrintActionPRINT printactions.X2GoPrintActionPRINTCMD
-printqueue.X2GoPrintJob printqueue.X2GoPrintQueue printqueue.x2go_printjob_handler pulseaudio.X2GoPulseAudio
+printqueue.X2GoPrintJob printqueue.X2GoPrintQueue printqueue.x2go_printjob_handler
 sftpserver.X2GoRevFwTunnelToSFTP sftpserver.x2go_rev_forward_sftpchannel_handler telekinesis.X2GoTelekinesisClient
 xserver.X2GoClientXConfig xserver.X2GoXServer backends.profiles.httpbroker.X2GoSessionProfiles
 backends.profiles.sshbroker.X2GoSessionProfiles
