@@ -156,6 +156,7 @@ class SessionLife(Looking):
             self._terminal.start(deadline, **display_arguments(display))
             self._advance(80)
             self._start_sound_as_wished()
+            self._terminal.start_telekinesis()
             self._terminal.run_command()
             self._terminal.set_keyboard_as_wished()
         self._advance(100)
@@ -170,6 +171,7 @@ class SessionLife(Looking):
             self._settle_geometry(display)
             self._terminal.resume(deadline, **display_arguments(display))
             self._start_sound_as_wished()
+            self._terminal.start_telekinesis()
         self._advance(100)
         return True
 

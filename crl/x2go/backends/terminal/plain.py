@@ -29,11 +29,13 @@ from crl.x2go.backends.terminal._folders import SessionFolders
 from crl.x2go.backends.terminal._later import LaterParts
 from crl.x2go.backends.terminal._params import SPACE, X2GoSessionParams, candidates, command_words
 from crl.x2go.backends.terminal._sound import SessionSound
+from crl.x2go.backends.terminal._telekinesis import SessionTelekinesis
 from crl.x2go.backends.terminal._turns import start_turn
 from crl.x2go.backends.terminal._window import SessionWindow, WindowMethods
 from crl.x2go.log import X2GoLogger
 from crl.x2go.rforward import X2GoRevFwTunnel
 from crl.x2go.state import AgentState
+from crl.x2go.telekinesis import X2GoTelekinesisClient
 from crl.x2go.utils import _get_backend_class
 from crl.x2go.x2go_exceptions import (
     X2GoAgentDied,
@@ -59,7 +61,7 @@ _SETTLED = (AgentState.RUNNING, AgentState.SUSPENDED)
 _KDRIVE_DESKTOPS = {"CINNAMON", "GNOME", "UNITY"}
 
 
-class X2GoTerminalSession(SessionFacts, WindowMethods, SessionFolders, SessionSound, LaterParts):
+class X2GoTerminalSession(SessionFacts, WindowMethods, SessionFolders, SessionSound, SessionTelekinesis, LaterParts):
     """A session on a server, shown on the controller.
 
     Args:
@@ -170,6 +172,7 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, SessionFolders, SessionSo
         self.session_window: SessionWindow | None = None
         self.sound_server, self.snd_microphone = sound_server, snd_microphone
         self.sound_tunnel: X2GoRevFwTunnel | None = None
+        self.telekinesis_client: X2GoTelekinesisClient | None = None
         self._pulse_config: str | None = None
 
     def _proxy_class(self, backend: Any) -> type[X2GoProxyBASE]:
@@ -472,6 +475,7 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, SessionFolders, SessionSo
         if ports is None:
             raise self._resume_failure(answer)
         info.graphics_port, info.snd_port, info.sshfs_port = ports.graphics_port, ports.snd_port, ports.sshfs_port
+        info.tekictrl_port, info.tekidata_port = ports.tekictrl_port, ports.tekidata_port
         # The script does not wait for that, and nxproxy gives up at the first refusal, with words about a wrong cookie.
         self.server.wait_until_listening(info, deadline)
         try:
@@ -562,8 +566,9 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, SessionFolders, SessionSo
         return True
 
     def release_proxy(self) -> None:
-        """End the proxy, if there is one, and all that belongs to it; sound too, which nobody is there to hear."""
+        """End the proxy, if there is one, and all that belongs to it; sound too, as nobody is there to hear it."""
         self.stop_sound()
+        self.release_telekinesis()
         proxy, self.proxy = self.proxy, None
         window, self.session_window = self.session_window, None
         if window is not None:
