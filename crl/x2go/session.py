@@ -478,7 +478,7 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, LaterSharing):
             if not start:
                 return None
             return bool(client.start_session(str(self))) if client is not None else self.start()
-        if all_suspended:
+        if client is not None and all_suspended:
             resumed = [client.resume_session(str(self), session_name=name) for name in names]
             return all(resumed)
         name = names[0] if oldest else names[-1]

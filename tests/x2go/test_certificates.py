@@ -1,7 +1,7 @@
 """Host certificates of a real authority, at logins through paramiko: the session's own and its hop's.
 
-Invariant: a known_hosts file with nothing but ``@cert-authority`` lets in where that authority vouches for the host, and
-nowhere else, and nobody is asked.
+Invariant: a known_hosts file with nothing but ``@cert-authority`` lets in where that authority vouches for the host,
+and nowhere else, and nobody is asked.
 """
 
 from __future__ import annotations

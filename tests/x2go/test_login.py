@@ -25,9 +25,9 @@ from crl.x2go.x2go_exceptions import (
     X2GoParameterError,
     X2GoServerMissing,
     X2GoSessionException,
-    X2GoStateError,
     X2GoSFTPClientException,
     X2GoSSHProxyException,
+    X2GoStateError,
     X2GoTimeOutException,
 )
 from tests.x2go.conftest import wait_until
@@ -257,18 +257,18 @@ def test_a_login_that_needs_a_password_asks_the_application_for_it(login: Login)
     one.HOOK_auto_connect = lambda: told.append("asked")  # type: ignore[method-assign]
     one.do_auto_connect()
     assert told == ["asked"]
-    assert not one.connected
+    assert not one.is_connected()
 
 
 def test_a_step_logs_in_by_itself_where_it_may(login: Login, lab: Lab) -> None:
     one = login(key_filename=str(lab.key("zsh")), auto_connect=True, session_name="zshuser-99-1234567890_stRxterm_dp24")
-    assert not one.connected
+    assert not one.is_connected()
     with pytest.raises(X2GoStateError, match="that is terminated cannot resume"):
         one.resume()
-    assert one.connected
+    assert one.is_connected()
     one.disconnect()
     assert one.list_sessions() == {}
-    assert one.connected
+    assert one.is_connected()
     told: list[str] = []
     locked = login("password", auto_connect=True)
     locked.HOOK_auto_connect = lambda: told.append("asked")  # type: ignore[method-assign]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from crl.deadlines import Deadline
 from crl.errors import CrlError
 from crl.secrets import Secret
-from crl.x2go._host import Forwarder
+from crl.x2go._host import Forwarder, RunAnswer
 from crl.x2go._pubapps import application_words
 from crl.x2go._records import parse_resume, parse_start
 from crl.x2go._server import X2GoServer
@@ -37,7 +37,6 @@ from crl.x2go.x2go_exceptions import (
     X2GoCommandNotFound,
     X2GoDesktopSharingDenied,
     X2GoParameterError,
-    X2GoSessionException,
     X2GoSuspendedByServer,
     X2GoTerminalSessionException,
     X2GoTimeOutException,
