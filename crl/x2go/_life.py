@@ -64,6 +64,8 @@ class SessionLife(Looking):
 
         def _refuse_later_parts(self) -> None: ...
 
+        def _start_sound_as_wished(self) -> None: ...
+
         def _has_died(self) -> bool: ...
 
         def _tell_death(self) -> None: ...
@@ -177,6 +179,7 @@ class SessionLife(Looking):
             self._terminal.session_info = X2GoServerSessionInfo()
             self._terminal.start(deadline, **display_arguments(display))
             self._advance(80)
+            self._start_sound_as_wished()
             self._terminal.run_command()
             self._terminal.set_keyboard_as_wished()
         self._advance(100)
@@ -191,6 +194,7 @@ class SessionLife(Looking):
             self._settle_geometry(display)
             self._terminal.resume(deadline, **display_arguments(display))
             self._may_be_swept_until = time.monotonic() + SWEEPING_TIME
+            self._start_sound_as_wished()
         self._advance(100)
         return True
 

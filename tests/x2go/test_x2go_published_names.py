@@ -330,6 +330,9 @@ printqueue.X2GoPrintQueue.stop_thread()
 printqueue.X2GoPrintQueue.set_print_action(print_action, **kwargs)
 printqueue.X2GoPrintQueue.run()
 printqueue.x2go_printjob_handler(job_file=None, pdf_file=None, job_title=None, print_action=None, parent_thread=None, logger=None)
+pulseaudio.X2GoPulseAudio(path=None, client_instance=None, logger=None, loglevel=56)
+pulseaudio.X2GoPulseAudio.run()
+pulseaudio.X2GoPulseAudio.stop_thread()
 registry.X2GoSessionRegistry(client_instance, logger=None, loglevel=56)
 registry.X2GoSessionRegistry.keys()
 registry.X2GoSessionRegistry.__call__(session_uuid)
@@ -432,7 +435,6 @@ printqueue.X2GoPrintQueue._incoming_print_jobs
 """
 NOT_YET = """
 backends.proxy.kdrive.X2GoProxy
-pulseaudio.X2GoPulseAudio
 sftpserver.X2GoRevFwTunnelToSFTP sftpserver.x2go_rev_forward_sftpchannel_handler telekinesis.X2GoTelekinesisClient
 xserver.X2GoClientXConfig xserver.X2GoXServer backends.profiles.httpbroker.X2GoSessionProfiles
 backends.profiles.sshbroker.X2GoSessionProfiles

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,11 +24,14 @@ from crl.x2go.backends.info.plain import X2GoServerSessionInfo
 from crl.x2go.backends.proxy.base import X2GoProxyBASE
 from crl.x2go.backends.terminal._facts import SessionFacts
 from crl.x2go.backends.terminal._failures import Failures, start_failure
+from crl.x2go.backends.terminal._folders import SessionFolders
 from crl.x2go.backends.terminal._later import LaterParts
 from crl.x2go.backends.terminal._params import SPACE, X2GoSessionParams, candidates, command_words
+from crl.x2go.backends.terminal._sound import SessionSound
 from crl.x2go.backends.terminal._turns import start_turn
 from crl.x2go.backends.terminal._window import SessionWindow, WindowMethods
 from crl.x2go.log import X2GoLogger, loglevel_WARN
+from crl.x2go.rforward import X2GoRevFwTunnel
 from crl.x2go.state import AgentState
 from crl.x2go.utils import _get_backend_class
 from crl.x2go.x2go_exceptions import (
@@ -54,7 +56,7 @@ _SETTLED = (AgentState.RUNNING, AgentState.SUSPENDED)
 _KDRIVE_DESKTOPS = {"CINNAMON", "GNOME", "UNITY"}
 
 
-class X2GoTerminalSession(SessionFacts, Failures, WindowMethods, LaterParts):
+class X2GoTerminalSession(SessionFacts, Failures, WindowMethods, SessionFolders, SessionSound, LaterParts):
     """A session on a server, shown on the controller.
 
     Args:
@@ -79,6 +81,9 @@ class X2GoTerminalSession(SessionFacts, Failures, WindowMethods, LaterParts):
         session_instance: The session object this belongs to.
         logger: An `X2GoLogger`.
         loglevel: The level of one that is made here.
+        sound_server: Where sound is to be heard: an `crl.x2go.pulseaudio.X2GoPulseAudio`, or an address as
+            ``PULSE_SERVER`` has it; None is the client's own, or the user's.
+        snd_microphone: Whether the session may also record with that sound server.
         params: The parameters, already put together; then single ones cannot be given.
         forwarder: What makes the tunnel for the graphics; by default the control session's host.
     """
@@ -129,6 +134,8 @@ class X2GoTerminalSession(SessionFacts, Failures, WindowMethods, LaterParts):
         logger: X2GoLogger | None = None,
         loglevel: int = 56,
         *,
+        sound_server: Any = None,
+        snd_microphone: bool = False,
         params: X2GoSessionParams | None = None,
         forwarder: Forwarder | None = None,
     ) -> None:
@@ -158,6 +165,9 @@ class X2GoTerminalSession(SessionFacts, Failures, WindowMethods, LaterParts):
         self.proxy: X2GoProxyBASE | None = None
         self.proxy_log = ""  # the last words of the last one
         self.session_window: SessionWindow | None = None
+        self.sound_server, self.snd_microphone = sound_server, snd_microphone
+        self.sound_tunnel: X2GoRevFwTunnel | None = None
+        self._pulse_config: str | None = None
 
     def _proxy_class(self, backend: Any) -> type[X2GoProxyBASE]:
         if backend == "auto-detect":
@@ -350,9 +360,9 @@ class X2GoTerminalSession(SessionFacts, Failures, WindowMethods, LaterParts):
         self.server.start_detached(
             [
                 "x2goruncommand", str(info.display), str(info.agent_pid), info.name, str(info.snd_port),
-                SPACE.join(words), "none", self.get_session_type() or "R",
+                SPACE.join(words), self.params.snd_system or "none", self.get_session_type() or "R",
             ],
-            env=env,
+            env={**self._sound_environment(), **(env or {})},
         )  # fmt: skip
         return True
 
@@ -387,6 +397,7 @@ class X2GoTerminalSession(SessionFacts, Failures, WindowMethods, LaterParts):
             "DISPLAY": f":{self.session_info.display}",
             "XAUTHORITY": f"{self.server.get_facts().home}/.Xauthority",
             "X2GO_SESSION": self.session_info.name,
+            **self._sound_environment(),
         }
 
     def set_keyboard(self, layout: str = "null", variant: str = "null") -> bool:
@@ -506,7 +517,8 @@ class X2GoTerminalSession(SessionFacts, Failures, WindowMethods, LaterParts):
         return True
 
     def release_proxy(self) -> None:
-        """End the proxy, if there is one, and all that belongs to it."""
+        """End the proxy, if there is one, and all that belongs to it; sound too, which nobody is there to hear."""
+        self.stop_sound()
         proxy, self.proxy = self.proxy, None
         window, self.session_window = self.session_window, None
         if window is not None:
@@ -515,28 +527,6 @@ class X2GoTerminalSession(SessionFacts, Failures, WindowMethods, LaterParts):
             proxy.stop_thread()
             self.proxy_log = proxy.log_tail
         self.control_session.dissociate(self)
-
-    def post_terminate_cleanup(self) -> None:
-        """Remove the client's folders of a session that has ended."""
-        self._rm_session_dirtree()
-        self._rm_desktop_dirtree()
-
-    @staticmethod
-    def _mk_sessions_rootdir(rootdir: str | os.PathLike[str]) -> None:
-        """Make the folder of session folders, for its owner only."""
-        Path(rootdir).expanduser().mkdir(mode=0o700, parents=True, exist_ok=True)
-
-    def _rm_session_dirtree(self) -> None:
-        """Remove the client's folder of the session."""
-        if self.sessions_rootdir is not None and self.session_info.name:
-            name = self.server.checked_name(self.session_info.name)
-            shutil.rmtree(Path(self.sessions_rootdir).expanduser() / f"S-{name}", ignore_errors=True)
-
-    def _rm_desktop_dirtree(self) -> None:
-        """Remove the folder that nxproxy makes for the session's display."""
-        if self.sessions_rootdir is not None and isinstance(self.session_info.display, int):
-            folder = Path(self.sessions_rootdir).expanduser() / f"S-{self.session_info.display}"
-            shutil.rmtree(folder, ignore_errors=True)
 
     def _x2go_tidy_up(self) -> None:
         """End everything here; the session on the server stays."""
