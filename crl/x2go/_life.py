@@ -193,8 +193,8 @@ class SessionLife(Looking):
             display = self._need_client_display()
             self._settle_geometry(display)
             self._terminal.resume(deadline, **display_arguments(display))
-            self._start_sound_as_wished()
             self._may_be_swept_until = time.monotonic() + SWEEPING_TIME
+            self._start_sound_as_wished()
         self._advance(100)
         return True
 
