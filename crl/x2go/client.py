@@ -46,8 +46,7 @@ class X2GoClient(Verbs):
         sessions_rootdir: Folder of the sessions' files; default ``~/.x2go``.
         ssh_rootdir: Folder of keys and known hosts; default ``~/.ssh``.
         start_xserver: Start an X server, for a user who has no display.
-        start_pulseaudio: Start a sound server for the sessions; not on Windows alone, but elsewhere only for a user who
-            has none.
+        start_pulseaudio: Start a sound server for the sessions: on Windows always, elsewhere for a user who has none.
         use_cache: As `use_listsessions_cache`.
         use_listsessions_cache: Keep what servers listed, so that asking again takes no time.
         auto_update_listsessions_cache: Renew the lists of sessions in the background.
