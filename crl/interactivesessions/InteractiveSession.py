@@ -406,6 +406,8 @@ class InteractiveSession:
             riding = [shell for shell in self.shells if shell.rides_link]
             old, self.terminal, self.shells = self.terminal, twin.terminal, [*twin.shells, *riding]
             twin.terminal, twin.shells = None, []
+            self._recorder = twin._recorder
+        self.note("a link goes on over this terminal")
         if old is not None:
             old.close(force=True)
 

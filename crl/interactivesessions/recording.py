@@ -1,8 +1,8 @@
 """Recordings of terminals: what went over one, both ways, with times, and how it is read and played again.
 
 A file is an asciicast of version 2: one JSON value a line, a header, then ``[seconds, kind, text]``, so that other
-players show it too. It knows secrets and files, and no terminal. Writing takes known secrets out, also where they come in
-pieces; reading is total: any file gives a recording or one clear error.
+players show it too. It knows secrets and files, and no terminal. Writing takes known secrets out, also where they come
+in pieces; reading is total: any file gives a recording or one clear error.
 """
 
 from __future__ import annotations
