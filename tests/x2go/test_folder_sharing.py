@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -117,10 +118,11 @@ def test_a_login_of_its_own_shares_what_it_was_told_to(
 ) -> None:
     listed, gone = folders("listed"), tmp_path / "gone"
     host = lab.host("alpha")
+    options: dict[str, Any] = dict(QUIET)
     with ClientDisplay.start() as display, X2GoSession(
         server=host.address, port=host.port, username="zshuser", key_filename=str(lab.key("zsh")), look_for_keys=False,
         known_hosts=lab.known_hosts, sessions_rootdir=tmp_path, client_display=display, at_exit="terminate",
-        allow_share_local_folders=True, share_local_folders=[str(gone), str(listed)], cmd=SLEEPING, **QUIET,
+        allow_share_local_folders=True, share_local_folders=[str(gone), str(listed)], cmd=SLEEPING, **options,
     ) as one:  # fmt: skip
         one.connect()
         assert one.start()
@@ -136,7 +138,8 @@ def test_a_login_of_its_own_shares_what_it_was_told_to(
 def running(lab: Lab) -> Iterator[tuple[Target, X2GoSession]]:
     """A session for several tests."""
     shell = SshShell("alpha-zsh", config=str(lab.ssh_config), lane_change=False)
-    with Target(shell, name="alpha") as target, X2GoSession(target=target, cmd=SLEEPING, **QUIET) as one:
+    options: dict[str, Any] = {"cmd": SLEEPING, **QUIET}
+    with Target(shell, name="alpha") as target, X2GoSession(target=target, **options) as one:
         one.start()
         yield target, one
 

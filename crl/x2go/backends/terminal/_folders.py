@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from crl.errors import CrlError
-from crl.x2go._shares import FolderType, Share, SharedFolders
 from crl.x2go.log import loglevel_WARN
 from crl.x2go.x2go_exceptions import X2GoParameterError
 
 if TYPE_CHECKING:
     from crl.x2go._server import X2GoServer
+    from crl.x2go._shares import Share, SharedFolders
     from crl.x2go.backends.info.plain import X2GoServerSessionInfo
 
 __all__ = ["FolderMethods"]
@@ -24,6 +24,9 @@ class FolderMethods:
     session_info: X2GoServerSessionInfo
     session_instance: Any
     forwarder: Any
+    convert_encoding: bool
+    client_encoding: str
+    server_encoding: str
     logger: Any
     _folders: SharedFolders | None = None
 
@@ -36,7 +39,10 @@ class FolderMethods:
     def folders(self) -> SharedFolders:
         """What the session has of this machine's folders."""
         if self._folders is None:
-            self._folders = SharedFolders(self.session_instance, self.logger)
+            from crl.x2go._shares import SharedFolders  # needs paramiko, which not every session does
+
+            encodings = (self.client_encoding, self.server_encoding) if self.convert_encoding else None
+            self._folders = SharedFolders(self.session_instance, self.logger, encodings)
         return self._folders
 
     def start_sshfs(self) -> None:
@@ -76,18 +82,13 @@ class FolderMethods:
             X2GoUserException: The folder cannot be shared.
             X2GoFolderSharingException: The server did not mount it.
         """
-        kinds: tuple[FolderType, ...] = get_args(FolderType)
-        kind = next((one for one in kinds if one == folder_type), None)
-        if local_path is None or kind is None:
-            raise X2GoParameterError(
-                f"folder_type has to be one of {', '.join(kinds)}, not {folder_type!r}" if kind is None
-                else "which folder? Give local_path"
-            )  # fmt: skip
+        if local_path is None:
+            raise X2GoParameterError("which folder? Give local_path")
         self.start_sshfs()
         tunnel = self.folders.tunnel
         if tunnel is not None:
             self.folders.share(
-                os.fspath(local_path), kind, self.server, self.session_info, tunnel,
+                os.fspath(local_path), folder_type, self.server, self.session_info, tunnel,
                 read_only=read_only, hard_links=hard_links,
             )  # fmt: skip
         return tunnel is not None
@@ -104,12 +105,16 @@ class FolderMethods:
         self.folders.unshare_all(self.server, self.session_info)
         return True
 
-    def end_shares(self) -> None:
-        """Before the session is suspended or ends: a mount that is in use would stay behind, dead."""
+    def end_shares(self, *, asked: bool = False) -> None:
+        """Unmount all when the session is suspended or ends: a mount that is in use would stay behind, dead.
+
+        Args:
+            asked: Whether the server has been asked to unmount already, as its suspending does.
+        """
         if self._folders is None or not self._folders.shares:
             return
         try:
-            self._folders.unshare_all(self.server, self.session_info)
+            self._folders.unshare_all(self.server, self.session_info, asked=asked)
         except (CrlError, OSError) as error:  # what is to be done with the session is to be done all the same
             self.logger(f"the server did not unmount all folders: {error}", loglevel=loglevel_WARN)
 

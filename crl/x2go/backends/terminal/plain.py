@@ -68,7 +68,9 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, OwnPlaces, FolderMethods,
         set_session_title: Whether the window of a desktop gets a title.
         session_title: That title; "" is the profile's name and the server's.
         applications: Accepted as in python-x2go: what a menu of single applications offers.
-        convert_encoding: Concerns shared folders only, as the two encodings do.
+        convert_encoding: Whether names in shared folders are changed from one encoding to another.
+        server_encoding: The one on the server.
+        client_encoding: The one here.
         rootdir: The folder of session folders; only an older name of `sessions_rootdir`.
         profile_name: A name for people.
         profile_id: The profile's id.
@@ -513,8 +515,8 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, OwnPlaces, FolderMethods,
         return True
 
     def _suspend_agent(self, deadline: Deadline, doing: str) -> None:
-        self.end_shares()
         self.server.suspend(self.session_info.name, deadline)
+        self.end_shares(asked=True)
         report = self.server.watch(self.session_info, (AgentState.SUSPENDED,), deadline)
         self.release_proxy()
         if report.gone:
