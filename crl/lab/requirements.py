@@ -37,6 +37,9 @@ PACKAGES: Final[tuple[tuple[str, ...], ...]] = (
     ("x2goserver",),
     ("x2goserver-xsession",),
     ("x2goserver-extensions",),
+    ("x2goserver-printing",),
+    ("cups-x2go",),
+    ("printer-driver-cups-pdf",),
     ("dbus-daemon",),
     ("sshfs",),
     ("openbox",),
@@ -46,6 +49,9 @@ PACKAGES: Final[tuple[tuple[str, ...], ...]] = (
     ("x11-xserver-utils",),
     ("nxproxy",),
     ("xvfb",),
+    ("pulseaudio",),
+    ("pulseaudio-utils",),
+    ("xserver-xephyr",),
 )
 """The Debian packages of the lab; of several in one row any one will do, the first is installed."""
 

@@ -1,4 +1,4 @@
-"""The parts of a session's face that a later release brings: printing, MIME box, sound. Asking for one raises."""
+"""The parts of a session's face that a later release brings: printing, MIME box. Asking for one raises."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ class LaterSharing:
 
     def _refuse_later_parts(self) -> None:
         """Say what was asked for and is not there, before anything is started."""
-        if self.session_params.snd_system not in {"none", "nosnd", ""}:
-            refuse(f"snd_system={self.session_params.snd_system!r}", "sound")
         if self.printing:
             refuse("printing=True", "printing")
         if self.allow_mimebox:

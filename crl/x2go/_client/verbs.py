@@ -167,7 +167,6 @@ class Verbs(Servers):
         for name, part, off in (
             ("printing", "printing", False),
             ("allow_mimebox", "the MIME box", False),
-            ("snd_system", "sound", "none"),
         ):
             if name not in given and params.get(name) not in (off, None):
                 params[name] = off

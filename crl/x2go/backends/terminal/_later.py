@@ -1,4 +1,4 @@
-"""The parts of a session that a later release brings: sound, printing, MIME box, telekinesis.
+"""The parts of a session that a later release brings: printing, MIME box, telekinesis.
 
 Asking for one raises; ending what was never there is no error.
 """
@@ -14,10 +14,6 @@ __all__ = ["LaterParts"]
 
 class LaterParts:
     """What `X2GoTerminalSession` has of them; every method that would start something refuses."""
-
-    def start_sound(self) -> None:
-        """Not in this release."""
-        refuse("start_sound", "sound")
 
     def start_printing(self) -> None:
         """Not in this release."""
@@ -38,9 +34,6 @@ class LaterParts:
     def start_telekinesis(self) -> None:
         """Not in this release."""
         refuse("start_telekinesis", "telekinesis")
-
-    def stop_sound(self) -> None:
-        """Nothing is running."""
 
     def stop_printing(self) -> None:
         """Nothing is running."""

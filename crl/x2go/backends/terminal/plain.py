@@ -25,13 +25,15 @@ from crl.x2go.backends.info.plain import X2GoServerSessionInfo
 from crl.x2go.backends.proxy.base import X2GoProxyBASE
 from crl.x2go.backends.terminal._facts import SessionFacts
 from crl.x2go.backends.terminal._failures import start_failure
-from crl.x2go.backends.terminal._folders import FolderMethods
+from crl.x2go.backends.terminal._folders import SessionFolders
 from crl.x2go.backends.terminal._later import LaterParts
 from crl.x2go.backends.terminal._params import SPACE, X2GoSessionParams, candidates, command_words
-from crl.x2go.backends.terminal._places import OwnPlaces
+from crl.x2go.backends.terminal._shared import SessionShares
+from crl.x2go.backends.terminal._sound import SessionSound
 from crl.x2go.backends.terminal._turns import start_turn
 from crl.x2go.backends.terminal._window import SessionWindow, WindowMethods
 from crl.x2go.log import X2GoLogger
+from crl.x2go.rforward import X2GoRevFwTunnel
 from crl.x2go.state import AgentState
 from crl.x2go.utils import _get_backend_class
 from crl.x2go.x2go_exceptions import (
@@ -58,7 +60,7 @@ _SETTLED = (AgentState.RUNNING, AgentState.SUSPENDED)
 _KDRIVE_DESKTOPS = {"CINNAMON", "GNOME", "UNITY"}
 
 
-class X2GoTerminalSession(SessionFacts, WindowMethods, OwnPlaces, FolderMethods, LaterParts):
+class X2GoTerminalSession(SessionFacts, WindowMethods, SessionFolders, SessionShares, SessionSound, LaterParts):
     """A session on a server, shown on the controller.
 
     Args:
@@ -85,6 +87,9 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, OwnPlaces, FolderMethods,
         session_instance: The session object this belongs to.
         logger: An `X2GoLogger`.
         loglevel: The level of one that is made here.
+        sound_server: Where sound is to be heard: an `crl.x2go.pulseaudio.X2GoPulseAudio`, or an address as
+            ``PULSE_SERVER`` has it; None is the client's own, or the user's.
+        snd_microphone: Whether the session may also record with that sound server.
         params: The parameters, already put together; then single ones cannot be given.
         forwarder: What makes the tunnel for the graphics; by default the control session's host.
     """
@@ -135,6 +140,8 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, OwnPlaces, FolderMethods,
         logger: X2GoLogger | None = None,
         loglevel: int = 56,
         *,
+        sound_server: Any = None,
+        snd_microphone: bool = False,
         params: X2GoSessionParams | None = None,
         forwarder: Forwarder | None = None,
     ) -> None:
@@ -164,6 +171,9 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, OwnPlaces, FolderMethods,
         self.proxy: X2GoProxyBASE | None = None
         self.proxy_log = ""  # the last words of the last one
         self.session_window: SessionWindow | None = None
+        self.sound_server, self.snd_microphone = sound_server, snd_microphone
+        self.sound_tunnel: X2GoRevFwTunnel | None = None
+        self._pulse_config: str | None = None
 
     def _proxy_class(self, backend: Any) -> type[X2GoProxyBASE]:
         if backend == "auto-detect":
@@ -381,9 +391,9 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, OwnPlaces, FolderMethods,
         self.server.start_detached(
             [
                 "x2goruncommand", str(info.display), str(info.agent_pid), info.name, str(info.snd_port),
-                SPACE.join(words), "none", self.get_session_type() or "R",
+                SPACE.join(words), self.params.snd_system or "none", self.get_session_type() or "R",
             ],
-            env=env,
+            env={**self._sound_environment(), **(env or {})},
         )  # fmt: skip
         return True
 
@@ -418,6 +428,7 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, OwnPlaces, FolderMethods,
             "DISPLAY": f":{self.session_info.display}",
             "XAUTHORITY": f"{self.server.get_facts().home}/.Xauthority",
             "X2GO_SESSION": self.session_info.name,
+            **self._sound_environment(),
         }
 
     def set_keyboard(self, layout: str = "null", variant: str = "null") -> bool:
@@ -556,8 +567,9 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, OwnPlaces, FolderMethods,
         return True
 
     def release_proxy(self) -> None:
-        """End the proxy, if there is one, and all that belongs to it; folders are served no more."""
+        """End the proxy, if there is one, and all that belongs to it; sound and shared folders too."""
         self.stop_sshfs()
+        self.stop_sound()
         proxy, self.proxy = self.proxy, None
         window, self.session_window = self.session_window, None
         if window is not None:
