@@ -52,6 +52,8 @@ PACKAGES: Final[tuple[tuple[str, ...], ...]] = (
     ("pulseaudio",),
     ("pulseaudio-utils",),
     ("xserver-xephyr",),
+    ("xwayland",),
+    ("weston",),
 )
 """The Debian packages of the lab; of several in one row any one will do, the first is installed."""
 

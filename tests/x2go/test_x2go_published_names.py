@@ -308,6 +308,27 @@ client.X2GoClient.update_cache_all_profiles(cache_types='sessions', update_sessi
 client.X2GoClient.register_available_server_sessions_by_profile_name(profile_name, re_register=False, skip_pubapp_sessions=False)
 client.X2GoClient.register_available_server_sessions_by_session_uuid(session_uuid, skip_pubapp_sessions=False)
 client.X2GoClient.register_available_server_sessions_all_profiles(skip_pubapp_sessions=False)
+backends.proxy.kdrive.X2GoProxy(*args, **kwargs)
+backends.proxy.kdrive.X2GoProxy._update_local_proxy_socket(port)
+backends.proxy.kdrive.X2GoProxy._generate_cmdline()
+backends.proxy.kdrive.X2GoProxy.process_proxy_options()
+telekinesis.X2GoTelekinesisClient(session_info=None, ssh_transport=None, sessions_rootdir=..., session_instance=None, logger=None, loglevel=56)
+telekinesis.X2GoTelekinesisClient.has_telekinesis_client()
+telekinesis.X2GoTelekinesisClient._tidy_up()
+telekinesis.X2GoTelekinesisClient.stop_thread()
+telekinesis.X2GoTelekinesisClient.run()
+telekinesis.X2GoTelekinesisClient._update_local_tekictrl_socket(port)
+telekinesis.X2GoTelekinesisClient._generate_cmdline()
+telekinesis.X2GoTelekinesisClient.start_telekinesis()
+telekinesis.X2GoTelekinesisClient.ok()
+xserver.X2GoClientXConfig(config_files=..., defaults=..., logger=None, loglevel=56)
+xserver.X2GoClientXConfig.write()
+xserver.X2GoClientXConfig.get_xserver_config(xserver_name)
+xserver.X2GoClientXConfig.detect_unused_xdisplay_port(xserver_name)
+xserver.X2GoXServer(xserver_name, xserver_config, logger=None, loglevel=56)
+xserver.X2GoXServer.run()
+xserver.X2GoXServer._terminate_xserver()
+xserver.X2GoXServer.stop_thread()
 mimebox.X2GoMIMEboxJob(**kwargs)
 mimebox.X2GoMIMEboxQueue(profile_name='UNKNOWN', session_name='UNKNOWN', mimebox_dir=None, mimebox_action=None, mimebox_extensions=..., client_instance=None, logger=None, loglevel=56)
 mimebox.X2GoMIMEboxQueue.pause()
@@ -421,6 +442,10 @@ utils.genkeypair(local_username, client_address, key_type='RSA')
 utils.which(basename)
 """  # noqa: E501 - one line for a callable
 PROPERTIES = """
+xserver.X2GoClientXConfig.known_xservers xserver.X2GoClientXConfig.installed_xservers
+xserver.X2GoClientXConfig.running_xservers xserver.X2GoClientXConfig.xserver_launch_possible
+xserver.X2GoClientXConfig.xserver_launch_needed xserver.X2GoClientXConfig.preferred_xserver
+xserver.X2GoClientXConfig.preferred_xserver_names
 client.X2GoClient.has_custom_client_rootdir
 client.X2GoClient.client_has_connected_sessions
 client.X2GoClient.client_has_associated_sessions
@@ -443,9 +468,7 @@ printactions.X2GoPrintAction.description
 printqueue.X2GoPrintQueue._incoming_print_jobs
 """
 NOT_YET = """
-backends.proxy.kdrive.X2GoProxy
-telekinesis.X2GoTelekinesisClient
-xserver.X2GoClientXConfig xserver.X2GoXServer backends.profiles.httpbroker.X2GoSessionProfiles
+backends.profiles.httpbroker.X2GoSessionProfiles
 backends.profiles.sshbroker.X2GoSessionProfiles
 """
 CLIENT_ALIASES = """
