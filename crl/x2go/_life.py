@@ -65,6 +65,8 @@ class SessionLife(Looking):
 
         def _refuse_later_parts(self) -> None: ...
 
+        def _share_wished(self) -> None: ...
+
         def _start_sound_as_wished(self) -> None: ...
 
         def _has_died(self) -> bool: ...
@@ -198,6 +200,7 @@ class SessionLife(Looking):
             self._start_sound_as_wished()
             self._terminal.run_command()
             self._terminal.set_keyboard_as_wished()
+            self._share_wished()
         self._advance(100)
         return True
 
@@ -211,6 +214,7 @@ class SessionLife(Looking):
             self._terminal.resume(deadline, **display_arguments(display))
             self._may_be_swept_until = time.monotonic() + SWEEPING_TIME
             self._start_sound_as_wished()
+            self._share_wished()
         self._advance(100)
         return True
 
