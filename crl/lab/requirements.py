@@ -46,6 +46,10 @@ PACKAGES: Final[tuple[tuple[str, ...], ...]] = (
     ("x11-xserver-utils",),
     ("nxproxy",),
     ("xvfb",),
+    ("x2gobroker-daemon",),
+    ("x2gobroker-authservice",),
+    ("x2gobroker-agent",),
+    ("x2gobroker-ssh",),
 )
 """The Debian packages of the lab; of several in one row any one will do, the first is installed."""
 

@@ -31,6 +31,8 @@ __all__ = [
     "WindowsError",
     "X2GoAgentDied",
     "X2GoBackendException",
+    "X2GoBrokerAnswerRefused",
+    "X2GoBrokerAuthenticationFailed",
     "X2GoBrokerConnectionException",
     "X2GoClientDisplayError",
     "X2GoClientException",
@@ -235,6 +237,14 @@ class X2GoTimeOutException(X2GoException, TimeoutError):
 
 class X2GoUserException(X2GoException):
     """The user lacks a right on the server."""
+
+
+class X2GoBrokerAuthenticationFailed(X2GoBrokerConnectionException):
+    """A session broker does not let the user in."""
+
+
+class X2GoBrokerAnswerRefused(X2GoBrokerConnectionException):
+    """A session broker answered what is not acted upon: too long, malformed, or not safe."""
 
 
 class X2GoServerMissing(X2GoControlSessionException):
