@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from crl.lab import _syscalls as sys_
 from crl.lab import texts
+from crl.lab._printing import provide_printing
+from crl.lab._printing import services as printing_services
 from crl.lab.plan import inner_addresses
 
 if TYPE_CHECKING:
@@ -210,6 +212,7 @@ class HostRoot:
             group = group_id("x2gouser")
             os.chown(library, user_id("x2gouser"), group)
             library.chmod(0o770)
+            provide_printing(self.root)
 
     def _init_config(self) -> dict[str, Any]:
         setup: list[dict[str, Any]] = []
@@ -222,7 +225,7 @@ class HostRoot:
             database = "/var/lib/x2go/x2go_sessions"
             create = f"test -e {database} || x2godbadmin --createdb"
             setup.append({"argv": ["/bin/sh", "-c", create]})
-            services.append({"argv": ["/usr/sbin/x2gocleansessions"]})
+            services += [{"argv": ["/usr/sbin/x2gocleansessions"]}, *printing_services()]
         return {"setup": setup, "services": services, "ready_port": self.host.port}
 
     def _inner_setup(self) -> list[dict[str, Any]]:

@@ -75,3 +75,6 @@ class Host(Protocol):
 
     def forward(self, address: Any, listen: Any = ..., /) -> Tunnel:
         """As `Forwarder.forward`."""
+
+    def reverse(self, listen: Any, address: Any, /) -> Tunnel:
+        """Listen there on a loopback address, and connect to `address` here for each connection."""

@@ -20,6 +20,7 @@ __all__ = [
     "RemoteNotes",
     "ServerFacts",
     "await_agent_listening",
+    "put_private",
     "read_notes",
     "server_facts",
     "tidy",
@@ -89,13 +90,39 @@ def report(sid, pid):
     state = first(sid, "state")
     return [state, alive(pid, sid)]
 
+def of_process(pid, name):
+    try:
+        with open("/proc/%s/%s" % (pid, name), "rb") as stream:
+            return stream.read()
+    except (IOError, OSError):
+        return b""
+
+def parent_of(pid):
+    return (of_process(pid, "stat").rpartition(b")")[2].split()[1:2] or [b""])[0].decode("ascii")
+
+def is_swept(sid):
+    """Whether the server's daemon, and no user, is about to suspend the session."""
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        words = of_process(entry, "cmdline")
+        if b"x2gosuspend-session" in words and sid.encode() in words:
+            above = parent_of(entry)
+            while above not in ("", "0"):
+                if b"x2gocleansessions" in of_process(above, "cmdline"):
+                    return True
+                above = parent_of(above)
+    return False
+
 def watch(sid, pid, wanted, seconds, interval):
     drop_sshd_pid(sid)
     end = clock() + seconds
+    seen, swept = u"", False
     while True:
         now = report(sid, pid)
-        if now[0].strip() in wanted or not now[1] or clock() >= end:
-            return now
+        if now[1] and now[0] != seen and now[0].startswith(u"SUSPEND"):
+            swept = swept or is_swept(sid)
+        seen = now[0]
+        if seen.strip() in wanted or not now[1] or clock() >= end:
+            return now + [swept]
         time.sleep(interval)
 
 def listens(port):
@@ -139,6 +166,21 @@ def of_session(sid):
 
 def notes(sid):
     return [first(sid, "session.log"), first(sid, "cmdoutput"), of_session(sid)]
+
+def put_private(sid, name, digits):
+    folders = [me().pw_dir] if sid is None else [place for place in session_dirs(sid) if os.path.isdir(place)]
+    path = os.path.join(folders[0], name)
+    fresh = path + ".new"
+    try:
+        os.unlink(fresh)
+    except OSError:
+        pass
+    data = bytes(bytearray.fromhex(digits))
+    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    with os.fdopen(fd, "wb") as stream:
+        stream.write(data)
+    os.rename(fresh, path)
+    return path
 
 def remove_cookie(number, cookie):
     path = os.path.join(me().pw_dir, ".Xauthority")
@@ -271,10 +313,12 @@ class AgentReport:
     Args:
         state: The content of its state file.
         alive: Whether its process is there and is this session's.
+        swept: Whether the server's own daemon, x2gocleansessions, was seen suspending it.
     """
 
     state: AgentState
     alive: bool
+    swept: bool = False
 
     @property
     def gone(self) -> bool:
@@ -289,9 +333,9 @@ def watch_agent(host: Host, name: str, pid: int, wanted: Sequence[AgentState], s
     """
     states = [str(state) for state in wanted]
     answer = _call(host, "watch", name, pid, states, max(0.0, seconds), POLL_INTERVAL, waits=max(0.0, seconds))
-    if not isinstance(answer, list) or len(answer) != 2 or not isinstance(answer[0], str):
+    if not isinstance(answer, list) or len(answer) != 3 or not isinstance(answer[0], str):
         raise _strange(host, answer)
-    return AgentReport(AgentState.parse(answer[0]), bool(answer[1]))
+    return AgentReport(AgentState.parse(answer[0]), bool(answer[1]), bool(answer[2]))
 
 
 def await_agent_listening(host: Host, name: str, pid: int, port: int, seconds: float) -> bool:
@@ -315,6 +359,18 @@ def read_notes(host: Host, name: str) -> RemoteNotes:
     if not isinstance(answer, list) or len(answer) != 3 or not isinstance(answer[2], list):
         raise _strange(host, answer)
     return RemoteNotes(str(answer[0]), str(answer[1]), tuple(map(str, answer[2])))
+
+
+def put_private(host: Host, name: str | None, file_name: str, data: bytes) -> str:
+    """Write a small file that only its owner can read, in a session's folder or, without one, in the home.
+
+    Returns:
+        Its path there.
+    """
+    path = _call(host, "put_private", name, file_name, data.hex())
+    if not isinstance(path, str) or not path.startswith("/") or "\n" in path:
+        raise _strange(host, path)
+    return path
 
 
 def tidy(host: Host, name: str, pid: int, display: int, cookie: str, seconds: float) -> bool:

@@ -1,4 +1,4 @@
-"""The parts of a session's face that a later release brings: shared folders, printing, MIME box, sound.
+"""The parts of a session's face that a later release brings: shared folders, printing, MIME box.
 
 Being the one session of a profile that may share folders is a mark only. Asking for a part raises; asking whether
 there is one, or ending it, does not.
@@ -28,8 +28,6 @@ class LaterSharing:
 
     def _refuse_later_parts(self) -> None:
         """Say what was asked for and is not there, before anything is started."""
-        if self.session_params.snd_system not in {"none", "nosnd", ""}:
-            refuse(f"snd_system={self.session_params.snd_system!r}", "sound")
         if self.printing:
             refuse("printing=True", "printing")
         if self.allow_mimebox:

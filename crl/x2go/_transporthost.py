@@ -152,6 +152,11 @@ class TransportHost:
         with self._noticing("making a tunnel"):
             return self._target.forward(address, listen)
 
+    def reverse(self, listen: Any, address: Any, /) -> Tunnel:
+        """Listen there, and connect to `address` here for each connection."""
+        with self._noticing("making a tunnel from there"):
+            return self._target.reverse(listen, address)
+
     def evaluate(self, source: str, timeout: float | None) -> Any:
         """The value of an expression of the host's Python."""
         with self._noticing("asking the host"):

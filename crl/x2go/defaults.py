@@ -79,8 +79,8 @@ X2GO_CLIENT_ROOTDIR: Final = ".x2goclient"
 X2GO_SESSIONS_ROOTDIR: Final = ".x2go"
 X2GO_SSH_ROOTDIR: Final = ".ssh"
 
+SUPPORTED_SOUND: Final = True
 # Not in this release.
-SUPPORTED_SOUND: Final = False
 SUPPORTED_PRINTING: Final = False
 SUPPORTED_FOLDERSHARING: Final = False
 SUPPORTED_MIMEBOX: Final = False

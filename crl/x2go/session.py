@@ -9,6 +9,7 @@ deadline, raises an exception of its own when it fails, and leaves nothing behin
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import uuid
@@ -28,6 +29,7 @@ from crl.x2go._server import X2GoServer
 from crl.x2go._sessionlists import SessionLists
 from crl.x2go._sessionnames import SessionNames
 from crl.x2go._sessionparams import SessionParameters
+from crl.x2go._sessionsound import HearsSound
 from crl.x2go._sessionstatus import SessionStatus, first_state
 from crl.x2go._sharing import LaterSharing
 from crl.x2go.backends.info.plain import X2GoServerSessionInfo
@@ -67,7 +69,7 @@ _PUBLIC = (
 
 
 @mangled_aliases(_PUBLIC.split())
-class X2GoSession(SessionLists, SessionNames, SessionStatus, LaterSharing):
+class X2GoSession(SessionLists, SessionNames, SessionStatus, HearsSound, LaterSharing):
     """One X2Go session.
 
     It is made for a server that it logs in on with `connect`, or for a target that is reached already. The two have
@@ -85,7 +87,7 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, LaterSharing):
         profile_name: A name for people.
         session_name: Name of a session that exists already, for `resume`, `suspend` or `terminate`.
         auto_start_or_resume: Whether `connect` goes on to resume the newest suspended session, or start one.
-        auto_connect: Whether the session may connect by itself; a client asks for it.
+        auto_connect: Whether a step logs in by itself, with keys, where there is no login yet.
         printing: Not in this release.
         allow_mimebox: Not in this release, nor are its arguments.
         allow_share_local_folders: Whether folders may be shared; sharing them is not in this release.
@@ -130,6 +132,7 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, LaterSharing):
     Attributes:
         session_params: The session's `X2GoSessionParams`.
         last_error: The error that a hook was called for.
+        sound_error: Why the session has no sound, when it was asked for and failed.
         activated: Whether the session has been in use.
         master_session: Whether it is the one of its profile that may share folders.
     """
@@ -216,6 +219,7 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, LaterSharing):
         self.forward_sshagent = forward_sshagent
         self.activated, self.master_session, self.faulty_tunnel = activated, False, False
         self.last_error: CrlError | None = None
+        self.sound_error = None
         self.parameters = SessionParameters()
         self._wanted_name = session_name
         self._display_wish = client_display or (None if of_target else FROM_ENVIRONMENT)
@@ -223,6 +227,7 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, LaterSharing):
         initial = first_state(virgin=virgin, running=running, suspended=suspended, terminated=terminated, faulty=faulty)
         self._machine = SessionStateMachine(on_change, initial)
         self._lock = threading.RLock()
+        self._login_lock = threading.RLock()
         self._client_display: ClientDisplay | None = None
         self._client_is_ours = False
         self._server_display: Display | None = None
@@ -421,6 +426,7 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, LaterSharing):
         self._progress_event = event
         self.activated = True
         try:
+            self._connect_if_automatic()
             return step()
         except UsageError:
             raise
@@ -448,7 +454,7 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, LaterSharing):
         Args:
             newest: Take the newest one.
             oldest: Take the oldest one instead.
-            all_suspended: Take all of them; needs a client.
+            all_suspended: Take all of them, with a client: a session object alone shows one.
             start: Start a session when none is suspended.
             redirect_to_client: Whether the client's methods do it, where there is a client.
 
@@ -456,9 +462,16 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, LaterSharing):
             Whether a session was resumed or started; None when there was none, and none was to be started.
 
         Raises:
+            X2GoParameterError: All of them were to be taken, without a client.
             X2GoException: As for `resume` and `start`.
         """
         client = self.client_instance if redirect_to_client else None
+        if all_suspended and client is None:
+            raise X2GoParameterError(
+                "all_suspended needs a client: a session object alone shows one session",
+                host=self.place,
+                advice="make the session by X2GoClient.register_session, or resume each of list_sessions() by its name",
+            )
         listed = self.list_sessions() or {}
         names = [
             name for name in utils.session_names_by_timestamp(listed)
@@ -468,7 +481,7 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, LaterSharing):
             if not start:
                 return None
             return bool(client.start_session(str(self))) if client is not None else self.start()
-        if all_suspended and client is not None:
+        if client is not None and all_suspended:
             resumed = [client.resume_session(str(self), session_name=name) for name in names]
             return all(resumed)
         name = names[0] if oldest else names[-1]
@@ -504,6 +517,11 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, LaterSharing):
             self.terminal_session.raise_session_window()
 
     # The end.
+
+    def __del__(self) -> None:
+        if "_terminal" in self.__dict__:
+            with contextlib.suppress(Exception):  # nobody is left to tell; a login ends with who uses it last
+                self._release()
 
     def session_cleanup(self) -> None:
         """End what shows the session here; on the server it stays as it is."""

@@ -70,7 +70,9 @@ __all__ = [
     "X2GoSessionLimitReached",
     "X2GoSessionNotFound",
     "X2GoSessionRegistryException",
+    "X2GoSoundException",
     "X2GoStateError",
+    "X2GoSuspendedByServer",
     "X2GoTelekinesisClientException",
     "X2GoTerminalSessionException",
     "X2GoTimeOutException",
@@ -223,6 +225,10 @@ class X2GoSessionRegistryException(X2GoException):
     """The registry of sessions cannot do what was asked."""
 
 
+class X2GoSoundException(X2GoException):
+    """There is no sound: this machine has no sound server, or there is no way to it."""
+
+
 class X2GoTelekinesisClientException(X2GoException):
     """The telekinesis client failed."""
 
@@ -261,6 +267,10 @@ class X2GoCommandNotFound(X2GoTerminalSessionException):
 
 class X2GoAgentDied(X2GoTerminalSessionException):
     """The session's x2goagent ended while it was being started or resumed."""
+
+
+class X2GoSuspendedByServer(X2GoTerminalSessionException):
+    """The server's own daemon, x2gocleansessions, suspended the session while it was being resumed."""
 
 
 class X2GoSessionNotFound(X2GoSessionException):

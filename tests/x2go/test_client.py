@@ -155,11 +155,11 @@ def test_a_session_of_a_profile_goes_without_what_this_release_lacks(
     with caplog.at_level(logging.INFO, logger="crl.x2go"):
         session = client.register_session(profile_name="Office", return_object=True)
     assert isinstance(session, X2GoSession)
-    assert "without printing, folder sharing, the MIME box, sound" in caplog.text
+    assert "without printing, folder sharing, the MIME box" in caplog.text
     assert (session.server, session.port, session.get_profile_name()) == ("office.example", 2222, "Office")
     params = session.terminal_params
     assert (params["cmd"], params["session_type"], params["geometry"]) == ("XFCE", "desktop", "1024x768")
-    assert (params["link"], params["snd_system"]) == ("lan", "none")
+    assert (params["link"], params["snd_system"]) == ("lan", "pulse")
     assert not session.printing
     assert not session.allow_mimebox
     assert not session.share_local_folders

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from crl.x2go import X2GoClientPrinting, X2GoClientSettings
-from crl.x2go.x2go_exceptions import X2GoClientPrintingException, X2GoNotImplementedYetException
+from crl.x2go.printactions import X2GoPrintActionDIALOG, X2GoPrintActionPDFVIEW, X2GoPrintActionPRINT
+from crl.x2go.x2go_exceptions import X2GoClientPrintingException
 
 FILES = Path(__file__).parent / "files"
 
@@ -81,9 +82,16 @@ def test_what_is_refused(path: Path, call: Any, match: str) -> None:
     assert path.read_bytes() == before
 
 
-def test_printing_itself_is_not_in_this_release(path: Path) -> None:
-    with pytest.raises(X2GoNotImplementedYetException, match="X2GoPrintActionPDFVIEW is not in this release"):
-        _ = X2GoClientPrinting(path).print_action
+def test_the_action_is_what_the_settings_say(path: Path) -> None:
+    printing = X2GoClientPrinting(path, client_instance=object())
+    viewer = printing.print_action
+    assert (type(viewer), viewer.pdfview_cmd) == (X2GoPrintActionPDFVIEW, "xdg-open")
+    assert printing.print_action is viewer
+    assert printing.get_print_action(reinit=True) is not viewer
+    printing.store_print_action("PRINT", printer="hp")
+    assert (type(printing.print_action), printing.print_action.printer) == (X2GoPrintActionPRINT, "hp")
+    printing.store_print_action("DIALOG")
+    assert type(printing.print_action) is X2GoPrintActionDIALOG
 
 
 def test_the_files_are_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -250,7 +250,6 @@ def test_what_a_later_release_brings_is_refused_before_anything_starts(make: Mak
     first = make()
     first.connect()
     asked: list[tuple[dict[str, Any], str]] = [
-        ({"snd_system": "pulse"}, "sound"),
         ({"printing": True}, "printing"),
         ({"allow_mimebox": True}, "the MIME box"),
         ({"share_local_folders": ["/tmp"]}, "folder sharing"),

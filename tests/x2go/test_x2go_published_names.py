@@ -324,6 +324,40 @@ client.X2GoClient.update_cache_all_profiles(cache_types='sessions', update_sessi
 client.X2GoClient.register_available_server_sessions_by_profile_name(profile_name, re_register=False, skip_pubapp_sessions=False)
 client.X2GoClient.register_available_server_sessions_by_session_uuid(session_uuid, skip_pubapp_sessions=False)
 client.X2GoClient.register_available_server_sessions_all_profiles(skip_pubapp_sessions=False)
+mimebox.X2GoMIMEboxJob(**kwargs)
+mimebox.X2GoMIMEboxQueue(profile_name='UNKNOWN', session_name='UNKNOWN', mimebox_dir=None, mimebox_action=None, mimebox_extensions=..., client_instance=None, logger=None, loglevel=56)
+mimebox.X2GoMIMEboxQueue.pause()
+mimebox.X2GoMIMEboxQueue.resume()
+mimebox.X2GoMIMEboxQueue.stop_thread()
+mimebox.X2GoMIMEboxQueue.set_mimebox_action(mimebox_action, **kwargs)
+mimebox.X2GoMIMEboxQueue.run()
+mimebox.x2go_mimeboxjob_handler(mimebox_file=None, mimebox_extensions=..., mimebox_action=None, parent_thread=None, logger=None)
+mimeboxactions.X2GoMIMEboxAction(client_instance=None, logger=None, loglevel=56)
+mimeboxactions.X2GoMIMEboxAction.do_process(mimebox_file, mimebox_dir)
+mimeboxactions.X2GoMIMEboxAction._do_process(mimebox_file, mimebox_dir)
+mimeboxactions.X2GoMIMEboxActionOPEN(client_instance=None, logger=None, loglevel=56)
+mimeboxactions.X2GoMIMEboxActionOPENWITH(client_instance=None, logger=None, loglevel=56)
+mimeboxactions.X2GoMIMEboxActionSAVEAS(client_instance=None, logger=None, loglevel=56)
+printactions.X2GoPrintAction(client_instance=None, logger=None, loglevel=56)
+printactions.X2GoPrintAction.do_print(pdf_file, job_title, spool_dir)
+printactions.X2GoPrintAction._do_print(pdf_file, job_title, spool_dir)
+printactions.X2GoPrintAction._humanreadable_filename(pdf_file, job_title, target_path)
+printactions.X2GoPrintActionPDFVIEW(client_instance=None, pdfview_cmd=None, logger=None, loglevel=56)
+printactions.X2GoPrintActionPDFSAVE(client_instance=None, save_to_folder=None, logger=None, loglevel=56)
+printactions.X2GoPrintActionPRINT(client_instance=None, printer=None, logger=None, loglevel=56)
+printactions.X2GoPrintActionPRINTCMD(client_instance=None, print_cmd=None, logger=None, loglevel=56)
+printactions.X2GoPrintActionDIALOG(client_instance=None, logger=None, loglevel=56)
+printqueue.X2GoPrintJob(**kwargs)
+printqueue.X2GoPrintQueue(profile_name='UNKNOWN', session_name='UNKNOWN', spool_dir=None, print_action=None, print_action_args=..., client_instance=None, printing_backend='FILE', logger=None, loglevel=56)
+printqueue.X2GoPrintQueue.pause()
+printqueue.X2GoPrintQueue.resume()
+printqueue.X2GoPrintQueue.stop_thread()
+printqueue.X2GoPrintQueue.set_print_action(print_action, **kwargs)
+printqueue.X2GoPrintQueue.run()
+printqueue.x2go_printjob_handler(job_file=None, pdf_file=None, job_title=None, print_action=None, parent_thread=None, logger=None)
+pulseaudio.X2GoPulseAudio(path=None, client_instance=None, logger=None, loglevel=56)
+pulseaudio.X2GoPulseAudio.run()
+pulseaudio.X2GoPulseAudio.stop_thread()
 registry.X2GoSessionRegistry(client_instance, logger=None, loglevel=56)
 registry.X2GoSessionRegistry.keys()
 registry.X2GoSessionRegistry.__call__(session_uuid)
@@ -417,14 +451,15 @@ backends.profiles.base.X2GoSessionProfiles.profile_ids
 backends.profiles.base.X2GoSessionProfiles.profile_names
 backends.printing.file.X2GoClientPrinting.print_action
 inifiles.X2GoIniFile.printable_config_file
+mimebox.X2GoMIMEboxQueue._incoming_mimebox_jobs
+mimeboxactions.X2GoMIMEboxAction.name
+mimeboxactions.X2GoMIMEboxAction.description
+printactions.X2GoPrintAction.name
+printactions.X2GoPrintAction.description
+printqueue.X2GoPrintQueue._incoming_print_jobs
 """
 NOT_YET = """
 backends.proxy.kdrive.X2GoProxy
-mimebox.X2GoMIMEboxJob mimebox.X2GoMIMEboxQueue mimebox.x2go_mimeboxjob_handler mimeboxactions.X2GoMIMEboxAction
-mimeboxactions.X2GoMIMEboxActionOPEN mimeboxactions.X2GoMIMEboxActionOPENWITH mimeboxactions.X2GoMIMEboxActionSAVEAS
-printactions.X2GoPrintAction printactions.X2GoPrintActionDIALOG printactions.X2GoPrintActionPDFSAVE
-printactions.X2GoPrintActionPDFVIEW printactions.X2GoPrintActionPRINT printactions.X2GoPrintActionPRINTCMD
-printqueue.X2GoPrintJob printqueue.X2GoPrintQueue printqueue.x2go_printjob_handler pulseaudio.X2GoPulseAudio
 sftpserver.X2GoRevFwTunnelToSFTP sftpserver.x2go_rev_forward_sftpchannel_handler telekinesis.X2GoTelekinesisClient
 xserver.X2GoClientXConfig xserver.X2GoXServer
 """

@@ -47,6 +47,8 @@ __all__ = [
 START_TIMEOUT: Final = 30.0
 _RESYNC_PATIENCE: Final = 0.9
 _FIRST_INTERRUPT: Final = 0.2
+_START_OF_A_PROGRAM: Final = 0.3
+_ANY_OUTPUT: Final = re.compile(b"(?s)(?=.)")
 _LEAVE_PATIENCE: Final = 5.0
 _LANE_PATIENCE: Final = 10.0
 _CONTENT: Final = "content:"
@@ -142,6 +144,7 @@ class BashShell(AutoCompletableShell):
         self._trouble: str | None = None
         self._status: int | None = None
         self._continuations = 0
+        self._may_be_starting: Deadline | None = None
         self._line_limit = LINE_LIMIT
 
     def _new_prompt(self) -> None:
@@ -468,6 +471,7 @@ class BashShell(AutoCompletableShell):
         self._require_known()
         self._read_until_end(chunk_timeout=0)
         self._exec_cmd(cmd)
+        self._may_be_starting = Deadline.after(_START_OF_A_PROGRAM)
 
     def confirm_application_was_started(self, expect: str, timeout: float = 60) -> str:
         """Wait until the program started prints `expect`; returns what was before it.
@@ -477,12 +481,22 @@ class BashShell(AutoCompletableShell):
         """
         if self._expect([expect, self._prompt], timeout) == 1:
             raise FailedToStartApplication(self.get_status_code(), self._before(), host=self.host)
+        if expect:
+            self._may_be_starting = None
         return self._before()
 
     def stop_application(self, timeout: float = 30) -> str:
-        """Interrupt the program (Ctrl-C) and return its last output."""
+        """Interrupt the program (Ctrl-C) and return its last output.
+
+        A program that was not seen to run is given a moment to come: bash loses a Ctrl-C that arrives between its fork
+        and the program's own start, or reads on, in the background, and ends.
+        """
+        deadline = self._deadline(timeout, self._terminal.timeout or 60.0)
+        if self._may_be_starting is not None:
+            with contextlib.suppress(ShellTimeout):  # it is a silent one
+                self._expect(_ANY_OUTPUT, self._may_be_starting.remaining())
         self._send_interrupt()
-        return self._read_until_prompt(timeout)
+        return self._read_until_prompt(deadline.remaining())
 
     def scp_copy_file(
         self, source_file: str, dest_ip: str, dest_user: str, dest_pass: str | Secret, dest_file: str

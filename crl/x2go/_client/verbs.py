@@ -165,7 +165,6 @@ class Verbs(Logins):
             ("printing", "printing", False),
             ("share_local_folders", "folder sharing", []),
             ("allow_mimebox", "the MIME box", False),
-            ("snd_system", "sound", "none"),
         ):
             if name not in given and params.get(name) not in (off, None):
                 params[name] = off

@@ -71,7 +71,11 @@ class BrokerProfiles(base.X2GoSessionProfiles):
         self._local: set[str] = set()
         if broker_url is not None and broker_url.upper() not in ("HTTP", "HTTPS", "SSH"):
             self._take_url(broker_url, broker_password)
-        super().__init__(session_profile_defaults, logger, loglevel, **kwargs)
+        try:
+            super().__init__(session_profile_defaults, logger, loglevel, **kwargs)
+        except BaseException:
+            self.close()
+            raise
 
     def _take_url(self, broker_url: str, password: Any = None) -> None:
         address = parse_address(broker_url)

@@ -1,4 +1,4 @@
-"""The parts of a session that a later release brings: sound, folders, printing, MIME box, telekinesis.
+"""The parts of a session that a later release brings: folders, printing, MIME box, telekinesis.
 
 Asking for one raises; ending what was never there is no error.
 """
@@ -15,10 +15,6 @@ __all__ = ["LaterParts"]
 
 class LaterParts:
     """What `X2GoTerminalSession` has of them; every method that would start something refuses."""
-
-    def start_sound(self) -> None:
-        """Not in this release."""
-        refuse("start_sound", "sound")
 
     def start_sshfs(self) -> None:
         """Not in this release."""
@@ -59,9 +55,6 @@ class LaterParts:
     def unshare_local_folder(self, local_path: str | os.PathLike[str]) -> bool:  # noqa: ARG002 - as published
         """True: nothing is shared."""
         return True
-
-    def stop_sound(self) -> None:
-        """Nothing is running."""
 
     def stop_sshfs(self) -> None:
         """Nothing is running."""

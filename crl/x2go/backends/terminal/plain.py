@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,27 +19,27 @@ from crl.secrets import Secret
 from crl.x2go._host import Forwarder, RunAnswer
 from crl.x2go._pubapps import application_words
 from crl.x2go._records import parse_resume, parse_start
-from crl.x2go._remote import AgentReport
 from crl.x2go._server import X2GoServer
 from crl.x2go.backends.info.plain import X2GoServerSessionInfo
 from crl.x2go.backends.proxy.base import X2GoProxyBASE
 from crl.x2go.backends.terminal._facts import SessionFacts
-from crl.x2go.backends.terminal._failures import start_failure
+from crl.x2go.backends.terminal._failures import Failures, start_failure
+from crl.x2go.backends.terminal._folders import SessionFolders
 from crl.x2go.backends.terminal._later import LaterParts
 from crl.x2go.backends.terminal._params import SPACE, X2GoSessionParams, candidates, command_words
+from crl.x2go.backends.terminal._sound import SessionSound
 from crl.x2go.backends.terminal._turns import start_turn
 from crl.x2go.backends.terminal._window import SessionWindow, WindowMethods
-from crl.x2go.log import X2GoLogger
+from crl.x2go.log import X2GoLogger, loglevel_WARN
+from crl.x2go.rforward import X2GoRevFwTunnel
 from crl.x2go.state import AgentState
 from crl.x2go.utils import _get_backend_class
 from crl.x2go.x2go_exceptions import (
-    X2GoAgentDied,
     X2GoClientDisplayError,
     X2GoCommandNotFound,
     X2GoDesktopSharingDenied,
     X2GoParameterError,
-    X2GoSessionEnded,
-    X2GoSessionException,
+    X2GoSuspendedByServer,
     X2GoTerminalSessionException,
     X2GoTimeOutException,
 )
@@ -57,7 +56,7 @@ _SETTLED = (AgentState.RUNNING, AgentState.SUSPENDED)
 _KDRIVE_DESKTOPS = {"CINNAMON", "GNOME", "UNITY"}
 
 
-class X2GoTerminalSession(SessionFacts, WindowMethods, LaterParts):
+class X2GoTerminalSession(SessionFacts, Failures, WindowMethods, SessionFolders, SessionSound, LaterParts):
     """A session on a server, shown on the controller.
 
     Args:
@@ -82,6 +81,9 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, LaterParts):
         session_instance: The session object this belongs to.
         logger: An `X2GoLogger`.
         loglevel: The level of one that is made here.
+        sound_server: Where sound is to be heard: an `crl.x2go.pulseaudio.X2GoPulseAudio`, or an address as
+            ``PULSE_SERVER`` has it; None is the client's own, or the user's.
+        snd_microphone: Whether the session may also record with that sound server.
         params: The parameters, already put together; then single ones cannot be given.
         forwarder: What makes the tunnel for the graphics; by default the control session's host.
     """
@@ -132,6 +134,8 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, LaterParts):
         logger: X2GoLogger | None = None,
         loglevel: int = 56,
         *,
+        sound_server: Any = None,
+        snd_microphone: bool = False,
         params: X2GoSessionParams | None = None,
         forwarder: Forwarder | None = None,
     ) -> None:
@@ -161,6 +165,9 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, LaterParts):
         self.proxy: X2GoProxyBASE | None = None
         self.proxy_log = ""  # the last words of the last one
         self.session_window: SessionWindow | None = None
+        self.sound_server, self.snd_microphone = sound_server, snd_microphone
+        self.sound_tunnel: X2GoRevFwTunnel | None = None
+        self._pulse_config: str | None = None
 
     def _proxy_class(self, backend: Any) -> type[X2GoProxyBASE]:
         if backend == "auto-detect":
@@ -326,31 +333,6 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, LaterParts):
         if self.set_session_title or folder is not None:
             self.auto_session_window_title(dont_set=not self.set_session_title)
 
-    def _why(self, error: CrlError, doing: str) -> CrlError:
-        """The proxy failed; if that is because the agent died, say so instead."""
-        report = self.look()
-        return self._agent_died(doing) if report.gone else error
-
-    def _not_running(self, report: AgentReport, proxy: X2GoProxyBASE, doing: str) -> CrlError:
-        if report.gone:
-            return self._agent_died(doing)
-        if not proxy.ok():
-            return proxy.ending()
-        return X2GoTimeOutException(
-            f"the agent is {report.state} and did not begin to run in time",
-            host=self._host,
-            doing=doing,
-            transcript=self.server.notes(self.session_info.name).log,
-        )
-
-    def _agent_died(self, doing: str) -> X2GoAgentDied:
-        return X2GoAgentDied(
-            f"the session's x2goagent (process {self.session_info.agent_pid}) has died",
-            host=self._host,
-            doing=doing,
-            transcript=self.server.notes(self.session_info.name).log,
-        )
-
     def _abandon_start(self) -> None:
         """Leave nothing of a start that failed; what goes wrong here must not hide why it failed."""
         deadline = Deadline.after(CLEANING_TIME)
@@ -378,9 +360,9 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, LaterParts):
         self.server.start_detached(
             [
                 "x2goruncommand", str(info.display), str(info.agent_pid), info.name, str(info.snd_port),
-                SPACE.join(words), "none", self.get_session_type() or "R",
+                SPACE.join(words), self.params.snd_system or "none", self.get_session_type() or "R",
             ],
-            env=env,
+            env={**self._sound_environment(), **(env or {})},
         )  # fmt: skip
         return True
 
@@ -415,6 +397,7 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, LaterParts):
             "DISPLAY": f":{self.session_info.display}",
             "XAUTHORITY": f"{self.server.get_facts().home}/.Xauthority",
             "X2GO_SESSION": self.session_info.name,
+            **self._sound_environment(),
         }
 
     def set_keyboard(self, layout: str = "null", variant: str = "null") -> bool:
@@ -453,6 +436,14 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, LaterParts):
         """
         deadline = deadline or Deadline.after(STEP_TIME)
         self._require_display(display)
+        try:
+            self._resume_once(deadline, display, xauthority)
+        except X2GoSuspendedByServer as error:
+            self.logger(f"{self.session_info.name}: {error.message}; resuming it again", loglevel=loglevel_WARN)
+            self._resume_once(deadline, display, xauthority)
+        return True
+
+    def _resume_once(self, deadline: Deadline, display: str | None, xauthority: str | None) -> None:
         info = self.session_info
         arguments = self.params.resume_arguments(self.server.checked_name(info.name))
         self._take_from_others(deadline)
@@ -470,7 +461,6 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, LaterParts):
                 self.server.suspend(info.name, Deadline.after(CLEANING_TIME))
             raise
         info.status = "R"
-        return True
 
     def _take_from_others(self, deadline: Deadline) -> None:
         """Suspend a session that is not suspended, before it is resumed.
@@ -483,22 +473,6 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, LaterParts):
             raise self._ended("resuming a session")
         if report.state is not AgentState.SUSPENDED:
             self._suspend_agent(deadline, "resuming a session")
-
-    def _resume_failure(self, answer: RunAnswer) -> X2GoTerminalSessionException | X2GoSessionException:
-        seen = answer.stderr or answer.stdout
-        if "terminated" in seen or "failed to resume" in seen:
-            return X2GoSessionEnded(
-                f"the session {self.session_info.name} has ended",
-                host=self._host,
-                doing="resuming a session",
-                transcript=seen,
-            )
-        return X2GoTerminalSessionException(
-            f"x2goresume-session ended with status {answer.status} and named no port",
-            host=self._host,
-            doing="resuming a session",
-            transcript=seen,
-        )
 
     def suspend(self, deadline: Deadline | None = None) -> bool:
         """Suspend the session and end its proxy.
@@ -519,14 +493,6 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, LaterParts):
             raise self._ended(doing)
         if report.state is not AgentState.SUSPENDED:
             raise X2GoTimeOutException(f"the agent is still {report.state}", host=self._host, doing=doing)
-
-    def _ended(self, doing: str) -> X2GoSessionEnded:
-        return X2GoSessionEnded(
-            f"the session {self.session_info.name} has ended",
-            host=self._host,
-            doing=doing,
-            transcript=self.server.notes(self.session_info.name).command_output,
-        )
 
     def terminate(self, deadline: Deadline | None = None) -> bool:
         """End the session and remove what it left on both sides.
@@ -551,7 +517,8 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, LaterParts):
         return True
 
     def release_proxy(self) -> None:
-        """End the proxy, if there is one, and all that belongs to it."""
+        """End the proxy, if there is one, and all that belongs to it; sound too, which nobody is there to hear."""
+        self.stop_sound()
         proxy, self.proxy = self.proxy, None
         window, self.session_window = self.session_window, None
         if window is not None:
@@ -561,32 +528,15 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, LaterParts):
             self.proxy_log = proxy.log_tail
         self.control_session.dissociate(self)
 
-    def post_terminate_cleanup(self) -> None:
-        """Remove the client's folders of a session that has ended."""
-        self._rm_session_dirtree()
-        self._rm_desktop_dirtree()
-
-    @staticmethod
-    def _mk_sessions_rootdir(rootdir: str | os.PathLike[str]) -> None:
-        """Make the folder of session folders, for its owner only."""
-        Path(rootdir).expanduser().mkdir(mode=0o700, parents=True, exist_ok=True)
-
-    def _rm_session_dirtree(self) -> None:
-        """Remove the client's folder of the session."""
-        if self.sessions_rootdir is not None and self.session_info.name:
-            name = self.server.checked_name(self.session_info.name)
-            shutil.rmtree(Path(self.sessions_rootdir).expanduser() / f"S-{name}", ignore_errors=True)
-
-    def _rm_desktop_dirtree(self) -> None:
-        """Remove the folder that nxproxy makes for the session's display."""
-        if self.sessions_rootdir is not None and isinstance(self.session_info.display, int):
-            folder = Path(self.sessions_rootdir).expanduser() / f"S-{self.session_info.display}"
-            shutil.rmtree(folder, ignore_errors=True)
-
     def _x2go_tidy_up(self) -> None:
         """End everything here; the session on the server stays."""
         self.release_proxy()
         self.session_info.clear()
+
+    def __del__(self) -> None:
+        if self.__dict__.get("proxy") is not None:
+            with contextlib.suppress(Exception):  # nobody is left to tell
+                self.release_proxy()
 
     def __enter__(self) -> X2GoTerminalSession:
         return self
