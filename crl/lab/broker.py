@@ -52,10 +52,19 @@ _AGENT: Final = """\
 [ "$2" = findbusyservers ] && [ -s {0}/loads ] && echo OK && exec cat {0}/loads
 exec /usr/lib/x2go/x2gobroker-agent "$@"
 """
-_TAKE_AWAY: Final = """\
-rm -rf "$1" "$2" /etc/sudoers.d/x2gobroker
-sed -i '/^x2gobroker-users:/d' /etc/group
+_END: Final = """\
+for one in /proc/[0-9]*; do
+    grep -qsz "^X2GOBROKER_CONFIG=$1/" "$one/environ" && kill -9 "${one#/proc/}" && echo "$one"
+done
+true
 """
+_FORGET_KEYS: Final = """\
+for file in /home/*/.ssh/authorized_keys; do
+    kept=$(grep -v '^no-X11-forwarding,' "$file") && printf '%s\\n' "$kept" > "$file"
+done
+true
+"""
+_LET_OUT: Final = "rm -f /etc/sudoers.d/x2gobroker; sed -i '/^x2gobroker-users:/d' /etc/group"
 
 
 class LabBroker:
@@ -84,13 +93,14 @@ class LabBroker:
     ) -> None:
         self._host, self._port = host, port
         self._here = Path(tempfile.mkdtemp(prefix="crl-broker-"))
-        self._there = ""
+        self._there, self._lets_in = "", False
         self._processes: list[subprocess.Popen[bytes]] = []
         try:
             self._make_certificates()
             self._there = self._shell('d=$(mktemp -d /tmp/broker.XXXXXX) && chmod 755 "$d" && echo "$d"')
             self._write_files(profiles, {**_SETTINGS, **(settings or {})})
             if ssh_users:
+                self._lets_in = True
                 self._shell(_LET_IN, _SSH_PROGRAM, ",".join(ssh_users))
             self._start()
         except BaseException:
@@ -109,17 +119,21 @@ class LabBroker:
         """End it and take away what it had; again is harmless."""
         self.stop()
         if self._there:
-            self._shell(_TAKE_AWAY, self._there, _COOKIES)
+            self._shell('rm -rf "$1" "$2"', self._there, _COOKIES)
+            self._shell(_FORGET_KEYS)
             self._there = ""
+        if self._lets_in:
+            self._shell(_LET_OUT)
+            self._lets_in = False
         shutil.rmtree(self._here, ignore_errors=True)
 
     def stop(self) -> None:
         """End its processes; `restart` starts them again."""
         for process in reversed(self._processes):
-            process.kill()  # what runs on the host dies with it, a moment later
+            process.kill()  # what runs on the host dies with it, but for what the daemon has left behind
             process.wait()
         if self._processes:
-            self._wait_until("still listens", lambda: not self._listens())
+            self._wait_until("still runs", lambda: not self._shell(_END, self._there))
         self._processes.clear()
 
     def restart(self) -> None:
