@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
 from crl.x2go import defaults, utils
 from crl.x2go._aliases import mangled_aliases
 from crl.x2go._client.verbs import Verbs
-from crl.x2go._notyet import refuse
 from crl.x2go.cache import X2GoListSessionsCache
 from crl.x2go.guardian import X2GoSessionGuardian
 from crl.x2go.log import X2GoLogger, logger_for, loglevel_DEFAULT
@@ -39,9 +39,10 @@ class X2GoClient(Verbs):
         profiles_backend: Of the session profiles.
         settings_backend: Of the settings.
         printing_backend: Of the print settings.
-        broker_url: Of a session broker; brokers are not in this release.
-        broker_password: For the broker.
-        broker_noauth: For the broker.
+        broker_url: Of a session broker, which gives the session profiles then: ``https://user@host/json/``,
+            ``https://host/plain/`` or ``ssh://user@host/path/of/program``; ``HTTP`` or ``SSH`` alone is told later.
+        broker_password: For the broker, as text or as a `crl.secrets.Secret`.
+        broker_noauth: Whether the broker wants no password.
         client_rootdir: Folder of the configuration; default ``~/.x2goclient``, then also ``/etc/x2goclient`` is read.
         sessions_rootdir: Folder of the sessions' files; default ``~/.x2go``.
         ssh_rootdir: Folder of keys and known hosts; default ``~/.ssh``.
@@ -59,10 +60,11 @@ class X2GoClient(Verbs):
         pulseaudio_installdir: Folder of that sound server's program; None looks for it.
         logger: Where to log.
         loglevel: Levels to log when `logger` is not an `X2GoLogger`.
+        broker_options: Further arguments of `crl.x2go.broker.Broker`: `ca_file`, `auth_id`, `allowed_hosts` ….
 
     Raises:
         X2GoBackendException: There is no backend of such a name.
-        X2GoNotImplementedYetException: Session brokers are not in this release.
+        X2GoBrokerConnectionException: The session broker cannot be asked, or does not let the user in.
 
     Attributes:
         session_registry: The registered sessions.
@@ -88,8 +90,8 @@ class X2GoClient(Verbs):
         settings_backend: Any = "FILE",
         printing_backend: Any = "FILE",
         broker_url: str | None = None,
-        broker_password: Any = None,  # noqa: ARG002 - brokers are not in this release
-        broker_noauth: bool = False,  # noqa: ARG002
+        broker_password: Any = None,
+        broker_noauth: bool = False,
         client_rootdir: str | os.PathLike[str] | None = None,
         sessions_rootdir: str | os.PathLike[str] | None = None,
         ssh_rootdir: str | os.PathLike[str] | None = None,
@@ -107,10 +109,10 @@ class X2GoClient(Verbs):
         pulseaudio_installdir: str | None = None,
         logger: X2GoLogger | logging.Logger | None = None,
         loglevel: int = loglevel_DEFAULT,
+        *,
+        broker_options: Mapping[str, Any] | None = None,
     ) -> None:
         self.logger = logger_for(logger, loglevel, tag="X2GoClient")
-        if broker_url is not None:
-            refuse("X2GoClient(broker_url=…)", "session brokers")
         self._choose_backends(
             X2GoControlSession=control_backend,
             X2GoTerminalSession=terminal_backend,
@@ -123,7 +125,11 @@ class X2GoClient(Verbs):
         self.client_rootdir = _place(client_rootdir, defaults.X2GO_CLIENT_ROOTDIR)
         self.sessions_rootdir = _place(sessions_rootdir, defaults.X2GO_SESSIONS_ROOTDIR)
         self.ssh_rootdir = _place(ssh_rootdir, defaults.X2GO_SSH_ROOTDIR)
-        self._read_configuration(profiles_backend)
+        broker: dict[str, Any] = {"broker_options": broker_options, "broker_noauth": broker_noauth}
+        if broker_url is not None:
+            profiles_backend = "SSHBROKER" if broker_url.lower().partition(":")[0] == "ssh" else "HTTPBROKER"
+            broker.update(broker_url=broker_url, broker_password=broker_password)
+        self._read_configuration(profiles_backend, broker)
         self.use_listsessions_cache = use_cache or use_listsessions_cache
         self.auto_register_sessions = auto_register_sessions
         self.no_auto_reg_pubapp_sessions = no_auto_reg_pubapp_sessions
@@ -153,16 +159,17 @@ class X2GoClient(Verbs):
         self.list_backend = classes["X2GoServerSessionList"]
         self.proxy_backend = classes["X2GoProxy"]
 
-    def _read_configuration(self, profiles_backend: Any) -> None:
+    def _read_configuration(self, profiles_backend: Any, broker: Mapping[str, Any]) -> None:
         profiles = utils._get_backend_class(profiles_backend, "X2GoSessionProfiles")  # noqa: SLF001
         settings = utils._get_backend_class(self.settings_backend, "X2GoClientSettings")  # noqa: SLF001
         printing = utils._get_backend_class(self.printing_backend, "X2GoClientPrinting")  # noqa: SLF001
         self.profiles_backend, self.settings_backend, self.printing_backend = profiles, settings, printing
-        self.session_profiles = profiles(config_files=self._files("sessions"), logger=self.logger)
         self.client_settings = settings(config_files=self._files("settings"), logger=self.logger)
         self.client_printing = printing(
             config_files=self._files("printing"), client_instance=self, logger=self.logger
         )
+        # Last: a broker is asked over a connection, which nothing must fail after.
+        self.session_profiles = profiles(config_files=self._files("sessions"), logger=self.logger, **broker)
 
     def _files(self, node: str) -> list[str]:
         """The user's file of a configuration node and, where no other folder was given, that of the machine."""
@@ -184,6 +191,7 @@ class X2GoClient(Verbs):
             ExceptionGroup: Connections could not be ended as they should; all were tried. One failure is raised as is.
         """
         self.session_guardian.stop_thread()
+        self.session_profiles.close()
         names = [one.get_profile_name() for one in self.session_registry.registered_sessions()]
         try:
             self._for_each(dict.fromkeys(names), lambda name: Verbs.disconnect_profile(self, name))

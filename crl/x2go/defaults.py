@@ -81,9 +81,9 @@ X2GO_SESSIONS_ROOTDIR: Final = ".x2go"
 X2GO_SSH_ROOTDIR: Final = ".ssh"
 
 SUPPORTED_SOUND: Final = True
+SUPPORTED_FOLDERSHARING: Final = os.name == "posix"
 # Not in this release.
 SUPPORTED_PRINTING: Final = False
-SUPPORTED_FOLDERSHARING: Final = False
 SUPPORTED_MIMEBOX: Final = False
 SUPPORTED_TELEKINESIS: Final = sys.platform.startswith("linux")
 

@@ -23,6 +23,7 @@ from crl.display import Display
 from crl.errors import CrlError, UsageError
 from crl.x2go import defaults, utils
 from crl.x2go._aliases import mangled_aliases
+from crl.x2go._foldersharing import FolderSharing
 from crl.x2go._host import Host
 from crl.x2go._life import DEFAULT_TIMEOUT, SessionRecords
 from crl.x2go._server import X2GoServer
@@ -69,7 +70,7 @@ _PUBLIC = (
 
 
 @mangled_aliases(_PUBLIC.split())
-class X2GoSession(SessionLists, SessionNames, SessionStatus, HearsSound, LaterSharing):
+class X2GoSession(SessionLists, SessionNames, SessionStatus, HearsSound, FolderSharing, LaterSharing):
     """One X2Go session.
 
     It is made for a server that it logs in on with `connect`, or for a target that is reached already. The two have
@@ -90,9 +91,9 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, HearsSound, LaterSh
         auto_connect: Whether a step logs in by itself, with keys, where there is no login yet.
         printing: Not in this release.
         allow_mimebox: Not in this release, nor are its arguments.
-        allow_share_local_folders: Whether folders may be shared; sharing them is not in this release.
-        share_local_folders: Folders to share; not in this release.
-        restore_shared_local_folders: Not in this release.
+        allow_share_local_folders: Whether folders of this machine may be shared; with a target they always may.
+        share_local_folders: Folders to share at each start and resume.
+        restore_shared_local_folders: Whether the session's profile is to remember which folders are shared.
         control_backend: Name or class of the backend of logins.
         terminal_backend: Name or class of the backend of sessions on a server.
         info_backend: Name or class of the backend of session records.
@@ -227,7 +228,7 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, HearsSound, LaterSh
         initial = first_state(virgin=virgin, running=running, suspended=suspended, terminated=terminated, faulty=faulty)
         self._machine = SessionStateMachine(on_change, initial)
         self._lock = threading.RLock()
-        self._login_lock = threading.RLock()
+        self._login_lock, self._undoing = threading.RLock(), threading.RLock()
         self._client_display: ClientDisplay | None = None
         self._client_is_ours = False
         self._server_display: Display | None = None

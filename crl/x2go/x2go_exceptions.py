@@ -31,6 +31,8 @@ __all__ = [
     "WindowsError",
     "X2GoAgentDied",
     "X2GoBackendException",
+    "X2GoBrokerAnswerRefused",
+    "X2GoBrokerAuthenticationFailed",
     "X2GoBrokerConnectionException",
     "X2GoClientDisplayError",
     "X2GoClientException",
@@ -41,6 +43,7 @@ __all__ = [
     "X2GoDesktopSharingDenied",
     "X2GoDesktopSharingException",
     "X2GoException",
+    "X2GoFolderSharingException",
     "X2GoFwTunnelException",
     "X2GoHostKeyException",
     "X2GoMIMEboxActionException",
@@ -241,6 +244,22 @@ class X2GoTimeOutException(X2GoException, TimeoutError):
 
 class X2GoUserException(X2GoException):
     """The user lacks a right on the server."""
+
+
+class X2GoFolderSharingException(X2GoUserException):
+    """A folder of this machine could not be given to a session."""
+
+
+class X2GoSshfsMissing(X2GoFolderSharingException):
+    """The server has no sshfs, so that it can mount no folder."""
+
+
+class X2GoBrokerAuthenticationFailed(X2GoBrokerConnectionException):
+    """A session broker does not let the user in."""
+
+
+class X2GoBrokerAnswerRefused(X2GoBrokerConnectionException):
+    """A session broker answered what is not acted upon: too long, malformed, or not safe."""
 
 
 class X2GoServerMissing(X2GoControlSessionException):

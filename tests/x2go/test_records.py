@@ -129,10 +129,13 @@ class TestInfo:
         info = X2GoServerSessionInfo()
         assert not info.initialize("LIMIT")
         assert not info._parse_x2golistsessions_line("nonsense")
+        assert not info._parse_x2gostartagent_output("nonsense")
         assert not info.is_initialized()
 
     def test_update_takes_ports_and_status_only(self) -> None:
         info = X2GoServerSessionInfo()
+        assert info._parse_x2gostartagent_output("\n".join(START))
+        assert not info.is_protected()
         info.initialize("\n".join(START))
         newer = X2GoServerSessionInfo()
         assert newer._parse_x2golistsessions_line(APPLICATION.replace("35077", "40000"))

@@ -27,6 +27,7 @@ from crl.x2go.backends.terminal._failures import Failures, start_failure
 from crl.x2go.backends.terminal._folders import SessionFolders
 from crl.x2go.backends.terminal._later import LaterParts
 from crl.x2go.backends.terminal._params import SPACE, X2GoSessionParams, candidates, command_words
+from crl.x2go.backends.terminal._shared import SessionShares
 from crl.x2go.backends.terminal._sound import SessionSound
 from crl.x2go.backends.terminal._telekinesis import SessionTelekinesis
 from crl.x2go.backends.terminal._turns import start_turn
@@ -59,7 +60,7 @@ _KDRIVE_DESKTOPS = {"CINNAMON", "GNOME", "UNITY"}
 
 
 class X2GoTerminalSession(
-    SessionFacts, Failures, WindowMethods, SessionFolders, SessionSound, SessionTelekinesis, LaterParts
+    SessionFacts, Failures, WindowMethods, SessionFolders, SessionShares, SessionSound, SessionTelekinesis, LaterParts
 ):
     """A session on a server, shown on the controller.
 
@@ -70,7 +71,9 @@ class X2GoTerminalSession(
         set_session_title: Whether the window of a desktop gets a title.
         session_title: That title; "" is the profile's name and the server's.
         applications: Accepted as in python-x2go: what a menu of single applications offers.
-        convert_encoding: Concerns shared folders only, as the two encodings do.
+        convert_encoding: Whether names in shared folders are changed from one encoding to another.
+        server_encoding: The one on the server.
+        client_encoding: The one here.
         rootdir: The folder of session folders; only an older name of `sessions_rootdir`.
         profile_name: A name for people.
         profile_id: The profile's id.
@@ -493,6 +496,7 @@ class X2GoTerminalSession(
 
     def _suspend_agent(self, deadline: Deadline, doing: str) -> None:
         self.server.suspend(self.session_info.name, deadline)
+        self.end_shares(asked=True)
         report = self.server.watch(self.session_info, (AgentState.SUSPENDED,), deadline)
         self.release_proxy()
         if report.gone:
@@ -507,6 +511,7 @@ class X2GoTerminalSession(
             X2GoTimeOutException: The agent did not end in time.
         """
         deadline = deadline or Deadline.after(STEP_TIME)
+        self.end_shares()
         try:
             self.server.terminate(self.session_info.name, deadline)
             gone = self.server.clean(self.session_info, deadline)
@@ -523,7 +528,8 @@ class X2GoTerminalSession(
         return True
 
     def release_proxy(self) -> None:
-        """End the proxy, if there is one, and all that belongs to it; sound too, as nobody is there to hear it."""
+        """End the proxy, if there is one, and all that belongs to it; sound and shared folders too."""
+        self.stop_sshfs()
         self.stop_sound()
         self.release_telekinesis()
         proxy, self.proxy = self.proxy, None
