@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -37,6 +38,7 @@ _logger = logging.getLogger("crl.x2go")
 DEFAULT_TIMEOUT = 60.0
 CLEANING_SHARE = 0.2  # of a start's time is kept for leaving nothing behind when it fails
 SETTLING_TIME = 3.0  # for what becomes of a session whose proxy has ended
+SWEEPING_TIME = 30.0  # after a resume; later the server's daemon has its reasons
 
 SessionRecords = X2GoServerSessionList | dict[str, X2GoServerSessionInfo]
 AtExit = Literal["terminate", "suspend", "leave"]
@@ -51,6 +53,9 @@ class SessionLife(Looking):
     _wanted_name: str | None
     _machine: SessionStateMachine
     _tidied: bool
+    last_error: CrlError | None
+    _may_be_swept_until: float = 0.0
+    _undoing: threading.RLock
     _progress: int
     _progress_event: threading.Event | None
 
@@ -59,6 +64,8 @@ class SessionLife(Looking):
         def is_connected(self) -> bool: ...
 
         def _refuse_later_parts(self) -> None: ...
+
+        def _share_wished(self) -> None: ...
 
         def _start_sound_as_wished(self) -> None: ...
 
@@ -121,9 +128,11 @@ class SessionLife(Looking):
         terminal = self._terminal
         if terminal.proxy is not proxy:
             return
+        ran, swept = self.state is SessionState.RUNNING, False
         try:
             settled = (AgentState.SUSPENDED, AgentState.TERMINATED)
             report = self.control_session.server.watch(self.info, settled, Deadline.after(SETTLING_TIME))
+            swept = report.swept and not report.gone
             self._machine.observe(report.state, alive=report.alive)
         except (CrlError, OSError) as error:  # the connection has ended too: an agent without a proxy suspends itself
             _logger.info("%s: what became of it is not known: %s", self, error)
@@ -132,6 +141,39 @@ class SessionLife(Looking):
             terminal.release_proxy()
         if self._has_died():
             self._tell_death()
+        elif ran and swept and time.monotonic() < self._may_be_swept_until:
+            self._in_background("resume", lambda: self._undo_sweep(seen=True))
+
+    def _undo_sweep(self, *, seen: bool = False) -> bool:
+        """Resume what the server's daemon has suspended although it was resumed a moment ago.
+
+        The daemon suspends sessions that its database calls suspended and that run all the same. Between the first
+        signal of x2goresume-session and its entry there, that is what a resumed session looks like.
+
+        Args:
+            seen: Whether that was seen already.
+
+        Returns:
+            Whether the session runs, through us or another thread.
+        """
+        with self._undoing:
+            if not seen:
+                report = self._terminal.look()
+                if report.state is AgentState.RUNNING or report.gone or not report.swept:
+                    return report.state is AgentState.RUNNING and not report.gone
+                self._machine.observe(report.state, alive=report.alive)
+            if time.monotonic() >= self._may_be_swept_until:
+                return False
+            self._may_be_swept_until = 0.0
+            _logger.warning("%s: the server's x2gocleansessions took it for one to be suspended; resuming it", self)
+            try:
+                return self._resume_step(None, None, self._in_steps(DEFAULT_TIMEOUT))
+            except CrlError as error:
+                self.last_error = error
+                _logger.warning("%s: it could not be resumed again: %s", self, error)
+                return False
+            finally:
+                self._may_be_swept_until = 0.0
 
     def note_agent_state(self, state: AgentState) -> None:
         """Take over what somebody else has done with the session, or seen of it."""
@@ -156,8 +198,10 @@ class SessionLife(Looking):
             self._terminal.start(deadline, **display_arguments(display))
             self._advance(80)
             self._start_sound_as_wished()
+            self._terminal.start_telekinesis()
             self._terminal.run_command()
             self._terminal.set_keyboard_as_wished()
+            self._share_wished()
         self._advance(100)
         return True
 
@@ -169,7 +213,10 @@ class SessionLife(Looking):
             display = self._need_client_display()
             self._settle_geometry(display)
             self._terminal.resume(deadline, **display_arguments(display))
+            self._may_be_swept_until = time.monotonic() + SWEEPING_TIME
             self._start_sound_as_wished()
+            self._terminal.start_telekinesis()
+            self._share_wished()
         self._advance(100)
         return True
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from crl.x2go._host import Host
+from crl.x2go.defaults import SERVER_PATH
 from crl.x2go.state import AgentState
 from crl.x2go.x2go_exceptions import X2GoControlSessionException
 
@@ -20,6 +21,9 @@ __all__ = [
     "RemoteNotes",
     "ServerFacts",
     "await_agent_listening",
+    "end_mount",
+    "mount_log",
+    "mounted",
     "put_private",
     "read_notes",
     "server_facts",
@@ -90,13 +94,39 @@ def report(sid, pid):
     state = first(sid, "state")
     return [state, alive(pid, sid)]
 
+def of_process(pid, name):
+    try:
+        with open("/proc/%s/%s" % (pid, name), "rb") as stream:
+            return stream.read()
+    except (IOError, OSError):
+        return b""
+
+def parent_of(pid):
+    return (of_process(pid, "stat").rpartition(b")")[2].split()[1:2] or [b""])[0].decode("ascii")
+
+def is_swept(sid):
+    """Whether the server's daemon, and no user, is about to suspend the session."""
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        words = of_process(entry, "cmdline")
+        if b"x2gosuspend-session" in words and sid.encode() in words:
+            above = parent_of(entry)
+            while above not in ("", "0"):
+                if b"x2gocleansessions" in of_process(above, "cmdline"):
+                    return True
+                above = parent_of(above)
+    return False
+
 def watch(sid, pid, wanted, seconds, interval):
     drop_sshd_pid(sid)
     end = clock() + seconds
+    seen, swept = u"", False
     while True:
         now = report(sid, pid)
-        if now[0].strip() in wanted or not now[1] or clock() >= end:
-            return now
+        if now[1] and now[0] != seen and now[0].startswith(u"SUSPEND"):
+            swept = swept or is_swept(sid)
+        seen = now[0]
+        if seen.strip() in wanted or not now[1] or clock() >= end:
+            return now + [swept]
         time.sleep(interval)
 
 def listens(port):
@@ -207,6 +237,36 @@ def remove_socket(number, pid):
             except OSError:
                 pass
 
+def unescaped(word):
+    for code in ("040", "011", "012", "134"):
+        word = word.replace("\\" + code, chr(int(code, 8)))
+    return word
+
+def mounts():
+    with open("/proc/self/mounts") as stream:
+        return [unescaped(line.split()[1]) for line in stream]
+
+def end_mount(place, path):
+    if place in mounts():
+        program = which("fusermount3", path) or which("fusermount", path)
+        if program is None:
+            return False
+        with open(os.devnull, "r+b") as null:
+            subprocess.call([program, "-u", "-z", place], stdin=null, stdout=null, stderr=null)
+    while place.startswith("/tmp/.x2go-") and place not in mounts():
+        try:
+            os.rmdir(place)
+        except OSError:
+            break
+        place = os.path.dirname(place)
+    link = os.path.join(me().pw_dir, "media")
+    if os.path.islink(link) and not os.path.exists(link) and os.readlink(link).startswith("/tmp/.x2go-"):
+        os.unlink(link)
+    return place not in mounts()
+
+def mount_log(sid):
+    return first(sid, "sshfs-mounts.log")
+
 def tidy(sid, pid, number, cookie, seconds, interval):
     end = clock() + seconds
     while alive(pid, sid) and clock() < end:
@@ -287,10 +347,12 @@ class AgentReport:
     Args:
         state: The content of its state file.
         alive: Whether its process is there and is this session's.
+        swept: Whether the server's own daemon, x2gocleansessions, was seen suspending it.
     """
 
     state: AgentState
     alive: bool
+    swept: bool = False
 
     @property
     def gone(self) -> bool:
@@ -305,9 +367,9 @@ def watch_agent(host: Host, name: str, pid: int, wanted: Sequence[AgentState], s
     """
     states = [str(state) for state in wanted]
     answer = _call(host, "watch", name, pid, states, max(0.0, seconds), POLL_INTERVAL, waits=max(0.0, seconds))
-    if not isinstance(answer, list) or len(answer) != 2 or not isinstance(answer[0], str):
+    if not isinstance(answer, list) or len(answer) != 3 or not isinstance(answer[0], str):
         raise _strange(host, answer)
-    return AgentReport(AgentState.parse(answer[0]), bool(answer[1]))
+    return AgentReport(AgentState.parse(answer[0]), bool(answer[1]), bool(answer[2]))
 
 
 def await_agent_listening(host: Host, name: str, pid: int, port: int, seconds: float) -> bool:
@@ -354,3 +416,19 @@ def tidy(host: Host, name: str, pid: int, display: int, cookie: str, seconds: fl
     return bool(_call(host, "tidy", name, pid, display, cookie, seconds, POLL_INTERVAL, waits=seconds))
 
 
+def mounted(host: Host) -> frozenset[str]:
+    """Where anything is mounted on the server."""
+    answer = _call(host, "mounts")
+    if not isinstance(answer, list):
+        raise _strange(host, answer)
+    return frozenset(map(str, answer))
+
+
+def end_mount(host: Host, place: str) -> bool:
+    """End a mount of the client's, even one that is in use or dead, and remove empty folders above it."""
+    return bool(_call(host, "end_mount", place, SERVER_PATH))
+
+
+def mount_log(host: Host, name: str) -> str:
+    """What sshfs said when a session's folders were mounted, the last of it."""
+    return str(_call(host, "mount_log", name))

@@ -9,6 +9,7 @@ deadline, raises an exception of its own when it fails, and leaves nothing behin
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import uuid
@@ -22,6 +23,7 @@ from crl.display import Display
 from crl.errors import CrlError, UsageError
 from crl.x2go import defaults, utils
 from crl.x2go._aliases import mangled_aliases
+from crl.x2go._foldersharing import FolderSharing
 from crl.x2go._host import Host
 from crl.x2go._life import DEFAULT_TIMEOUT, SessionRecords
 from crl.x2go._server import X2GoServer
@@ -68,7 +70,7 @@ _PUBLIC = (
 
 
 @mangled_aliases(_PUBLIC.split())
-class X2GoSession(SessionLists, SessionNames, SessionStatus, HearsSound, LaterSharing):
+class X2GoSession(SessionLists, SessionNames, SessionStatus, HearsSound, FolderSharing, LaterSharing):
     """One X2Go session.
 
     It is made for a server that it logs in on with `connect`, or for a target that is reached already. The two have
@@ -86,12 +88,12 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, HearsSound, LaterSh
         profile_name: A name for people.
         session_name: Name of a session that exists already, for `resume`, `suspend` or `terminate`.
         auto_start_or_resume: Whether `connect` goes on to resume the newest suspended session, or start one.
-        auto_connect: Whether the session may connect by itself; a client asks for it.
+        auto_connect: Whether a step logs in by itself, with keys, where there is no login yet.
         printing: Not in this release.
         allow_mimebox: Not in this release, nor are its arguments.
-        allow_share_local_folders: Whether folders may be shared; sharing them is not in this release.
-        share_local_folders: Folders to share; not in this release.
-        restore_shared_local_folders: Not in this release.
+        allow_share_local_folders: Whether folders of this machine may be shared; with a target they always may.
+        share_local_folders: Folders to share at each start and resume.
+        restore_shared_local_folders: Whether the session's profile is to remember which folders are shared.
         control_backend: Name or class of the backend of logins.
         terminal_backend: Name or class of the backend of sessions on a server.
         info_backend: Name or class of the backend of session records.
@@ -226,6 +228,7 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, HearsSound, LaterSh
         initial = first_state(virgin=virgin, running=running, suspended=suspended, terminated=terminated, faulty=faulty)
         self._machine = SessionStateMachine(on_change, initial)
         self._lock = threading.RLock()
+        self._login_lock, self._undoing = threading.RLock(), threading.RLock()
         self._client_display: ClientDisplay | None = None
         self._client_is_ours = False
         self._server_display: Display | None = None
@@ -424,6 +427,7 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, HearsSound, LaterSh
         self._progress_event = event
         self.activated = True
         try:
+            self._connect_if_automatic()
             return step()
         except UsageError:
             raise
@@ -451,7 +455,7 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, HearsSound, LaterSh
         Args:
             newest: Take the newest one.
             oldest: Take the oldest one instead.
-            all_suspended: Take all of them; needs a client.
+            all_suspended: Take all of them, with a client: a session object alone shows one.
             start: Start a session when none is suspended.
             redirect_to_client: Whether the client's methods do it, where there is a client.
 
@@ -459,9 +463,16 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, HearsSound, LaterSh
             Whether a session was resumed or started; None when there was none, and none was to be started.
 
         Raises:
+            X2GoParameterError: All of them were to be taken, without a client.
             X2GoException: As for `resume` and `start`.
         """
         client = self.client_instance if redirect_to_client else None
+        if all_suspended and client is None:
+            raise X2GoParameterError(
+                "all_suspended needs a client: a session object alone shows one session",
+                host=self.place,
+                advice="make the session by X2GoClient.register_session, or resume each of list_sessions() by its name",
+            )
         listed = self.list_sessions() or {}
         names = [
             name for name in utils.session_names_by_timestamp(listed)
@@ -471,7 +482,7 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, HearsSound, LaterSh
             if not start:
                 return None
             return bool(client.start_session(str(self))) if client is not None else self.start()
-        if all_suspended and client is not None:
+        if client is not None and all_suspended:
             resumed = [client.resume_session(str(self), session_name=name) for name in names]
             return all(resumed)
         name = names[0] if oldest else names[-1]
@@ -507,6 +518,11 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, HearsSound, LaterSh
             self.terminal_session.raise_session_window()
 
     # The end.
+
+    def __del__(self) -> None:
+        if "_terminal" in self.__dict__:
+            with contextlib.suppress(Exception):  # nobody is left to tell; a login ends with who uses it last
+                self._release()
 
     def session_cleanup(self) -> None:
         """End what shows the session here; on the server it stays as it is."""

@@ -31,6 +31,8 @@ __all__ = [
     "WindowsError",
     "X2GoAgentDied",
     "X2GoBackendException",
+    "X2GoBrokerAnswerRefused",
+    "X2GoBrokerAuthenticationFailed",
     "X2GoBrokerConnectionException",
     "X2GoClientDisplayError",
     "X2GoClientException",
@@ -41,6 +43,7 @@ __all__ = [
     "X2GoDesktopSharingDenied",
     "X2GoDesktopSharingException",
     "X2GoException",
+    "X2GoFolderSharingException",
     "X2GoFwTunnelException",
     "X2GoHostKeyException",
     "X2GoMIMEboxActionException",
@@ -70,6 +73,7 @@ __all__ = [
     "X2GoSessionRegistryException",
     "X2GoSoundException",
     "X2GoStateError",
+    "X2GoSuspendedByServer",
     "X2GoTelekinesisClientException",
     "X2GoTerminalSessionException",
     "X2GoTimeOutException",
@@ -242,6 +246,22 @@ class X2GoUserException(X2GoException):
     """The user lacks a right on the server."""
 
 
+class X2GoFolderSharingException(X2GoUserException):
+    """A folder of this machine could not be given to a session."""
+
+
+class X2GoSshfsMissing(X2GoFolderSharingException):
+    """The server has no sshfs, so that it can mount no folder."""
+
+
+class X2GoBrokerAuthenticationFailed(X2GoBrokerConnectionException):
+    """A session broker does not let the user in."""
+
+
+class X2GoBrokerAnswerRefused(X2GoBrokerConnectionException):
+    """A session broker answered what is not acted upon: too long, malformed, or not safe."""
+
+
 class X2GoServerMissing(X2GoControlSessionException):
     """The X2Go server's programs are not installed on the host."""
 
@@ -256,6 +276,10 @@ class X2GoCommandNotFound(X2GoTerminalSessionException):
 
 class X2GoAgentDied(X2GoTerminalSessionException):
     """The session's x2goagent ended while it was being started or resumed."""
+
+
+class X2GoSuspendedByServer(X2GoTerminalSessionException):
+    """The server's own daemon, x2gocleansessions, suspended the session while it was being resumed."""
 
 
 class X2GoSessionNotFound(X2GoSessionException):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from crl.x2go import utils
-from crl.x2go._client.servers import Servers
+from crl.x2go._client.logins import Logins
 from crl.x2go._client.sessions import Sessions
 from crl.x2go._notyet import refuse
 from crl.x2go.log import loglevel_NOTICE, loglevel_WARN
@@ -25,11 +25,10 @@ _BACKENDS = (
 _OF_LATER_RELEASES = {
     "printing": "printing",
     "allow_mimebox": "the MIME box",
-    "share_local_folders": "folder sharing",
 }
 
 
-class Verbs(Servers):
+class Verbs(Logins):
     """The methods of a client that change sessions."""
 
     control_backend: Any
@@ -85,8 +84,8 @@ class Verbs(Servers):
             profile_name: Name of a profile; without such a profile, a name for the session's connection.
             session_name: Name of a session on the server that it is to be.
             allow_printing: Not in this release.
-            allow_share_local_folders: Whether folders may be shared later.
-            share_local_folders: Not in this release.
+            allow_share_local_folders: Whether folders of this machine may be shared.
+            share_local_folders: Folders to share at each start and resume.
             allow_mimebox: Not in this release.
             mimebox_extensions: Of the MIME box.
             mimebox_action: Of the MIME box.
@@ -103,6 +102,7 @@ class Verbs(Servers):
         Raises:
             X2GoNotImplementedYetException: Something was asked for that is not in this release.
             X2GoParameterError: There is no such parameter, or a value is not usable.
+            X2GoBrokerConnectionException: The profile comes from a broker that has no server for it or cannot be asked.
         """
         found = self._profile_of(profile_id, profile_name)
         given = {
@@ -157,17 +157,11 @@ class Verbs(Servers):
 
     def _params_of_profile(self, profile_id: str, given: Mapping[str, Any]) -> dict[str, Any]:
         """The parameters of a session of a profile: its own, without what this release lacks, then those given."""
-        params = self.session_profiles.to_session_params(profile_id)
+        params = self._login_of_profile(profile_id)
         params.pop("profile_name", None)
-        params["server"] = self.session_profiles.get_server_hostname(profile_id)
-        params["port"] = self.session_profiles.get_server_port(profile_id)
-        pkey = self.session_profiles.get_pkey_object(profile_id)
-        if pkey is not None:
-            params.update(pkey=pkey, allow_agent=False, look_for_keys=False, key_filename="")
         without = []
         for name, part, off in (
             ("printing", "printing", False),
-            ("share_local_folders", "folder sharing", []),
             ("allow_mimebox", "the MIME box", False),
         ):
             if name not in given and params.get(name) not in (off, None):
@@ -258,6 +252,8 @@ class Verbs(Servers):
             X2GoControlSessionException: The server could not be reached, or is none for X2Go.
         """
         session = Sessions.get_session(self, session_uuid)
+        if not session.is_connected():
+            self._renew_login(session)
         self.session_registry.expect_connection(session.get_profile_id())
         connected = session.connect(
             username=username,
@@ -538,7 +534,10 @@ class Verbs(Servers):
     def _owner_of_folders(self, session_uuid: str | None, profile_name: str | None) -> X2GoSession | None:
         if session_uuid is not None:
             return Sessions.get_session(self, session_uuid)
-        return self.session_registry.master_sessions.get(str(profile_name))
+        if profile_name is None:
+            return None
+        self.session_registry.elect_master(profile_name)
+        return self.session_registry.master_sessions.get(profile_name)
 
     def is_folder_sharing_available(self, session_uuid: str | None = None, profile_name: str | None = None) -> bool:
         """Whether folders can be shared with a session, or with the master session of a profile."""
@@ -554,8 +553,8 @@ class Verbs(Servers):
     ) -> bool:
         """Share a folder with a session, or with the master session of a profile.
 
-        Raises:
-            X2GoNotImplementedYetException: Folder sharing is not in this release.
+        Returns:
+            Whether it is shared; a hook has told why not.
         """
         session = self._owner_of_folders(session_uuid, profile_name)
         path = local_path if local_path is not None else folder_name

@@ -19,30 +19,30 @@ from crl.secrets import Secret
 from crl.x2go._host import Forwarder, RunAnswer
 from crl.x2go._pubapps import application_words
 from crl.x2go._records import parse_resume, parse_start
-from crl.x2go._remote import AgentReport
 from crl.x2go._server import X2GoServer
 from crl.x2go.backends.info.plain import X2GoServerSessionInfo
 from crl.x2go.backends.proxy.base import X2GoProxyBASE
 from crl.x2go.backends.terminal._facts import SessionFacts
-from crl.x2go.backends.terminal._failures import start_failure
+from crl.x2go.backends.terminal._failures import Failures, start_failure
 from crl.x2go.backends.terminal._folders import SessionFolders
 from crl.x2go.backends.terminal._later import LaterParts
 from crl.x2go.backends.terminal._params import SPACE, X2GoSessionParams, candidates, command_words
+from crl.x2go.backends.terminal._shared import SessionShares
 from crl.x2go.backends.terminal._sound import SessionSound
+from crl.x2go.backends.terminal._telekinesis import SessionTelekinesis
 from crl.x2go.backends.terminal._turns import start_turn
 from crl.x2go.backends.terminal._window import SessionWindow, WindowMethods
-from crl.x2go.log import X2GoLogger
+from crl.x2go.log import X2GoLogger, loglevel_WARN
 from crl.x2go.rforward import X2GoRevFwTunnel
 from crl.x2go.state import AgentState
+from crl.x2go.telekinesis import X2GoTelekinesisClient
 from crl.x2go.utils import _get_backend_class
 from crl.x2go.x2go_exceptions import (
-    X2GoAgentDied,
     X2GoClientDisplayError,
     X2GoCommandNotFound,
     X2GoDesktopSharingDenied,
     X2GoParameterError,
-    X2GoSessionEnded,
-    X2GoSessionException,
+    X2GoSuspendedByServer,
     X2GoTerminalSessionException,
     X2GoTimeOutException,
 )
@@ -59,7 +59,9 @@ _SETTLED = (AgentState.RUNNING, AgentState.SUSPENDED)
 _KDRIVE_DESKTOPS = {"CINNAMON", "GNOME", "UNITY"}
 
 
-class X2GoTerminalSession(SessionFacts, WindowMethods, SessionFolders, SessionSound, LaterParts):
+class X2GoTerminalSession(
+    SessionFacts, Failures, WindowMethods, SessionFolders, SessionShares, SessionSound, SessionTelekinesis, LaterParts
+):
     """A session on a server, shown on the controller.
 
     Args:
@@ -69,7 +71,9 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, SessionFolders, SessionSo
         set_session_title: Whether the window of a desktop gets a title.
         session_title: That title; "" is the profile's name and the server's.
         applications: Accepted as in python-x2go: what a menu of single applications offers.
-        convert_encoding: Concerns shared folders only, as the two encodings do.
+        convert_encoding: Whether names in shared folders are changed from one encoding to another.
+        server_encoding: The one on the server.
+        client_encoding: The one here.
         rootdir: The folder of session folders; only an older name of `sessions_rootdir`.
         profile_name: A name for people.
         profile_id: The profile's id.
@@ -170,6 +174,7 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, SessionFolders, SessionSo
         self.session_window: SessionWindow | None = None
         self.sound_server, self.snd_microphone = sound_server, snd_microphone
         self.sound_tunnel: X2GoRevFwTunnel | None = None
+        self.telekinesis_client: X2GoTelekinesisClient | None = None
         self._pulse_config: str | None = None
 
     def _proxy_class(self, backend: Any) -> type[X2GoProxyBASE]:
@@ -336,31 +341,6 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, SessionFolders, SessionSo
         if self.set_session_title or folder is not None:
             self.auto_session_window_title(dont_set=not self.set_session_title)
 
-    def _why(self, error: CrlError, doing: str) -> CrlError:
-        """The proxy failed; if that is because the agent died, say so instead."""
-        report = self.look()
-        return self._agent_died(doing) if report.gone else error
-
-    def _not_running(self, report: AgentReport, proxy: X2GoProxyBASE, doing: str) -> CrlError:
-        if report.gone:
-            return self._agent_died(doing)
-        if not proxy.ok():
-            return proxy.ending()
-        return X2GoTimeOutException(
-            f"the agent is {report.state} and did not begin to run in time",
-            host=self._host,
-            doing=doing,
-            transcript=self.server.notes(self.session_info.name).log,
-        )
-
-    def _agent_died(self, doing: str) -> X2GoAgentDied:
-        return X2GoAgentDied(
-            f"the session's x2goagent (process {self.session_info.agent_pid}) has died",
-            host=self._host,
-            doing=doing,
-            transcript=self.server.notes(self.session_info.name).log,
-        )
-
     def _abandon_start(self) -> None:
         """Leave nothing of a start that failed; what goes wrong here must not hide why it failed."""
         deadline = Deadline.after(CLEANING_TIME)
@@ -464,6 +444,14 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, SessionFolders, SessionSo
         """
         deadline = deadline or Deadline.after(STEP_TIME)
         self._require_display(display)
+        try:
+            self._resume_once(deadline, display, xauthority)
+        except X2GoSuspendedByServer as error:
+            self.logger(f"{self.session_info.name}: {error.message}; resuming it again", loglevel=loglevel_WARN)
+            self._resume_once(deadline, display, xauthority)
+        return True
+
+    def _resume_once(self, deadline: Deadline, display: str | None, xauthority: str | None) -> None:
         info = self.session_info
         arguments = self.params.resume_arguments(self.server.checked_name(info.name))
         self._take_from_others(deadline)
@@ -472,6 +460,7 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, SessionFolders, SessionSo
         if ports is None:
             raise self._resume_failure(answer)
         info.graphics_port, info.snd_port, info.sshfs_port = ports.graphics_port, ports.snd_port, ports.sshfs_port
+        info.tekictrl_port, info.tekidata_port = ports.tekictrl_port, ports.tekidata_port
         # The script does not wait for that, and nxproxy gives up at the first refusal, with words about a wrong cookie.
         self.server.wait_until_listening(info, deadline)
         try:
@@ -481,7 +470,6 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, SessionFolders, SessionSo
                 self.server.suspend(info.name, Deadline.after(CLEANING_TIME))
             raise
         info.status = "R"
-        return True
 
     def _take_from_others(self, deadline: Deadline) -> None:
         """Suspend a session that is not suspended, before it is resumed.
@@ -494,22 +482,6 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, SessionFolders, SessionSo
             raise self._ended("resuming a session")
         if report.state is not AgentState.SUSPENDED:
             self._suspend_agent(deadline, "resuming a session")
-
-    def _resume_failure(self, answer: RunAnswer) -> X2GoTerminalSessionException | X2GoSessionException:
-        seen = answer.stderr or answer.stdout
-        if "terminated" in seen or "failed to resume" in seen:
-            return X2GoSessionEnded(
-                f"the session {self.session_info.name} has ended",
-                host=self._host,
-                doing="resuming a session",
-                transcript=seen,
-            )
-        return X2GoTerminalSessionException(
-            f"x2goresume-session ended with status {answer.status} and named no port",
-            host=self._host,
-            doing="resuming a session",
-            transcript=seen,
-        )
 
     def suspend(self, deadline: Deadline | None = None) -> bool:
         """Suspend the session and end its proxy.
@@ -524,20 +496,13 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, SessionFolders, SessionSo
 
     def _suspend_agent(self, deadline: Deadline, doing: str) -> None:
         self.server.suspend(self.session_info.name, deadline)
+        self.end_shares(asked=True)
         report = self.server.watch(self.session_info, (AgentState.SUSPENDED,), deadline)
         self.release_proxy()
         if report.gone:
             raise self._ended(doing)
         if report.state is not AgentState.SUSPENDED:
             raise X2GoTimeOutException(f"the agent is still {report.state}", host=self._host, doing=doing)
-
-    def _ended(self, doing: str) -> X2GoSessionEnded:
-        return X2GoSessionEnded(
-            f"the session {self.session_info.name} has ended",
-            host=self._host,
-            doing=doing,
-            transcript=self.server.notes(self.session_info.name).command_output,
-        )
 
     def terminate(self, deadline: Deadline | None = None) -> bool:
         """End the session and remove what it left on both sides.
@@ -546,6 +511,7 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, SessionFolders, SessionSo
             X2GoTimeOutException: The agent did not end in time.
         """
         deadline = deadline or Deadline.after(STEP_TIME)
+        self.end_shares()
         try:
             self.server.terminate(self.session_info.name, deadline)
             gone = self.server.clean(self.session_info, deadline)
@@ -562,8 +528,10 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, SessionFolders, SessionSo
         return True
 
     def release_proxy(self) -> None:
-        """End the proxy, if there is one, and all that belongs to it; sound too, which nobody is there to hear."""
+        """End the proxy, if there is one, and all that belongs to it; sound and shared folders too."""
+        self.stop_sshfs()
         self.stop_sound()
+        self.release_telekinesis()
         proxy, self.proxy = self.proxy, None
         window, self.session_window = self.session_window, None
         if window is not None:
@@ -577,6 +545,11 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, SessionFolders, SessionSo
         """End everything here; the session on the server stays."""
         self.release_proxy()
         self.session_info.clear()
+
+    def __del__(self) -> None:
+        if self.__dict__.get("proxy") is not None:
+            with contextlib.suppress(Exception):  # nobody is left to tell
+                self.release_proxy()
 
     def __enter__(self) -> X2GoTerminalSession:
         return self
