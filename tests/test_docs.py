@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
+from crl.lab.broker import LabBroker
 from tests.shells import consoles
 from tests.shells.test_more_shells import STAND_IN
+from tests.x2go.broker_peers import profiles_of
 
 if TYPE_CHECKING:
     from crl.lab import Lab
@@ -102,6 +104,10 @@ def test_example_runs(
     with ExitStack() as stack:
         if "telnet_port" in source:
             names["telnet_port"] = stack.enter_context(consoles.telnetd(str(login)))
+        if "broker_url" in source:
+            users = [alpha.user("both").login]
+            real = stack.enter_context(LabBroker(alpha, profiles_of(lab), ssh_users=users))
+            names.update(broker_url=real.url(), ssh_broker_url=real.ssh_url(users[0]), ca_file=real.ca_file)
         if "device" in source:
             names["device"] = stack.enter_context(consoles.serial_line(tmp_path, str(login)))
         exec(compile(source, where, "exec"), names)

@@ -198,6 +198,7 @@ class SessionLife(Looking):
             self._terminal.start(deadline, **display_arguments(display))
             self._advance(80)
             self._start_sound_as_wished()
+            self._terminal.start_telekinesis()
             self._terminal.run_command()
             self._terminal.set_keyboard_as_wished()
             self._share_wished()
@@ -214,6 +215,7 @@ class SessionLife(Looking):
             self._terminal.resume(deadline, **display_arguments(display))
             self._may_be_swept_until = time.monotonic() + SWEEPING_TIME
             self._start_sound_as_wished()
+            self._terminal.start_telekinesis()
             self._share_wished()
         self._advance(100)
         return True

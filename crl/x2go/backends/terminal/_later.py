@@ -1,4 +1,4 @@
-"""The parts of a session that a later release brings: printing, MIME box, telekinesis.
+"""The parts of a session that a later release brings: printing, MIME box.
 
 Asking for one raises; ending what was never there is no error.
 """
@@ -31,17 +31,10 @@ class LaterParts:
         """Not in this release."""
         refuse("set_mimebox_action", "the MIME box")
 
-    def start_telekinesis(self) -> None:
-        """Not in this release."""
-        refuse("start_telekinesis", "telekinesis")
-
     def stop_printing(self) -> None:
         """Nothing is running."""
 
     def stop_mimebox(self) -> None:
-        """Nothing is running."""
-
-    def release_telekinesis(self) -> None:
         """Nothing is running."""
 
     def _x2go_pause_rev_fw_tunnel(self, name: str) -> None:
