@@ -60,6 +60,8 @@ class SessionLife(Looking):
 
         def _refuse_later_parts(self) -> None: ...
 
+        def _share_wished(self) -> None: ...
+
         def _has_died(self) -> bool: ...
 
         def _tell_death(self) -> None: ...
@@ -155,6 +157,7 @@ class SessionLife(Looking):
             self._advance(80)
             self._terminal.run_command()
             self._terminal.set_keyboard_as_wished()
+            self._share_wished()
         self._advance(100)
         return True
 
@@ -166,6 +169,7 @@ class SessionLife(Looking):
             display = self._need_client_display()
             self._settle_geometry(display)
             self._terminal.resume(deadline, **display_arguments(display))
+            self._share_wished()
         self._advance(100)
         return True
 

@@ -184,7 +184,10 @@ class X2GoRevFwTunnel(OwnThread):
     def _listen_by_target(self) -> None:
         if self.remote_host is None or self.remote_port is None:
             raise self._no_listener("a tunnel over a target needs an address here")
-        here = (self.remote_host, self.remote_port)
+        self._listen_for((self.remote_host, self.remote_port))
+
+    def _listen_for(self, here: Address | str) -> None:
+        """Have a target listen; connections come out at an address here."""
         try:
             self._reverse = self.ssh_transport.reverse((SERVER_ADDRESS, self.server_port), here)
         except (CrlError, OSError) as error:
@@ -294,12 +297,7 @@ class X2GoRevFwTunnel(OwnThread):
 
     def _begin(self, chan: Any, origin: Address) -> None:
         name = f"[{origin[0]}]:{origin[1]}"
-        thread = X2GoRevFwChannelThread(
-            chan,
-            (self.remote_host, self.remote_port),
-            target=self._serve,
-            kwargs={"chan": chan, "addr": self.remote_host, "port": self.remote_port, "parent_thread": self},
-        )
+        thread = self._new_thread(chan)
         with self.incoming_channel:
             wanted = self._accepting
             if wanted:
@@ -309,9 +307,21 @@ class X2GoRevFwTunnel(OwnThread):
             return
         thread.start()
 
+    def _new_thread(self, chan: Any) -> X2GoRevFwChannelThread:
+        return X2GoRevFwChannelThread(
+            chan,
+            (self.remote_host, self.remote_port),
+            target=self._serve,
+            kwargs={"chan": chan, "addr": self.remote_host, "port": self.remote_port, "parent_thread": self},
+        )
+
+    def _handle(self, **arguments: Any) -> None:
+        """Serve one connection to its end."""
+        x2go_rev_forward_channel_handler(**arguments, logger=self.logger)
+
     def _serve(self, **arguments: Any) -> None:
         try:
-            x2go_rev_forward_channel_handler(**arguments, logger=self.logger)
+            self._handle(**arguments)
         finally:
             with self.incoming_channel:
                 for name, thread in list(self.open_channels.items()):

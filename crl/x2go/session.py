@@ -22,6 +22,7 @@ from crl.display import Display
 from crl.errors import CrlError, UsageError
 from crl.x2go import defaults, utils
 from crl.x2go._aliases import mangled_aliases
+from crl.x2go._foldersharing import FolderSharing
 from crl.x2go._host import Host
 from crl.x2go._life import DEFAULT_TIMEOUT, SessionRecords
 from crl.x2go._server import X2GoServer
@@ -67,7 +68,7 @@ _PUBLIC = (
 
 
 @mangled_aliases(_PUBLIC.split())
-class X2GoSession(SessionLists, SessionNames, SessionStatus, LaterSharing):
+class X2GoSession(SessionLists, SessionNames, SessionStatus, FolderSharing, LaterSharing):
     """One X2Go session.
 
     It is made for a server that it logs in on with `connect`, or for a target that is reached already. The two have
@@ -88,9 +89,9 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, LaterSharing):
         auto_connect: Whether the session may connect by itself; a client asks for it.
         printing: Not in this release.
         allow_mimebox: Not in this release, nor are its arguments.
-        allow_share_local_folders: Whether folders may be shared; sharing them is not in this release.
-        share_local_folders: Folders to share; not in this release.
-        restore_shared_local_folders: Not in this release.
+        allow_share_local_folders: Whether folders of this machine may be shared; with a target they always may.
+        share_local_folders: Folders to share at each start and resume.
+        restore_shared_local_folders: Whether the session's profile is to remember which folders are shared.
         control_backend: Name or class of the backend of logins.
         terminal_backend: Name or class of the backend of sessions on a server.
         info_backend: Name or class of the backend of session records.

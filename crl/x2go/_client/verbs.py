@@ -25,7 +25,6 @@ _BACKENDS = (
 _OF_LATER_RELEASES = {
     "printing": "printing",
     "allow_mimebox": "the MIME box",
-    "share_local_folders": "folder sharing",
 }
 
 
@@ -85,8 +84,8 @@ class Verbs(Servers):
             profile_name: Name of a profile; without such a profile, a name for the session's connection.
             session_name: Name of a session on the server that it is to be.
             allow_printing: Not in this release.
-            allow_share_local_folders: Whether folders may be shared later.
-            share_local_folders: Not in this release.
+            allow_share_local_folders: Whether folders of this machine may be shared.
+            share_local_folders: Folders to share at each start and resume.
             allow_mimebox: Not in this release.
             mimebox_extensions: Of the MIME box.
             mimebox_action: Of the MIME box.
@@ -167,7 +166,6 @@ class Verbs(Servers):
         without = []
         for name, part, off in (
             ("printing", "printing", False),
-            ("share_local_folders", "folder sharing", []),
             ("allow_mimebox", "the MIME box", False),
             ("snd_system", "sound", "none"),
         ):
@@ -539,7 +537,10 @@ class Verbs(Servers):
     def _owner_of_folders(self, session_uuid: str | None, profile_name: str | None) -> X2GoSession | None:
         if session_uuid is not None:
             return Sessions.get_session(self, session_uuid)
-        return self.session_registry.master_sessions.get(str(profile_name))
+        if profile_name is None:
+            return None
+        self.session_registry.elect_master(profile_name)
+        return self.session_registry.master_sessions.get(profile_name)
 
     def is_folder_sharing_available(self, session_uuid: str | None = None, profile_name: str | None = None) -> bool:
         """Whether folders can be shared with a session, or with the master session of a profile."""
@@ -555,8 +556,8 @@ class Verbs(Servers):
     ) -> bool:
         """Share a folder with a session, or with the master session of a profile.
 
-        Raises:
-            X2GoNotImplementedYetException: Folder sharing is not in this release.
+        Returns:
+            Whether it is shared; a hook has told why not.
         """
         session = self._owner_of_folders(session_uuid, profile_name)
         path = local_path if local_path is not None else folder_name

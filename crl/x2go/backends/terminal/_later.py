@@ -1,11 +1,10 @@
-"""The parts of a session that a later release brings: sound, folders, printing, MIME box, telekinesis.
+"""The parts of a session that a later release brings: sound, printing, MIME box, telekinesis.
 
 Asking for one raises; ending what was never there is no error.
 """
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from crl.x2go._notyet import refuse
@@ -19,10 +18,6 @@ class LaterParts:
     def start_sound(self) -> None:
         """Not in this release."""
         refuse("start_sound", "sound")
-
-    def start_sshfs(self) -> None:
-        """Not in this release."""
-        refuse("start_sshfs", "folder sharing")
 
     def start_printing(self) -> None:
         """Not in this release."""
@@ -44,26 +39,7 @@ class LaterParts:
         """Not in this release."""
         refuse("start_telekinesis", "telekinesis")
 
-    def share_local_folder(
-        self,
-        local_path: str | os.PathLike[str] | None = None,  # noqa: ARG002 - as published
-        folder_type: str = "disk",  # noqa: ARG002
-    ) -> bool:
-        """Not in this release."""
-        refuse("share_local_folder", "folder sharing")
-
-    def unshare_all_local_folders(self) -> bool:
-        """True: nothing is shared."""
-        return True
-
-    def unshare_local_folder(self, local_path: str | os.PathLike[str]) -> bool:  # noqa: ARG002 - as published
-        """True: nothing is shared."""
-        return True
-
     def stop_sound(self) -> None:
-        """Nothing is running."""
-
-    def stop_sshfs(self) -> None:
         """Nothing is running."""
 
     def stop_printing(self) -> None:

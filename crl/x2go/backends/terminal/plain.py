@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,8 +25,10 @@ from crl.x2go.backends.info.plain import X2GoServerSessionInfo
 from crl.x2go.backends.proxy.base import X2GoProxyBASE
 from crl.x2go.backends.terminal._facts import SessionFacts
 from crl.x2go.backends.terminal._failures import start_failure
+from crl.x2go.backends.terminal._folders import FolderMethods
 from crl.x2go.backends.terminal._later import LaterParts
 from crl.x2go.backends.terminal._params import SPACE, X2GoSessionParams, candidates, command_words
+from crl.x2go.backends.terminal._places import OwnPlaces
 from crl.x2go.backends.terminal._turns import start_turn
 from crl.x2go.backends.terminal._window import SessionWindow, WindowMethods
 from crl.x2go.log import X2GoLogger
@@ -57,7 +58,7 @@ _SETTLED = (AgentState.RUNNING, AgentState.SUSPENDED)
 _KDRIVE_DESKTOPS = {"CINNAMON", "GNOME", "UNITY"}
 
 
-class X2GoTerminalSession(SessionFacts, WindowMethods, LaterParts):
+class X2GoTerminalSession(SessionFacts, WindowMethods, OwnPlaces, FolderMethods, LaterParts):
     """A session on a server, shown on the controller.
 
     Args:
@@ -512,6 +513,7 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, LaterParts):
         return True
 
     def _suspend_agent(self, deadline: Deadline, doing: str) -> None:
+        self.end_shares()
         self.server.suspend(self.session_info.name, deadline)
         report = self.server.watch(self.session_info, (AgentState.SUSPENDED,), deadline)
         self.release_proxy()
@@ -535,6 +537,7 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, LaterParts):
             X2GoTimeOutException: The agent did not end in time.
         """
         deadline = deadline or Deadline.after(STEP_TIME)
+        self.end_shares()
         try:
             self.server.terminate(self.session_info.name, deadline)
             gone = self.server.clean(self.session_info, deadline)
@@ -551,7 +554,8 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, LaterParts):
         return True
 
     def release_proxy(self) -> None:
-        """End the proxy, if there is one, and all that belongs to it."""
+        """End the proxy, if there is one, and all that belongs to it; folders are served no more."""
+        self.stop_sshfs()
         proxy, self.proxy = self.proxy, None
         window, self.session_window = self.session_window, None
         if window is not None:
@@ -560,28 +564,6 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, LaterParts):
             proxy.stop_thread()
             self.proxy_log = proxy.log_tail
         self.control_session.dissociate(self)
-
-    def post_terminate_cleanup(self) -> None:
-        """Remove the client's folders of a session that has ended."""
-        self._rm_session_dirtree()
-        self._rm_desktop_dirtree()
-
-    @staticmethod
-    def _mk_sessions_rootdir(rootdir: str | os.PathLike[str]) -> None:
-        """Make the folder of session folders, for its owner only."""
-        Path(rootdir).expanduser().mkdir(mode=0o700, parents=True, exist_ok=True)
-
-    def _rm_session_dirtree(self) -> None:
-        """Remove the client's folder of the session."""
-        if self.sessions_rootdir is not None and self.session_info.name:
-            name = self.server.checked_name(self.session_info.name)
-            shutil.rmtree(Path(self.sessions_rootdir).expanduser() / f"S-{name}", ignore_errors=True)
-
-    def _rm_desktop_dirtree(self) -> None:
-        """Remove the folder that nxproxy makes for the session's display."""
-        if self.sessions_rootdir is not None and isinstance(self.session_info.display, int):
-            folder = Path(self.sessions_rootdir).expanduser() / f"S-{self.session_info.display}"
-            shutil.rmtree(folder, ignore_errors=True)
 
     def _x2go_tidy_up(self) -> None:
         """End everything here; the session on the server stays."""
