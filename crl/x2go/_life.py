@@ -62,6 +62,10 @@ class SessionLife(Looking):
 
         def _share_wished(self) -> None: ...
 
+        def _check_boxes(self) -> None: ...
+
+        def _start_boxes(self) -> None: ...
+
         def _has_died(self) -> bool: ...
 
         def _tell_death(self) -> None: ...
@@ -152,9 +156,11 @@ class SessionLife(Looking):
             # Those of a former session, which a reboot has ended and nobody here.
             self._forget_server_display()
             self._terminal.release_proxy()
+            self._terminal.release_boxes()
             self._terminal.session_info = X2GoServerSessionInfo()
             self._terminal.start(deadline, **display_arguments(display))
             self._advance(80)
+            self._start_boxes()
             self._terminal.run_command()
             self._terminal.set_keyboard_as_wished()
             self._share_wished()
@@ -169,6 +175,7 @@ class SessionLife(Looking):
             display = self._need_client_display()
             self._settle_geometry(display)
             self._terminal.resume(deadline, **display_arguments(display))
+            self._start_boxes()
             self._share_wished()
         self._advance(100)
         return True
@@ -201,6 +208,7 @@ class SessionLife(Looking):
         """End what belongs to this object here; the session on the server stays as it is."""
         self._forget_server_display()
         self._terminal.release_proxy()
+        self._terminal.release_boxes()
         self._forget_client_display()
 
     @contextlib.contextmanager
@@ -242,6 +250,7 @@ class SessionLife(Looking):
     def _prepare(self) -> None:
         """Whatever is missing on either side is found before anything is started."""
         self._refuse_later_parts()
+        self._check_boxes()
         self._terminal.proxy_backend.require_program()
         self.control_session.server.get_facts()
 

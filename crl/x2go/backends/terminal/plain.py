@@ -23,6 +23,7 @@ from crl.x2go._remote import AgentReport
 from crl.x2go._server import X2GoServer
 from crl.x2go.backends.info.plain import X2GoServerSessionInfo
 from crl.x2go.backends.proxy.base import X2GoProxyBASE
+from crl.x2go.backends.terminal._boxes import BoxMethods
 from crl.x2go.backends.terminal._facts import SessionFacts
 from crl.x2go.backends.terminal._failures import start_failure
 from crl.x2go.backends.terminal._folders import FolderMethods
@@ -58,7 +59,7 @@ _SETTLED = (AgentState.RUNNING, AgentState.SUSPENDED)
 _KDRIVE_DESKTOPS = {"CINNAMON", "GNOME", "UNITY"}
 
 
-class X2GoTerminalSession(SessionFacts, WindowMethods, OwnPlaces, FolderMethods, LaterParts):
+class X2GoTerminalSession(SessionFacts, WindowMethods, OwnPlaces, FolderMethods, BoxMethods, LaterParts):
     """A session on a server, shown on the controller.
 
     Args:
@@ -72,13 +73,15 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, OwnPlaces, FolderMethods,
         rootdir: The folder of session folders; only an older name of `sessions_rootdir`.
         profile_name: A name for people.
         profile_id: The profile's id.
-        print_action: Not in this release, nor are its arguments.
+        print_action: What is done with print jobs: an action's name, its class or an object; None is what the client's
+            print settings say.
+        print_action_args: Arguments of that action.
         info_backend: Name or class of the backend of session records.
         list_backend: Name or class of the backend of session lists.
         proxy_backend: Name or class of the proxy's backend; ``"auto-detect"`` goes by the desktop.
         proxy_options: Options of the proxy.
-        printing_backend: Accepted as in python-x2go.
-        client_rootdir: Accepted as in python-x2go.
+        printing_backend: Name or class of the backend of print settings.
+        client_rootdir: The folder of the client's configuration, with the print settings.
         sessions_rootdir: Where the client's folder of the session is made; None for a private one.
         session_instance: The session object this belongs to.
         logger: An `X2GoLogger`.
@@ -381,7 +384,7 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, OwnPlaces, FolderMethods,
                 "x2goruncommand", str(info.display), str(info.agent_pid), info.name, str(info.snd_port),
                 SPACE.join(words), "none", self.get_session_type() or "R",
             ],
-            env=env,
+            env={**self.box_environment(), **(env or {})},
         )  # fmt: skip
         return True
 
@@ -416,6 +419,7 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, OwnPlaces, FolderMethods,
             "DISPLAY": f":{self.session_info.display}",
             "XAUTHORITY": f"{self.server.get_facts().home}/.Xauthority",
             "X2GO_SESSION": self.session_info.name,
+            **self.box_environment(),
         }
 
     def set_keyboard(self, layout: str = "null", variant: str = "null") -> bool:
@@ -543,6 +547,7 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, OwnPlaces, FolderMethods,
             gone = self.server.clean(self.session_info, deadline)
         finally:
             self.release_proxy()
+            self.release_boxes()
         if not gone:
             raise X2GoTimeOutException(
                 f"the agent (process {self.session_info.agent_pid}) did not end",
@@ -568,6 +573,7 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, OwnPlaces, FolderMethods,
     def _x2go_tidy_up(self) -> None:
         """End everything here; the session on the server stays."""
         self.release_proxy()
+        self.release_boxes()
         self.session_info.clear()
 
     def __enter__(self) -> X2GoTerminalSession:
@@ -575,6 +581,7 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, OwnPlaces, FolderMethods,
 
     def __exit__(self, *_: Any) -> None:
         self.release_proxy()
+        self.release_boxes()
 
 
 X2GoTerminalSessionSTDOUT = X2GoTerminalSession
