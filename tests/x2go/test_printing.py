@@ -48,6 +48,7 @@ def test_a_page_and_a_file(session: Session, alpha: Target, tmp_path: Path) -> N
     )  # fmt: skip
     one.start()
     assert one.last_error is None
+    assert one.terminal_session is not None
     environment = one.terminal_session.environment()
     print_there(alpha, "alpha", "../My $(letter); rm -rf")
     job = one.wait_for_print_jobs()[0]
@@ -122,11 +123,13 @@ def test_a_server_that_cannot(session: Session, lab: Lab, alpha: Target) -> None
         one.start()
         assert one.running
         assert re.search(r"MIME box: .*fuse", str(one.last_error))
+        terminal = one.terminal_session
+        assert terminal is not None
         with pytest.raises(X2GoPrintException, match="the server does not have the folder of the print queue"):
-            one.terminal_session.start_printing()
-        assert one.terminal_session.box_environment() == {}
+            terminal.start_printing()
+        assert terminal.box_environment() == {}
     finally:
         host.exec(["chmod", "666", "/dev/fuse"])
-    one.terminal_session.start_printing()
+    terminal.start_printing()
     one.verify(["xterm"])
     one.terminate()
