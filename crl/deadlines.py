@@ -1,7 +1,8 @@
 """Deadlines: one moment by which a whole operation has to be done.
 
 A `Deadline` is made once from the caller's timeout and handed down, so that the parts of an operation share one budget
-instead of each starting its own. This module knows nothing of the rest and promises monotonic time.
+instead of each starting its own. This module knows nothing of the rest but how an error looks, and
+promises monotonic time.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+
+from crl.errors import WrongArgument
 
 __all__ = ["Deadline"]
 
@@ -25,7 +28,13 @@ class Deadline:
 
     @classmethod
     def after(cls, seconds: float | None) -> Deadline:
-        """The deadline that many seconds from now; None makes one that never comes."""
+        """The deadline that many seconds from now; None makes one that never comes.
+
+        Raises:
+            WrongArgument: It is no number.
+        """
+        if not isinstance(seconds, float | int | None):
+            raise WrongArgument(f"a timeout is a number of seconds or None, not {seconds!r}")
         return cls(None if seconds is None else time.monotonic() + seconds)
 
     def remaining(self) -> float | None:

@@ -49,6 +49,9 @@ PACKAGES: Final[tuple[tuple[str, ...], ...]] = (
     ("x11-xserver-utils",),
     ("nxproxy",),
     ("xvfb",),
+    ("pulseaudio",),
+    ("pulseaudio-utils",),
+    ("xserver-xephyr",),
 )
 """The Debian packages of the lab; of several in one row any one will do, the first is installed."""
 

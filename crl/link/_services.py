@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, cast, overload
 from crl.link import detached, processes, tunnels
 from crl.link._output import OutputEvent
 from crl.link.detached import Detached
-from crl.link.processes import CommandLine, Environment, RemoteProcess, RunResult, StartOptions
+from crl.link.given import CommandLine, Environment, RemoteName
+from crl.link.processes import RemoteProcess, RunResult, StartOptions
 from crl.link.tunnels import Address, TcpAddress, Tunnel
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Services:
         command: CommandLine,
         *,
         env: Environment | None = None,
-        cwd: str | None = None,
+        cwd: RemoteName | None = None,
         stdin: bytes = b"",
         timeout: float | None = None,
         umask: int | None = None,
@@ -68,7 +69,7 @@ class Services:
         command: CommandLine,
         *,
         env: Environment | None = None,
-        cwd: str | None = None,
+        cwd: RemoteName | None = None,
         umask: int | None = None,
         merge: bool = False,
         pty: tuple[int, int] | None = None,
@@ -83,7 +84,7 @@ class Services:
         command: CommandLine,
         *,
         env: Environment | None = None,
-        cwd: str | None = None,
+        cwd: RemoteName | None = None,
         umask: int | None = None,
         spool: int | None = None,
         keep: float = detached.KEEP,

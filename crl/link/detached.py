@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from crl.errors import UsageError
+from crl.link.given import command_line
 
 if TYPE_CHECKING:
+    from crl.link.given import CommandLine
     from crl.link.link import Link
-    from crl.link.processes import CommandLine, StartOptions
+    from crl.link.processes import StartOptions
 
 __all__ = ["KEEP", "Detached", "KeptOutput"]
 
@@ -105,10 +107,10 @@ class Detached:
 
 def start(link: Link, command: CommandLine, options: StartOptions, keep: float) -> Detached:
     """Start a process that nobody owns."""
+    line = command_line(command)
     plain = options.plain(b"")
     if options.spool is not None:
         plain["keep"] = float(keep)
     nonce = secrets.token_hex(16)
-    line = command if isinstance(command, str) else list(command)
     pid, born, keeper, keeper_born = link.service("detached.start", line, plain, nonce)
     return Detached(int(pid), int(born), nonce, int(keeper), int(keeper_born))

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
-from crl.errors import CrlError, UsageError
+from crl.errors import CrlError, UsageError, WrongArgument
 from crl.link.files_results import (
     FileInfo,
     FilesError,
@@ -26,6 +26,7 @@ from crl.link.files_results import (
     files_error,
 )
 from crl.link.files_transfer import FileTransfer, MemorySink, transfer
+from crl.link.given import RemoteName, remote_name
 from crl.link.remote import files_folder, files_read, files_write
 from crl.link.wire import entries
 
@@ -58,8 +59,8 @@ class RemotePath:
 class Files:
     """The files of a target, by way of its link.
 
-    Paths there are texts; a tilde at the beginning is a home. A path that is not absolute begins where the remote
-    program was started, which is usually the user's home.
+    Paths there are texts or `pathlib.PurePosixPath`; a tilde at the beginning is a home. A path that is not absolute
+    begins where the remote program was started, which is usually the user's home.
 
     Args:
         link: The link.
@@ -70,14 +71,19 @@ class Files:
         self._digest: str | None = None
         self._lock = threading.Lock()
 
-    def path(self, path: str) -> RemotePath:
+    def path(self, path: RemoteName) -> RemotePath:
         """A path there, to give as the source to another target's `push`."""
-        return RemotePath(self, path)
+        return RemotePath(self, remote_name(path))
 
     # -- whole files -------------------------------------------------------------------------------------------------
 
     def read(
-        self, path: str, *, limit: int = READ_LIMIT, changing: bool = False, timeout: float | None = STALL_TIMEOUT
+        self,
+        path: RemoteName,
+        *,
+        limit: int = READ_LIMIT,
+        changing: bool = False,
+        timeout: float | None = STALL_TIMEOUT,
     ) -> bytes:
         """The content of a file.
 
@@ -92,6 +98,7 @@ class Files:
             FileAccessDenied: It may not be read.
             FilesError: It is a folder, too large, or changed while it was read.
         """
+        path = remote_name(path)
         sink = MemorySink(limit, self.digest_name(timeout), changing)
         with self._job(f"reading {path}", path, None, timeout) as job:
             stream = job.begin("file.pull", path, {})
@@ -100,7 +107,7 @@ class Files:
 
     def write(
         self,
-        path: str,
+        path: RemoteName,
         data: bytes,
         *,
         mode: int | None = None,
@@ -119,6 +126,9 @@ class Files:
         Raises:
             FilesError: It cannot be written; the old file is as it was.
         """
+        path = remote_name(path)
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise WrongArgument(f"the content of a file is bytes, not {type(data).__name__}", doing=f"writing {path}")
         options = {"modes": mode is not None, "times": False, "fsync": fsync, "special": True}
         with self._job(f"writing {path}", None, path, timeout) as job:
             stream = job.begin("file.push", path, options)
@@ -146,7 +156,7 @@ class Files:
     def push(
         self,
         source: LocalPath | RemotePath,
-        destination: str,
+        destination: RemoteName,
         *,
         progress: OnProgress | None = None,
         timeout: float | None = STALL_TIMEOUT,
@@ -171,7 +181,7 @@ class Files:
         if isinstance(source, RemotePath):
             return self._push_remote(source, destination, plain, progress, timeout)
         local = os.fspath(source)
-        destination = _inside(destination, local)
+        destination = _inside(remote_name(destination), local)
         with self._job(f"pushing {local} to {destination}", local, destination, timeout, progress) as job:
             same = self._same(plain, lambda: self._snapshot(destination, timeout))
             stream = job.begin("file.push", destination, _for_writer(plain, to_target=True))
@@ -185,7 +195,7 @@ class Files:
 
     def pull(
         self,
-        source: str,
+        source: RemoteName,
         destination: LocalPath,
         *,
         progress: OnProgress | None = None,
@@ -197,6 +207,7 @@ class Files:
         Nothing is written outside `destination`, whatever the target sends.
         """
         plain = _checked(options)
+        source = remote_name(source)
         local = _inside(os.fspath(destination), source)
         with self._job(f"pulling {source} to {local}", source, local, timeout, progress) as job:
             same = self._same(plain, lambda: job.locally(lambda: files_folder.snapshot(os.fsencode(local))))
@@ -210,14 +221,14 @@ class Files:
     def _push_remote(
         self,
         source: RemotePath,
-        destination: str,
+        destination: RemoteName,
         options: dict[str, Any],
         progress: OnProgress | None,
         timeout: float | None,
     ) -> TransferResult:
         """Copy from another target: its records are looked at here and handed on."""
         other = source.files
-        destination = _inside(destination, source.path)
+        destination = _inside(remote_name(destination), source.path)
         doing = f"copying {source.path} of {other.link.host} to {destination}"
         digest = self.digest_name(timeout)
         if other.digest_name(timeout) != digest:
@@ -245,7 +256,7 @@ class Files:
 
     # -- single files and folders --------------------------------------------------------------------------------
 
-    def stat(self, path: str, *, follow: bool = True, timeout: float | None = STALL_TIMEOUT) -> FileInfo:
+    def stat(self, path: RemoteName, *, follow: bool = True, timeout: float | None = STALL_TIMEOUT) -> FileInfo:
         """What is known of a file, folder or link.
 
         Args:
@@ -256,10 +267,11 @@ class Files:
         Raises:
             FileMissing: There is nothing.
         """
+        path = remote_name(path)
         plain = self._ask("file.stat", path, follow, doing=f"looking at {path}", timeout=timeout)
         return replace(self._info(plain), path=path)
 
-    def exists(self, path: str, *, timeout: float | None = STALL_TIMEOUT) -> bool:
+    def exists(self, path: RemoteName, *, timeout: float | None = STALL_TIMEOUT) -> bool:
         """Whether there is something, be it a link that leads nowhere."""
         try:
             self.stat(path, follow=False, timeout=timeout)
@@ -270,7 +282,7 @@ class Files:
         return True
 
     def list(
-        self, path: str, *, recursive: bool = False, timeout: float | None = STALL_TIMEOUT
+        self, path: RemoteName, *, recursive: bool = False, timeout: float | None = STALL_TIMEOUT
     ) -> tuple[FileInfo, ...]:
         """The members of a folder, in order of their names; links are not followed.
 
@@ -282,13 +294,19 @@ class Files:
         Raises:
             FileMissing: There is no folder.
         """
+        path = remote_name(path)
         plain = self._ask("file.list", path, recursive, doing=f"listing {path}", timeout=timeout)
         if not isinstance(plain, list):
             raise self.link.engine.violated("a list of files that is none")
         return tuple(self._info(one) for one in plain)
 
     def mkdir(
-        self, path: str, *, mode: int | None = None, parents: bool = True, timeout: float | None = STALL_TIMEOUT
+        self,
+        path: RemoteName,
+        *,
+        mode: int | None = None,
+        parents: bool = True,
+        timeout: float | None = STALL_TIMEOUT,
     ) -> None:
         """Make a folder.
 
@@ -301,11 +319,12 @@ class Files:
         Raises:
             FilesError: It cannot be made, or is there and `parents` is False.
         """
+        path = remote_name(path)
         self._ask("file.mkdir", path, mode, parents, doing=f"making the folder {path}", timeout=timeout)
 
     def remove(
         self,
-        path: str,
+        path: RemoteName,
         *,
         recursive: bool = False,
         missing_ok: bool = False,
@@ -326,6 +345,7 @@ class Files:
             FileMissing: There is nothing.
             FilesError: It cannot be removed.
         """
+        path = remote_name(path)
         return bool(self._ask("file.remove", path, recursive, missing_ok, doing=f"removing {path}", timeout=timeout))
 
     def _ask(self, service: str, path: str, *args: Any, doing: str, timeout: float | None) -> Any:

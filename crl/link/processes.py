@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self
@@ -18,6 +18,7 @@ from crl.deadlines import Deadline
 from crl.errors import RemoteWorldError, UsageError
 from crl.link._engine import Waiter
 from crl.link.errors import CallTimeout, LinkError, LinkLost
+from crl.link.given import CommandLine, Environment, RemoteName, command_line, environment, remote_name
 from crl.link.streams import PIECE, InputStream, OutputStream, wait_for_any
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from crl.link.link import Link
 
 __all__ = [
-    "CommandLine",
-    "Environment",
     "OutputLine",
     "ProcessAlive",
     "ProcessTimeout",
@@ -36,8 +35,6 @@ __all__ = [
     "StreamName",
 ]
 
-CommandLine = str | Sequence[str]
-Environment = Mapping[str, str | None]
 StreamName = Literal["stdout", "stderr"]
 
 KILL_GRACE = 2.0
@@ -96,7 +93,7 @@ class StartOptions:
     """
 
     env: Environment | None = None
-    cwd: str | None = None
+    cwd: RemoteName | None = None
     umask: int | None = None
     merge: bool = False
     pty: tuple[int, int] | None = None
@@ -111,13 +108,17 @@ class StartOptions:
         """
         if self.spool is not None and self.spool <= 0:
             raise UsageError(f"a spool of {self.spool} bytes keeps nothing", doing="starting a process")
+        if self.umask is not None and not (isinstance(self.umask, int) and 0 <= self.umask <= 0o777):
+            raise UsageError(f"{self.umask!r} is no mask of modes", doing="starting a process", advice="give 0o077")
         if self.pty is not None and not all(0 < side < 65536 for side in self.pty):
             raise UsageError(f"a terminal cannot have {self.pty} rows and columns", doing="starting a process")
         options: dict[str, object] = {
             name: value for name, value in vars(self).items() if value is not None and value is not False
         }
         if self.env is not None:
-            options["env"] = dict(self.env)
+            options["env"] = environment(self.env)
+        if self.cwd is not None:
+            options["cwd"] = remote_name(self.cwd)
         if stdin:
             options["stdin"] = stdin
         return options
@@ -397,6 +398,7 @@ def begin(
         stdin: All of its input, or that it is to be written.
         timeout: Seconds for sending the part of the program that starts processes.
     """
+    line = command_line(command)
     plain = options.plain(stdin)
     link.load("process", timeout)
     if options.pty is not None:
@@ -409,7 +411,6 @@ def begin(
     if options.merge or options.pty:
         process.stderr.end()
     try:
-        line = command if isinstance(command, str) else list(command)
         return process, link.submit_service("process.start", process._number, line, plain, nonce)  # noqa: SLF001
     except BaseException:
         link.forget_process(process._number)  # noqa: SLF001

@@ -6,8 +6,10 @@ the environment and no text of a command is spliced into a shell line, and that 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from crl.link.given import CommandLine, Environment, command_line
 
 __all__ = ["LOOK_UP", "Account", "as_argv", "prefix_for", "surroundings"]
 
@@ -35,9 +37,10 @@ class Account:
     shell: str
 
 
-def as_argv(command: str | Sequence[str]) -> list[str]:
+def as_argv(command: CommandLine) -> list[str]:
     """A command as argument list; a line goes to ``/bin/sh``."""
-    return [SHELL, "-c", command] if isinstance(command, str) else list(command)
+    words = command_line(command)
+    return [SHELL, "-c", words] if isinstance(words, str) else words
 
 
 def prefix_for(account: Account, our_uid: int, variables: Sequence[str]) -> list[str]:
@@ -56,7 +59,7 @@ def prefix_for(account: Account, our_uid: int, variables: Sequence[str]) -> list
     return ["sudo", "-n", *kept, "-u", account.name, "--"]
 
 
-def surroundings(account: Account, our_uid: int, env: Mapping[str, str | None] | None) -> dict[str, str | None] | None:
+def surroundings(account: Account, our_uid: int, env: Environment | None) -> dict[str, str | None] | None:
     """The environment for the command; setpriv, unlike sudo, leaves who we are in it."""
     if our_uid != 0 or account.uid == our_uid:
         return None if env is None else dict(env)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from crl.deadlines import Deadline
 from crl.errors import UsageError
 from crl.link import CallTimeout, Link, RemoteProcess, RunResult
+from crl.link.given import CommandLine, Environment
 from crl.link.processes import finish
 from crl.link.streams import InputStream
 from crl.secrets import Secret, redact
@@ -24,8 +25,6 @@ from crl.targets.results import BecomeRefused, shown
 
 __all__ = ["Becoming", "account_of"]
 
-Command = str | Sequence[str]
-Environment = Mapping[str, str | None]
 
 PATIENCE: Final = 30.0
 GO: Final = b"go\n"
@@ -48,7 +47,7 @@ class Becoming:
 
     link: Link
     account: Account
-    command: Command
+    command: CommandLine
     password: Secret | None = None
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ from typing import Unpack
 
 from crl.deadlines import Deadline
 from crl.link import FileInfo, Link, LinkLost, Progress, RemotePath, TransferOptions, TransferResult
+from crl.link.given import RemoteName
 
 __all__ = ["TargetFiles"]
 
@@ -26,9 +27,9 @@ OnProgress = Callable[[Progress], object]
 class TargetFiles:
     r"""Files of a target; ``target.files``.
 
-    A path there is a text; a tilde at its beginning is a home. Every error is an `OSError` too (`FileMissing` a
-    FileNotFoundError, `FileAccessDenied` a PermissionError), names the host and both paths, and means that the old file
-    is as it was.
+    A path there is a text or a `pathlib.PurePosixPath`; a tilde at its beginning is a home. Every error is an `OSError`
+    too (`FileMissing` a FileNotFoundError, `FileAccessDenied` a PermissionError), names the host and both paths, and
+    means that the old file is as it was.
 
     Example:
         >>> target.files.write("/etc/motd", b"hello\n")
@@ -45,23 +46,28 @@ class TargetFiles:
     def _link(self) -> Link:
         return self._ensure(Deadline.after(CONNECT_TIMEOUT))
 
-    def path(self, path: str) -> RemotePath:
+    def path(self, path: RemoteName) -> RemotePath:
         """A path there, to give as the source to another target's `push`."""
         return self._link().files.path(path)
 
     def read(
-        self, path: str, *, limit: int = READ_LIMIT, changing: bool = False, timeout: float | None = STALL_TIMEOUT
+        self,
+        path: RemoteName,
+        *,
+        limit: int = READ_LIMIT,
+        changing: bool = False,
+        timeout: float | None = STALL_TIMEOUT,
     ) -> bytes:
         """The content of a file; see `crl.link.Files.read`."""
         return self._link().files.read(path, limit=limit, changing=changing, timeout=timeout)
 
-    def read_text(self, path: str, *, encoding: str = "utf-8", timeout: float | None = STALL_TIMEOUT) -> str:
+    def read_text(self, path: RemoteName, *, encoding: str = "utf-8", timeout: float | None = STALL_TIMEOUT) -> str:
         """The content of a file as text."""
         return self.read(path, timeout=timeout).decode(encoding)
 
     def write(
         self,
-        path: str,
+        path: RemoteName,
         data: str | bytes,
         *,
         mode: int | None = None,
@@ -75,7 +81,7 @@ class TargetFiles:
     def push(
         self,
         source: str | os.PathLike[str] | RemotePath,
-        destination: str,
+        destination: RemoteName,
         *,
         progress: OnProgress | None = None,
         timeout: float | None = STALL_TIMEOUT,
@@ -103,7 +109,7 @@ class TargetFiles:
 
     def pull(
         self,
-        source: str,
+        source: RemoteName,
         destination: str | os.PathLike[str],
         *,
         progress: OnProgress | None = None,
@@ -125,29 +131,34 @@ class TargetFiles:
                 continue
         return transfer(self._link())
 
-    def stat(self, path: str, *, follow: bool = True, timeout: float | None = STALL_TIMEOUT) -> FileInfo:
+    def stat(self, path: RemoteName, *, follow: bool = True, timeout: float | None = STALL_TIMEOUT) -> FileInfo:
         """What is known of a file, folder or link; see `crl.link.Files.stat`."""
         return self._link().files.stat(path, follow=follow, timeout=timeout)
 
-    def exists(self, path: str, *, timeout: float | None = STALL_TIMEOUT) -> bool:
+    def exists(self, path: RemoteName, *, timeout: float | None = STALL_TIMEOUT) -> bool:
         """Whether there is something, be it a link that leads nowhere."""
         return self._link().files.exists(path, timeout=timeout)
 
     def list(
-        self, path: str, *, recursive: bool = False, timeout: float | None = STALL_TIMEOUT
+        self, path: RemoteName, *, recursive: bool = False, timeout: float | None = STALL_TIMEOUT
     ) -> tuple[FileInfo, ...]:
         """The members of a folder in order; see `crl.link.Files.list`."""
         return self._link().files.list(path, recursive=recursive, timeout=timeout)
 
     def mkdir(
-        self, path: str, *, mode: int | None = None, parents: bool = True, timeout: float | None = STALL_TIMEOUT
+        self,
+        path: RemoteName,
+        *,
+        mode: int | None = None,
+        parents: bool = True,
+        timeout: float | None = STALL_TIMEOUT,
     ) -> None:
         """Make a folder; see `crl.link.Files.mkdir`."""
         self._link().files.mkdir(path, mode=mode, parents=parents, timeout=timeout)
 
     def remove(
         self,
-        path: str,
+        path: RemoteName,
         *,
         recursive: bool = False,
         missing_ok: bool = False,

@@ -19,6 +19,7 @@ from typing import Any, Self, TypeVar, overload
 
 from crl.errors import UsageError
 from crl.interactivesessions._manyatonce import Limits
+from crl.link.given import CommandLine, Environment, RemoteName
 from crl.targets._fleetrun import Bound, LocalRun, Member, OnLoop, Run, Terms
 from crl.targets._fleetverbs import FleetFiles, FleetPython, facts_of, run_on
 from crl.targets._progress import OnFleetProgress, reported
@@ -27,7 +28,7 @@ from crl.targets.facts import TargetFacts
 from crl.targets.outcomes import FleetCancelled, FleetProgress, Outcome, Outcomes, Stage
 from crl.targets.results import RunResult
 from crl.targets.spec import TargetSpec
-from crl.targets.target import RUN_TIMEOUT, Command, Environment, Target
+from crl.targets.target import RUN_TIMEOUT, Target
 
 __all__ = ["Fleet"]
 
@@ -302,12 +303,12 @@ class Fleet:
 
     def run(
         self,
-        command: Command,
+        command: CommandLine,
         *,
         check: bool = False,
         timeout: float | None = RUN_TIMEOUT,
         env: Environment | None = None,
-        cwd: str | None = None,
+        cwd: RemoteName | None = None,
         input: str | bytes | None = None,  # noqa: A002 - the name of subprocess.run
         become: str | None = None,
         stop_after: int | None = None,

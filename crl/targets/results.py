@@ -7,11 +7,11 @@ what the command said.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from crl.errors import RemoteWorldError
+from crl.link.given import CommandLine, command_line
 from crl.secrets import redact
 
 __all__ = ["BecomeRefused", "CommandFailed", "CommandTimeout", "ConnectTimeout", "RebootFailed", "RunResult", "shown"]
@@ -62,9 +62,10 @@ class RunResult:
         return f"<RunResult {' '.join(parts)} in {self.duration:.3f} s>"
 
 
-def shown(command: str | Sequence[str]) -> str:
+def shown(command: CommandLine) -> str:
     """A command as a line for texts: without secrets and not too long."""
-    line = redact(command if isinstance(command, str) else shlex.join(command))
+    words = command_line(command)
+    line = redact(words if isinstance(words, str) else shlex.join(words))
     return line if len(line) <= SHOWN_LENGTH else line[: SHOWN_LENGTH - 1] + "…"
 
 

@@ -12,7 +12,7 @@ import copy
 import functools
 import socket
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, Self, overload
 
 from crl.deadlines import Deadline
@@ -31,6 +31,7 @@ from crl.interactivesessions.shells.shellstack import ShellStack
 from crl.interactivesessions.shells.sshshell import SshShell
 from crl.link import TUNNEL_LIMIT, Address, Link, LinkLost, ProcessTimeout, RemoteProcess, TcpAddress, Tunnel
 from crl.link import RunResult as LinkResult
+from crl.link.given import CommandLine, Environment, RemoteName
 from crl.secrets import Secret, to_secret
 from crl.targets import _become
 from crl.targets._becoming import Becoming, account_of
@@ -50,8 +51,6 @@ from crl.targets.results import (
 
 __all__ = ["Target"]
 
-Command = str | Sequence[str]
-Environment = Mapping[str, str | None]
 ShellLike = Shell | Mapping[str, Any]
 
 RUN_TIMEOUT = 60.0
@@ -180,12 +179,12 @@ class Target:
 
     def run(
         self,
-        command: Command,
+        command: CommandLine,
         *,
         check: bool = False,
         timeout: float | None = RUN_TIMEOUT,
         env: Environment | None = None,
-        cwd: str | None = None,
+        cwd: RemoteName | None = None,
         input: str | bytes | None = None,  # noqa: A002 - the name of subprocess.run
         become: str | None = None,
         become_password: str | Secret | None = None,
@@ -235,7 +234,7 @@ class Target:
         return result
 
     def _becoming(
-        self, user: str, command: Command, password: str | Secret | None, deadline: Deadline, link: Link
+        self, user: str, command: CommandLine, password: str | Secret | None, deadline: Deadline, link: Link
     ) -> Becoming:
         key = (self.terminal.session_id, user)
         if key not in self._accounts:
@@ -246,10 +245,10 @@ class Target:
     @overload
     def start(
         self,
-        command: Command,
+        command: CommandLine,
         *,
         env: Environment | None = ...,
-        cwd: str | None = ...,
+        cwd: RemoteName | None = ...,
         umask: int | None = ...,
         detached: Literal[False] = ...,
         pty: bool | tuple[int, int] = ...,
@@ -263,10 +262,10 @@ class Target:
     @overload
     def start(
         self,
-        command: Command,
+        command: CommandLine,
         *,
         env: Environment | None = ...,
-        cwd: str | None = ...,
+        cwd: RemoteName | None = ...,
         umask: int | None = ...,
         detached: Literal[True],
         spool: int | None = ...,
@@ -274,15 +273,15 @@ class Target:
 
     @overload
     def start(
-        self, command: Command, *, env: Environment | None = ..., cwd: str | None = ..., detached: bool = ...
+        self, command: CommandLine, *, env: Environment | None = ..., cwd: RemoteName | None = ..., detached: bool = ...
     ) -> RemoteProcess | DetachedProcess: ...
 
     def start(
         self,
-        command: Command,
+        command: CommandLine,
         *,
         env: Environment | None = None,
-        cwd: str | None = None,
+        cwd: RemoteName | None = None,
         umask: int | None = None,
         detached: bool = False,
         pty: bool | tuple[int, int] = False,
@@ -432,7 +431,7 @@ class Target:
         self._ensure(deadline)
         return parse_facts(self.terminal.run_python_call_with_timeout(deadline.remaining(), COLLECT), self.name)
 
-    def reboot(self, timeout: float = REBOOT_TIMEOUT, *, command: Command = ("reboot",)) -> TargetFacts:
+    def reboot(self, timeout: float = REBOOT_TIMEOUT, *, command: CommandLine = ("reboot",)) -> TargetFacts:
         """Reboot the host and wait until it is back: its boot id has changed and Python answers.
 
         Args:
@@ -540,7 +539,7 @@ def _as_text(result: LinkResult) -> RunResult:
     return RunResult(result.status, _text(result.stdout), _text(result.stderr), result.duration, result.complete)
 
 
-def _timed_out(error: ProcessTimeout, command: Command, timeout: float | None, host: str) -> CommandTimeout:
+def _timed_out(error: ProcessTimeout, command: CommandLine, timeout: float | None, host: str) -> CommandTimeout:
     stdout, stderr = (_text(part) for part in error.partial)
     timed_out = CommandTimeout(
         f"the command took longer than {timeout:g} s; {error.fate}" if timeout is not None else error.message,

@@ -192,7 +192,7 @@ class FolderSharing:
             if update_exported_folders:
                 self._wished().clear()
                 self._note_exported()
-            if force_all:
+            if force_all or all(one.kind == "disk" for one in self._terminal.folders.shares):
                 return self._terminal.unshare_all_local_folders()
             shares = [one for one in self._terminal.folders.shares if one.kind == "disk"]
             for share in shares:

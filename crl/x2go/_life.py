@@ -58,13 +58,13 @@ class SessionLife(Looking):
 
         def is_connected(self) -> bool: ...
 
-        def _refuse_later_parts(self) -> None: ...
-
         def _share_wished(self) -> None: ...
 
         def _check_boxes(self) -> None: ...
 
         def _start_boxes(self) -> None: ...
+
+        def _start_sound_as_wished(self) -> None: ...
 
         def _has_died(self) -> bool: ...
 
@@ -161,6 +161,7 @@ class SessionLife(Looking):
             self._terminal.start(deadline, **display_arguments(display))
             self._advance(80)
             self._start_boxes()
+            self._start_sound_as_wished()
             self._terminal.run_command()
             self._terminal.set_keyboard_as_wished()
             self._share_wished()
@@ -176,6 +177,7 @@ class SessionLife(Looking):
             self._settle_geometry(display)
             self._terminal.resume(deadline, **display_arguments(display))
             self._start_boxes()
+            self._start_sound_as_wished()
             self._share_wished()
         self._advance(100)
         return True
@@ -249,7 +251,6 @@ class SessionLife(Looking):
 
     def _prepare(self) -> None:
         """Whatever is missing on either side is found before anything is started."""
-        self._refuse_later_parts()
         self._check_boxes()
         self._terminal.proxy_backend.require_program()
         self.control_session.server.get_facts()

@@ -24,6 +24,7 @@ __all__ = [
     "end_mount",
     "mount_log",
     "mounted",
+    "put_private",
     "read_notes",
     "server_facts",
     "tidy",
@@ -143,6 +144,21 @@ def of_session(sid):
 
 def notes(sid):
     return [first(sid, "session.log"), first(sid, "cmdoutput"), of_session(sid)]
+
+def put_private(sid, name, digits):
+    folders = [me().pw_dir] if sid is None else [place for place in session_dirs(sid) if os.path.isdir(place)]
+    path = os.path.join(folders[0], name)
+    fresh = path + ".new"
+    try:
+        os.unlink(fresh)
+    except OSError:
+        pass
+    data = bytes(bytearray.fromhex(digits))
+    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    with os.fdopen(fd, "wb") as stream:
+        stream.write(data)
+    os.rename(fresh, path)
+    return path
 
 def remove_cookie(number, cookie):
     path = os.path.join(me().pw_dir, ".Xauthority")
@@ -349,6 +365,18 @@ def read_notes(host: Host, name: str) -> RemoteNotes:
     if not isinstance(answer, list) or len(answer) != 3 or not isinstance(answer[2], list):
         raise _strange(host, answer)
     return RemoteNotes(str(answer[0]), str(answer[1]), tuple(map(str, answer[2])))
+
+
+def put_private(host: Host, name: str | None, file_name: str, data: bytes) -> str:
+    """Write a small file that only its owner can read, in a session's folder or, without one, in the home.
+
+    Returns:
+        Its path there.
+    """
+    path = _call(host, "put_private", name, file_name, data.hex())
+    if not isinstance(path, str) or not path.startswith("/") or "\n" in path:
+        raise _strange(host, path)
+    return path
 
 
 def tidy(host: Host, name: str, pid: int, display: int, cookie: str, seconds: float) -> bool:

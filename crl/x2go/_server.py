@@ -19,6 +19,7 @@ from crl.x2go._remote import (
     RemoteNotes,
     ServerFacts,
     await_agent_listening,
+    put_private,
     read_notes,
     server_facts,
     tidy,
@@ -285,6 +286,16 @@ class X2GoServer:
     def notes(self, session_name: str) -> RemoteNotes:
         """What the session's agent and command wrote."""
         return read_notes(self.target, session_name)
+
+    def put_file(self, session_name: str | None, name: str, data: bytes) -> str:
+        """Write a small file for its owner only, in the session's folder or, without one, in the home.
+
+        Returns:
+            Its path on the server.
+        """
+        if session_name is not None:
+            self.checked_name(session_name)
+        return put_private(self.target, session_name, name, data)
 
     def clean(self, info: X2GoServerSessionInfo, deadline: Deadline) -> bool:
         """Wait until the session's agent is gone, then remove what it left; whether it went in time."""

@@ -88,6 +88,10 @@ class SessionHooks:
         """The command of the session does not exist on the server."""
         self._tell("HOOK_no_such_command", f"there is no command {cmd}", cmd, **self._names())
 
+    def HOOK_on_sound_tunnel_failed(self) -> None:
+        """There is no sound: this machine has no sound server, or there is no way to it."""
+        self._tell("HOOK_on_sound_tunnel_failed", "there is no tunnel for sound", **self._names())
+
     def HOOK_rforward_request_denied(self, server_port: int = 0) -> None:
         """The server did not let us listen there."""
         text = f"the server does not listen on port {server_port} for us"

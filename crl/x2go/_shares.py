@@ -13,7 +13,7 @@ import re
 import secrets
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from crl.deadlines import Deadline
 from crl.secrets import Secret
@@ -24,6 +24,7 @@ from crl.x2go.defaults import CURRENT_LOCAL_USER
 from crl.x2go.sftpserver import X2GoRevFwTunnelToSFTP
 from crl.x2go.x2go_exceptions import (
     X2GoFolderSharingException,
+    X2GoParameterError,
     X2GoRevFwTunnelException,
     X2GoSshfsMissing,
 )
@@ -32,15 +33,15 @@ if TYPE_CHECKING:
     from crl.x2go._server import X2GoServer
     from crl.x2go.backends.info.plain import X2GoServerSessionInfo
 
-__all__ = ["FolderType", "Share", "SharedFolders"]
+__all__ = ["Share", "SharedFolders"]
 
-FolderType = Literal["disk", "spool", "mimebox"]
-MARKERS: Final[dict[FolderType, str]] = {"disk": "", "spool": "__PRINT_SPOOL_", "mimebox": "__MIMEBOX_SPOOL_"}
+MARKERS: Final = {"disk": "", "spool": "__PRINT_SPOOL_", "mimebox": "__MIMEBOX_SPOOL_"}
 MOUNT_TIME: Final = 45.0  # the server's script gives sshfs 30
 MOST_NAMES: Final = 100
 IDENTITY: Final = "----BEGIN RSA IDENTITY----"  # the script's word, for keys of all kinds
 # What the scripts put into lines of a shell, into patterns and into lists with other marks goes as it is; nothing else.
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9/._-]")
+_ENCODING: Final = re.compile(r"[A-Za-z0-9._:-]{1,40}")
 # The key comes by standard input, to a file that is its owner's alone; the script removes it, and so do we.
 _MOUNT: Final = (
     'umask 077; f=$1; shift; mkdir -p "${f%/*}" && cat >"$f" || exit 1; "$@"; s=$?; rm -f "$f" "$f.ident"; exit $s'
@@ -59,7 +60,7 @@ class Share:
     """
 
     path: str
-    kind: FolderType
+    kind: str
     place: str
     export: Export
 
@@ -70,14 +71,22 @@ class SharedFolders:
     Args:
         session_instance: Whose hook is told when the server refuses to listen.
         logger: Where to log.
+        encodings: How names are encoded here and on the server, where the server is to change them.
+
+    Raises:
+        X2GoParameterError: An encoding cannot be one.
     """
 
-    def __init__(self, session_instance: Any, logger: Any) -> None:
+    def __init__(self, session_instance: Any, logger: Any, encodings: tuple[str, str] | None = None) -> None:
+        self._variables = {"SSH_AUTH_SOCK": ""}
+        if encodings is not None:
+            here, there = map(_checked_encoding, encodings)
+            self._variables["X2GO_ICONV"] = f"modules=iconv,from_code={here},to_code={there}"
         self._session_instance = session_instance
         self._logger = logger
         self._lock = threading.RLock()
         self._tunnel: X2GoRevFwTunnelToSFTP | None = None
-        self._shares: dict[tuple[str, FolderType], Share] = {}
+        self._shares: dict[tuple[str, str], Share] = {}
 
     @property
     def shares(self) -> list[Share]:
@@ -122,7 +131,7 @@ class SharedFolders:
     def share(
         self,
         path: str,
-        kind: FolderType,
+        kind: str,
         server: X2GoServer,
         info: X2GoServerSessionInfo,
         tunnel: X2GoRevFwTunnelToSFTP,
@@ -133,9 +142,12 @@ class SharedFolders:
         """Serve a folder and have the server mount it; one that the session has already stays as it is.
 
         Raises:
+            X2GoParameterError: There is no such kind.
             X2GoUserException: The folder cannot be shared.
             X2GoFolderSharingException: The server did not mount it.
         """
+        if kind not in MARKERS:
+            raise X2GoParameterError(f"a folder is for {', '.join(MARKERS)}, not {kind!r}", doing="sharing a folder")
         path = os.path.abspath(os.path.expanduser(path))
         with self._lock:
             known = self._shares.get((path, kind))
@@ -153,7 +165,7 @@ class SharedFolders:
             return share
 
     def _free_name(
-        self, path: str, kind: FolderType, server: X2GoServer, info: X2GoServerSessionInfo
+        self, path: str, kind: str, server: X2GoServer, info: X2GoServerSessionInfo
     ) -> tuple[str, str]:
         """A name that the scripts read as it is meant, and where they mount what has it: where nothing else is."""
         root = f"/tmp/.x2go-{server.get_facts().user}"
@@ -175,7 +187,7 @@ class SharedFolders:
         self,
         export: Export,
         key_text: Secret,
-        kind: FolderType,
+        kind: str,
         server: X2GoServer,
         info: X2GoServerSessionInfo,
         tunnel: X2GoRevFwTunnelToSFTP,
@@ -191,7 +203,7 @@ class SharedFolders:
         text = f"{key_text.value.rstrip()}\n{IDENTITY}{identity}\n"
         answer = server.execute(
             words, Deadline.after(MOUNT_TIME), limit=MOUNT_TIME, input=text,
-            env={"HOSTNAME": facts.hostname, "SSH_AUTH_SOCK": ""},
+            env={"HOSTNAME": facts.hostname, **self._variables},
         )  # fmt: skip
         if f"mount {export.name} ok" not in (line.strip() for line in answer.stdout.splitlines()):
             raise self._not_mounted(export, answer, server, info)
@@ -230,11 +242,11 @@ class SharedFolders:
             if self._tunnel is not None:
                 self._tunnel.unshare(share.export)
 
-    def unshare_all(self, server: X2GoServer, info: X2GoServerSessionInfo) -> None:
-        """Have the server unmount all, and serve none any more."""
+    def unshare_all(self, server: X2GoServer, info: X2GoServerSessionInfo, *, asked: bool = False) -> None:
+        """Have the server unmount all, unless it has been asked to already, and serve none any more."""
         shares = self.shares
         try:
-            if shares:
+            if shares and not asked:
                 server.execute(["x2goumount-session", server.checked_name(info.name)])
         finally:
             for share in shares:
@@ -269,3 +281,8 @@ def require_sshfs(server: X2GoServer) -> None:
             advice="install sshfs on the host (Debian: apt-get install sshfs)",
         )
 
+
+def _checked_encoding(name: str) -> str:
+    if not _ENCODING.fullmatch(name):
+        raise X2GoParameterError(f"{name!r} is no encoding", advice="give a name of iconv --list")
+    return name

@@ -159,7 +159,7 @@ class TransportHost:
 
     def reverse(self, listen: Any, address: Any, /) -> ReverseTunnel:
         """Listen there, and connect to `address` here for each connection."""
-        with self._noticing("making a tunnel"):
+        with self._noticing("making a tunnel from there"):
             return self._target.reverse(listen, address)
 
     def evaluate(self, source: str, timeout: float | None) -> Any:

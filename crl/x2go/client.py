@@ -20,6 +20,7 @@ from crl.x2go._notyet import refuse
 from crl.x2go.cache import X2GoListSessionsCache
 from crl.x2go.guardian import X2GoSessionGuardian
 from crl.x2go.log import X2GoLogger, logger_for, loglevel_DEFAULT, loglevel_NOTICE
+from crl.x2go.pulseaudio import client_sound_server
 from crl.x2go.registry import X2GoSessionRegistry
 
 __all__ = ["X2GoClient", "X2goClient"]
@@ -44,7 +45,8 @@ class X2GoClient(Verbs):
         sessions_rootdir: Folder of the sessions' files; default ``~/.x2go``.
         ssh_rootdir: Folder of keys and known hosts; default ``~/.ssh``.
         start_xserver: For Windows; without effect elsewhere.
-        start_pulseaudio: For Windows; without effect elsewhere.
+        start_pulseaudio: Start a sound server for the sessions; not on Windows alone, but elsewhere only for a user who
+            has none.
         use_cache: As `use_listsessions_cache`.
         use_listsessions_cache: Keep what servers listed, so that asking again takes no time.
         auto_update_listsessions_cache: Renew the lists of sessions in the background.
@@ -54,7 +56,7 @@ class X2GoClient(Verbs):
         auto_register_sessions: Register sessions that servers list, when connecting and in the background.
         no_auto_reg_pubapp_sessions: But not those that publish a menu.
         refresh_interval: Seconds between two looks of the background.
-        pulseaudio_installdir: For Windows; without effect elsewhere.
+        pulseaudio_installdir: Folder of that sound server's program; None looks for it.
         logger: Where to log.
         loglevel: Levels to log when `logger` is not an `X2GoLogger`.
 
@@ -66,6 +68,7 @@ class X2GoClient(Verbs):
         session_registry: The registered sessions.
         session_guardian: The thread that looks after them; it does not run when nothing is to be looked after.
         listsessions_cache: What the servers listed; None when the client uses no cache.
+        pulseaudio: The sound server that the client has started; None when there is none.
         session_profiles: The session profiles.
         client_settings: The settings.
         client_printing: The print settings.
@@ -100,15 +103,15 @@ class X2GoClient(Verbs):
         auto_register_sessions: bool = False,
         no_auto_reg_pubapp_sessions: bool = False,
         refresh_interval: float = 5,
-        pulseaudio_installdir: str | None = None,  # noqa: ARG002 - for Windows
+        pulseaudio_installdir: str | None = None,
         logger: X2GoLogger | logging.Logger | None = None,
         loglevel: int = loglevel_DEFAULT,
     ) -> None:
         self.logger = logger_for(logger, loglevel, tag="X2GoClient")
         if broker_url is not None:
             refuse("X2GoClient(broker_url=…)", "session brokers")
-        if start_xserver or start_pulseaudio:
-            self.logger("X servers and sound servers are only started on Windows", loglevel=loglevel_NOTICE)
+        if start_xserver:
+            self.logger("X servers are only started on Windows", loglevel=loglevel_NOTICE)
         self._choose_backends(
             X2GoControlSession=control_backend,
             X2GoTerminalSession=terminal_backend,
@@ -140,6 +143,7 @@ class X2GoClient(Verbs):
             refresh_interval=refresh_interval,
             logger=self.logger,
         )
+        self.pulseaudio = client_sound_server(self, pulseaudio_installdir) if start_pulseaudio else None
 
     def _choose_backends(self, **chosen: Any) -> None:
         classes = {name: utils._get_backend_class(backend, name) for name, backend in chosen.items()}  # noqa: SLF001
@@ -181,7 +185,11 @@ class X2GoClient(Verbs):
         """
         self.session_guardian.stop_thread()
         names = [one.get_profile_name() for one in self.session_registry.registered_sessions()]
-        self._for_each(dict.fromkeys(names), lambda name: Verbs.disconnect_profile(self, name))
+        try:
+            self._for_each(dict.fromkeys(names), lambda name: Verbs.disconnect_profile(self, name))
+        finally:
+            if self.pulseaudio is not None:
+                self.pulseaudio.stop_thread()
 
     # What has these private names only.
     __profile_is_folder_sharing_available = Verbs.is_folder_sharing_available

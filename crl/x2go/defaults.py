@@ -79,11 +79,11 @@ X2GO_CLIENT_ROOTDIR: Final = ".x2goclient"
 X2GO_SESSIONS_ROOTDIR: Final = ".x2go"
 X2GO_SSH_ROOTDIR: Final = ".ssh"
 
+SUPPORTED_SOUND: Final = True
 SUPPORTED_PRINTING: Final = True
+SUPPORTED_FOLDERSHARING: Final = os.name == "posix"
 SUPPORTED_MIMEBOX: Final = True
 # Not in this release.
-SUPPORTED_SOUND: Final = False
-SUPPORTED_FOLDERSHARING: Final = False
 SUPPORTED_TELEKINESIS: Final = False
 
 X2GO_SHARE_VIEWONLY: Final = 0

@@ -144,6 +144,7 @@ class X2GoRevFwTunnel(OwnThread):
         self._waiting: list[tuple[Any, Address]] = []
         self._accepting = True  # whether connections are wanted
         self._listening = False  # whether the server listens
+        self._asked = threading.Event()  # whether the server has been asked to
         self._reverse: Any = None  # a target's tunnel
 
     # Listening there.
@@ -182,18 +183,18 @@ class X2GoRevFwTunnel(OwnThread):
         self._listening = True
 
     def _listen_by_target(self) -> None:
-        if self.remote_host is None or self.remote_port is None:
-            raise self._no_listener("a tunnel over a target needs an address here")
-        self._listen_for((self.remote_host, self.remote_port))
-
-    def _listen_for(self, here: Address | str) -> None:
-        """Have a target listen; connections come out at an address here."""
         try:
-            self._reverse = self.ssh_transport.reverse((SERVER_ADDRESS, self.server_port), here)
+            self._reverse = self.ssh_transport.reverse((SERVER_ADDRESS, self.server_port), self._place_here())
         except (CrlError, OSError) as error:
             raise self._no_listener(str(error)) from error
         self.server_port = int(self._reverse.address[1])
         self._listening = True
+
+    def _place_here(self) -> Any:
+        """Where connections come out here, as a target's tunnels name it."""
+        if self.remote_host is None or self.remote_port is None:
+            raise self._no_listener("a tunnel over a target needs an address here")
+        return (self.remote_host, self.remote_port)
 
     def _no_listener(self, why: str) -> X2GoRevFwTunnelException:
         return X2GoRevFwTunnelException(
@@ -275,6 +276,11 @@ class X2GoRevFwTunnel(OwnThread):
         if not wanted:
             threading.Thread(target=chan.close, name="crl-x2go-refuse", daemon=True).start()
 
+    def wait_listening(self, timeout: float | None) -> bool:
+        """Wait until the server listens, or has refused to; whether it listens."""
+        self._asked.wait(timeout)
+        return self._listening
+
     def notify(self) -> None:
         """Have the thread look whether there is something to do."""
         with self.incoming_channel:
@@ -282,7 +288,10 @@ class X2GoRevFwTunnel(OwnThread):
 
     def run(self) -> None:
         """Have the server listen, and start a thread for each connection, until `stop_thread`."""
-        self._request_port_forwarding()
+        try:
+            self._request_port_forwarding()
+        finally:
+            self._asked.set()
         try:
             while True:
                 with self.incoming_channel:
@@ -315,18 +324,18 @@ class X2GoRevFwTunnel(OwnThread):
             kwargs={"chan": chan, "addr": self.remote_host, "port": self.remote_port, "parent_thread": self},
         )
 
-    def _handle(self, **arguments: Any) -> None:
-        """Serve one connection to its end."""
-        x2go_rev_forward_channel_handler(**arguments, logger=self.logger)
-
     def _serve(self, **arguments: Any) -> None:
         try:
-            self._handle(**arguments)
+            self._lead(**arguments)
         finally:
             with self.incoming_channel:
                 for name, thread in list(self.open_channels.items()):
                     if thread is threading.current_thread():
                         del self.open_channels[name]
+
+    def _lead(self, **arguments: Any) -> None:
+        """Bring one connection to where it comes out, and serve it to its end."""
+        x2go_rev_forward_channel_handler(**arguments, logger=self.logger)
 
     def stop_thread(self) -> None:
         """End the tunnel, its connections and its threads; again is harmless."""

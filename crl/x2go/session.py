@@ -30,8 +30,8 @@ from crl.x2go._sessionboxes import SessionBoxes
 from crl.x2go._sessionlists import SessionLists
 from crl.x2go._sessionnames import SessionNames
 from crl.x2go._sessionparams import SessionParameters
+from crl.x2go._sessionsound import HearsSound
 from crl.x2go._sessionstatus import SessionStatus, first_state
-from crl.x2go._sharing import LaterSharing
 from crl.x2go.backends.info.plain import X2GoServerSessionInfo
 from crl.x2go.backends.terminal.plain import X2GoSessionParams, X2GoTerminalSession
 from crl.x2go.clientdisplay import FROM_ENVIRONMENT, ClientDisplay
@@ -69,7 +69,7 @@ _PUBLIC = (
 
 
 @mangled_aliases(_PUBLIC.split())
-class X2GoSession(SessionLists, SessionNames, SessionStatus, FolderSharing, SessionBoxes, LaterSharing):
+class X2GoSession(SessionLists, SessionNames, SessionStatus, HearsSound, FolderSharing, SessionBoxes):
     """One X2Go session.
 
     It is made for a server that it logs in on with `connect`, or for a target that is reached already. The two have
@@ -135,6 +135,7 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, FolderSharing, Sess
     Attributes:
         session_params: The session's `X2GoSessionParams`.
         last_error: The error that a hook was called for.
+        sound_error: Why the session has no sound, when it was asked for and failed.
         activated: Whether the session has been in use.
         master_session: Whether it is the one of its profile that may share folders.
     """
@@ -221,6 +222,7 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, FolderSharing, Sess
         self.forward_sshagent = forward_sshagent
         self.activated, self.master_session, self.faulty_tunnel = activated, False, False
         self.last_error: CrlError | None = None
+        self.sound_error = None
         self.parameters = SessionParameters()
         self._wanted_name = session_name
         self._display_wish = client_display or (None if of_target else FROM_ENVIRONMENT)

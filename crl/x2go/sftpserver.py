@@ -155,20 +155,20 @@ class X2GoRevFwTunnelToSFTP(X2GoRevFwTunnel):
 
     def _listen_by_target(self) -> None:
         """As of any tunnel; what comes over a target comes out at a socket that only we can reach."""
-        place = tempfile.mkdtemp(prefix="crl-x2go-")
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._place = tempfile.mkdtemp(prefix="crl-x2go-")
+        listener = self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            path = str(Path(place, "sftp"))
-            listener.bind(path)
+            listener.bind(self._place_here())
             listener.listen(MOST_CONNECTIONS)
-            self._listen_for(path)
+            super()._listen_by_target()
         except BaseException:
-            listener.close()
-            shutil.rmtree(place, ignore_errors=True)
+            self._listen_here_no_more()
             raise
-        self._listener, self._place = listener, place
         self._acceptor = threading.Thread(target=self._accept, args=(listener,), name="crl-x2go-accept", daemon=True)
         self._acceptor.start()
+
+    def _place_here(self) -> str:
+        return str(Path(self._place or "", "sftp"))
 
     def _accept(self, listener: socket.socket) -> None:
         count = 0
@@ -183,12 +183,16 @@ class X2GoRevFwTunnelToSFTP(X2GoRevFwTunnel):
     def cancel_port_forward(self, address: str, port: int) -> None:
         """Have the server listen no more; one that does not answer is not waited for longer than ten seconds."""
         super().cancel_port_forward(address, port)
+        self._listen_here_no_more()
+
+    def _listen_here_no_more(self) -> None:
         listener, self._listener = self._listener, None
+        acceptor, self._acceptor = self._acceptor, None
         place, self._place = self._place, None
         if listener is not None:
             _end(listener)
-            if self._acceptor is not None:
-                self._acceptor.join(END_PATIENCE)
+            if acceptor is not None:
+                acceptor.join(END_PATIENCE)
             listener.close()
         if place is not None:
             shutil.rmtree(place, ignore_errors=True)
@@ -209,7 +213,7 @@ class X2GoRevFwTunnelToSFTP(X2GoRevFwTunnel):
             chan, target=self._serve, kwargs={"chan": chan}, name="crl-x2go-sftp"
         )
 
-    def _handle(self, **arguments: Any) -> None:
+    def _lead(self, **arguments: Any) -> None:
         x2go_rev_forward_sftpchannel_handler(
             arguments["chan"], logger=self.logger, exports=self.exports, host_key=self.host_key
         )

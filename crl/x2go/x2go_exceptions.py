@@ -69,6 +69,7 @@ __all__ = [
     "X2GoSessionLimitReached",
     "X2GoSessionNotFound",
     "X2GoSessionRegistryException",
+    "X2GoSoundException",
     "X2GoStateError",
     "X2GoTelekinesisClientException",
     "X2GoTerminalSessionException",
@@ -220,6 +221,10 @@ class X2GoSessionException(X2GoException):
 
 class X2GoSessionRegistryException(X2GoException):
     """The registry of sessions cannot do what was asked."""
+
+
+class X2GoSoundException(X2GoException):
+    """There is no sound: this machine has no sound server, or there is no way to it."""
 
 
 class X2GoTelekinesisClientException(X2GoException):

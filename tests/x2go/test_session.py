@@ -250,17 +250,13 @@ def test_what_a_later_release_brings_is_refused_before_anything_starts(make: Mak
     first = make()
     first.connect()
     asked: list[tuple[dict[str, Any], str]] = [
-        ({"snd_system": "pulse"}, "sound"),
         ({"printing": True}, "printing"),
         ({"allow_mimebox": True}, "the MIME box"),
-        ({"share_local_folders": ["/tmp"]}, "folder sharing"),
     ]
     for options, part in asked:
         one = make(**sharing(first, client_instance=Client(), cmd="xterm", **options))
         with pytest.raises(X2GoNotImplementedYetException, match=part):
             one.start()
-        with pytest.raises(X2GoNotImplementedYetException, match="folder sharing"):
-            one.share_local_folder("/tmp")
         assert one.unshare_all_local_folders()
         assert one.get_shared_folders() == []
     assert first.list_sessions() == {}

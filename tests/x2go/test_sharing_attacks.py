@@ -69,20 +69,19 @@ def world(tmp_path: Path) -> Path:
 
 def evil_names(world: Path) -> list[bytes]:
     share, outside = os.fsencode(world / "share"), os.fsencode(world / "outside")
-    names = [
+    return [
         b"..", b"../", b"../outside", b"../outside/secret", b"./.././outside/secret", b"below/../../outside/secret",
         b"below/deep/../../../outside/secret", b"/", b"//", b"/etc/passwd", b"//etc/passwd", outside,
-        outside + b"/secret", share + b"/../outside/secret", share + b"/../share/../outside/secret", share + b"2/secret",
-        b"/.." + outside + b"/secret", share + b"/below/../../outside", b"absolute", b"relative", b"folder-link",
-        b"folder-link/secret", b"folder-link/folder/secret", b"folder-link/new", b"up", b"up/outside/secret",
-        b"up/share2/secret", b"chain", b"loop", b"loop/secret", b"root", b"root/etc/passwd", b"root" + outside + b"/secret",
-        b"dangling", b"hard", b"pipe", b"socket", b"file/../../outside/secret", b"file/secret", b"missing/../../outside",
-        b"folder-link/../outside/secret", b"up/share/up/outside/secret", b"\0", b"file\0/../../outside/secret",
-        outside + b"\0", b"\xff\xfe/../../outside/secret", b"..\\outside\\secret", b"a" * 5000, b"../" * 1000 + outside,
-        b"below/deep/" + b"../" * 20 + b"etc/passwd", b"~/", b"proc/self/root/etc/passwd", b"/proc/self/root/etc/passwd",
-        b"/dev/null", b"/dev/fd/0",
+        outside + b"/secret", share + b"/../outside/secret", share + b"/../share/../outside/secret",
+        share + b"2/secret", b"/.." + outside + b"/secret", share + b"/below/../../outside", b"absolute", b"relative",
+        b"folder-link", b"folder-link/secret", b"folder-link/folder/secret", b"folder-link/new", b"up",
+        b"up/outside/secret", b"up/share2/secret", b"chain", b"loop", b"loop/secret", b"root", b"root/etc/passwd",
+        b"root" + outside + b"/secret", b"dangling", b"hard", b"pipe", b"socket", b"file/../../outside/secret",
+        b"file/secret", b"missing/../../outside", b"folder-link/../outside/secret", b"up/share/up/outside/secret",
+        b"\0", b"file\0/../../outside/secret", outside + b"\0", b"\xff\xfe/../../outside/secret",
+        b"..\\outside\\secret", b"a" * 5000, b"../" * 1000 + outside, b"below/deep/" + b"../" * 20 + b"etc/passwd",
+        b"~/", b"proc/self/root/etc/passwd", b"/proc/self/root/etc/passwd", b"/dev/null", b"/dev/fd/0",
     ]  # fmt: skip
-    return names
 
 
 def every_request(client: RawSftp, name: bytes) -> Iterator[bytes]:
@@ -143,9 +142,8 @@ def export(served: Served, world: Path) -> Export:
 
 def outside_of(world: Path) -> dict[str, tuple[object, ...]]:
     """All but the shared folder itself; the second name of a file may go, the file may not change."""
-    return {path: known[:3] + known[4:] for path, known in everything(world / "outside").items()} | {
-        path: known for path, known in everything(world / "share2").items()
-    }
+    found = {path: known[:3] + known[4:] for path, known in everything(world / "outside").items()}
+    return {**found, **everything(world / "share2")}
 
 
 def test_no_request_with_any_name_leaves_the_folder(served: Served, export: Export, world: Path) -> None:
@@ -245,7 +243,7 @@ def test_a_folder_that_becomes_a_link_meanwhile(served: Served, export: Export, 
     seen = set()
     try:
         with served.client(export) as client:
-            for _ in range(1500):
+            for _ in range(300):
                 seen.add(client.read(b"swap/secret"))
                 client.write(b"swap/new", b"x")
                 client.ask(Kind.REMOVE, text(b"swap/new"))

@@ -111,6 +111,15 @@ rforward.X2GoRevFwTunnel.notify()
 rforward.X2GoRevFwTunnel.stop_thread()
 rforward.X2GoRevFwTunnel._request_port_forwarding()
 rforward.X2GoRevFwTunnel.run()
+sftpserver.X2GoRevFwTunnelToSFTP(server_port, ssh_transport, auth_key=None, session_instance=None, logger=None, loglevel=56)
+sftpserver.X2GoRevFwTunnelToSFTP.cancel_port_forward(address, port)
+sftpserver.X2GoRevFwTunnelToSFTP.pause()
+sftpserver.X2GoRevFwTunnelToSFTP.resume()
+sftpserver.X2GoRevFwTunnelToSFTP.notify()
+sftpserver.X2GoRevFwTunnelToSFTP.stop_thread()
+sftpserver.X2GoRevFwTunnelToSFTP.run()
+sftpserver.X2GoRevFwSFTPChannelThread(channel, remote=None, **kwargs)
+sftpserver.x2go_rev_forward_sftpchannel_handler(chan=None, auth_key=None, logger=None)
 rforward.X2GoRevFwChannelThread(channel, remote=None, **kwargs)
 rforward.x2go_transport_tcp_handler(chan, origin, server)
 rforward.x2go_rev_forward_channel_handler(chan=None, addr='', port=0, parent_thread=None, logger=None)
@@ -330,6 +339,9 @@ printqueue.X2GoPrintQueue.stop_thread()
 printqueue.X2GoPrintQueue.set_print_action(print_action, **kwargs)
 printqueue.X2GoPrintQueue.run()
 printqueue.x2go_printjob_handler(job_file=None, pdf_file=None, job_title=None, print_action=None, parent_thread=None, logger=None)
+pulseaudio.X2GoPulseAudio(path=None, client_instance=None, logger=None, loglevel=56)
+pulseaudio.X2GoPulseAudio.run()
+pulseaudio.X2GoPulseAudio.stop_thread()
 registry.X2GoSessionRegistry(client_instance, logger=None, loglevel=56)
 registry.X2GoSessionRegistry.keys()
 registry.X2GoSessionRegistry.__call__(session_uuid)
@@ -432,8 +444,7 @@ printqueue.X2GoPrintQueue._incoming_print_jobs
 """
 NOT_YET = """
 backends.proxy.kdrive.X2GoProxy
-pulseaudio.X2GoPulseAudio
-sftpserver.X2GoRevFwTunnelToSFTP sftpserver.x2go_rev_forward_sftpchannel_handler telekinesis.X2GoTelekinesisClient
+telekinesis.X2GoTelekinesisClient
 xserver.X2GoClientXConfig xserver.X2GoXServer backends.profiles.httpbroker.X2GoSessionProfiles
 backends.profiles.sshbroker.X2GoSessionProfiles
 """

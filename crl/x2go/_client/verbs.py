@@ -148,7 +148,7 @@ class Verbs(Servers):
         return None
 
     def _params_of_profile(self, profile_id: str, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The parameters of a session of a profile: its own, without what this release lacks, then those given."""
+        """The parameters of a session of a profile: its own, then those given."""
         params = self.session_profiles.to_session_params(profile_id)
         params.pop("profile_name", None)
         params["server"] = self.session_profiles.get_server_hostname(profile_id)
@@ -156,16 +156,6 @@ class Verbs(Servers):
         pkey = self.session_profiles.get_pkey_object(profile_id)
         if pkey is not None:
             params.update(pkey=pkey, allow_agent=False, look_for_keys=False, key_filename="")
-        without = []
-        for name, part, off in (
-            ("snd_system", "sound", "none"),
-        ):
-            if name not in given and params.get(name) not in (off, None):
-                params[name] = off
-                without.append(part)
-        if without:
-            text = f"the session of {profile_id} goes without {', '.join(without)}, which this release lacks"
-            self.logger(text, loglevel=loglevel_NOTICE)
         return {**params, **given}
 
     def _ad_hoc_names(self, profile_id: str | None, profile_name: str | None) -> tuple[str, str]:

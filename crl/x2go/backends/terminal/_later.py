@@ -1,4 +1,4 @@
-"""The parts of a session that a later release brings: sound, telekinesis.
+"""The part of a session that a later release brings: telekinesis.
 
 Asking for one raises; ending what was never there is no error.
 """
@@ -13,16 +13,9 @@ __all__ = ["LaterParts"]
 class LaterParts:
     """What `X2GoTerminalSession` has of them; every method that would start something refuses."""
 
-    def start_sound(self) -> None:
-        """Not in this release."""
-        refuse("start_sound", "sound")
-
     def start_telekinesis(self) -> None:
         """Not in this release."""
         refuse("start_telekinesis", "telekinesis")
-
-    def stop_sound(self) -> None:
-        """Nothing is running."""
 
     def release_telekinesis(self) -> None:
         """Nothing is running."""

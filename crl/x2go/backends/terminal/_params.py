@@ -67,8 +67,8 @@ class X2GoSessionParams:
         rdp_options: Options of that client; ``X2GO_USER`` stands for the account's name. A password is never put into
             an argument list: the client asks for it in its window.
         xdmcp_server: The host that a session with the command ``XDMCP`` asks for a desktop.
-        snd_system: ``"none"``; sound is not in this release.
-        snd_port: Port of the client's sound server.
+        snd_system: ``"pulse"`` for sound, by PulseAudio's protocol; ``"esd"`` for programs of EsounD; ``"none"``.
+        snd_port: TCP port of this machine's sound server, when it has one.
     """
 
     geometry: str = "800x600"
@@ -132,7 +132,7 @@ class X2GoSessionParams:
         _demand(self.clipboard in CLIPBOARD_MODES, "clipboard", self.clipboard, ", ".join(CLIPBOARD_MODES))
         kinds = "'desktop', 'application', 'published' or 'shared'"
         _demand(self.session_type in _TYPE_LETTERS, "session_type", self.session_type, kinds)
-        _demand(self.snd_system in _SOUND_SYSTEMS, "snd_system", self.snd_system, "'none' or 'pulse'")
+        _demand(self.snd_system in _SOUND_SYSTEMS, "snd_system", self.snd_system, "'none', 'pulse' or 'esd'")
         for key in ("kbtype", "kblayout", "kbvariant"):
             value = getattr(self, key)
             _demand(_KEYBOARD.fullmatch(value), key, value, "a name such as 'pc105/us' or 'us'")

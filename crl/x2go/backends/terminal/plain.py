@@ -26,13 +26,16 @@ from crl.x2go.backends.proxy.base import X2GoProxyBASE
 from crl.x2go.backends.terminal._boxes import BoxMethods
 from crl.x2go.backends.terminal._facts import SessionFacts
 from crl.x2go.backends.terminal._failures import start_failure
-from crl.x2go.backends.terminal._folders import FolderMethods
+from crl.x2go.backends.terminal._folders import SessionFolders
+from crl.x2go.backends.terminal._keyboard import SessionKeyboard
 from crl.x2go.backends.terminal._later import LaterParts
 from crl.x2go.backends.terminal._params import SPACE, X2GoSessionParams, candidates, command_words
-from crl.x2go.backends.terminal._places import OwnPlaces
+from crl.x2go.backends.terminal._shared import SessionShares
+from crl.x2go.backends.terminal._sound import SessionSound
 from crl.x2go.backends.terminal._turns import start_turn
 from crl.x2go.backends.terminal._window import SessionWindow, WindowMethods
 from crl.x2go.log import X2GoLogger
+from crl.x2go.rforward import X2GoRevFwTunnel
 from crl.x2go.state import AgentState
 from crl.x2go.utils import _get_backend_class
 from crl.x2go.x2go_exceptions import (
@@ -59,7 +62,9 @@ _SETTLED = (AgentState.RUNNING, AgentState.SUSPENDED)
 _KDRIVE_DESKTOPS = {"CINNAMON", "GNOME", "UNITY"}
 
 
-class X2GoTerminalSession(SessionFacts, WindowMethods, OwnPlaces, FolderMethods, BoxMethods, LaterParts):
+class X2GoTerminalSession(
+    SessionFacts, WindowMethods, SessionKeyboard, SessionFolders, SessionShares, SessionSound, BoxMethods, LaterParts
+):
     """A session on a server, shown on the controller.
 
     Args:
@@ -69,7 +74,9 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, OwnPlaces, FolderMethods,
         set_session_title: Whether the window of a desktop gets a title.
         session_title: That title; "" is the profile's name and the server's.
         applications: Accepted as in python-x2go: what a menu of single applications offers.
-        convert_encoding: Concerns shared folders only, as the two encodings do.
+        convert_encoding: Whether names in shared folders are changed from one encoding to another.
+        server_encoding: The one on the server.
+        client_encoding: The one here.
         rootdir: The folder of session folders; only an older name of `sessions_rootdir`.
         profile_name: A name for people.
         profile_id: The profile's id.
@@ -86,6 +93,9 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, OwnPlaces, FolderMethods,
         session_instance: The session object this belongs to.
         logger: An `X2GoLogger`.
         loglevel: The level of one that is made here.
+        sound_server: Where sound is to be heard: an `crl.x2go.pulseaudio.X2GoPulseAudio`, or an address as
+            ``PULSE_SERVER`` has it; None is the client's own, or the user's.
+        snd_microphone: Whether the session may also record with that sound server.
         params: The parameters, already put together; then single ones cannot be given.
         forwarder: What makes the tunnel for the graphics; by default the control session's host.
     """
@@ -136,6 +146,8 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, OwnPlaces, FolderMethods,
         logger: X2GoLogger | None = None,
         loglevel: int = 56,
         *,
+        sound_server: Any = None,
+        snd_microphone: bool = False,
         params: X2GoSessionParams | None = None,
         forwarder: Forwarder | None = None,
     ) -> None:
@@ -165,6 +177,9 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, OwnPlaces, FolderMethods,
         self.proxy: X2GoProxyBASE | None = None
         self.proxy_log = ""  # the last words of the last one
         self.session_window: SessionWindow | None = None
+        self.sound_server, self.snd_microphone = sound_server, snd_microphone
+        self.sound_tunnel: X2GoRevFwTunnel | None = None
+        self._pulse_config: str | None = None
 
     def _proxy_class(self, backend: Any) -> type[X2GoProxyBASE]:
         if backend == "auto-detect":
@@ -382,9 +397,9 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, OwnPlaces, FolderMethods,
         self.server.start_detached(
             [
                 "x2goruncommand", str(info.display), str(info.agent_pid), info.name, str(info.snd_port),
-                SPACE.join(words), "none", self.get_session_type() or "R",
+                SPACE.join(words), self.params.snd_system or "none", self.get_session_type() or "R",
             ],
-            env={**self.box_environment(), **(env or {})},
+            env={**self._sound_environment(), **self.box_environment(), **(env or {})},
         )  # fmt: skip
         return True
 
@@ -419,32 +434,9 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, OwnPlaces, FolderMethods,
             "DISPLAY": f":{self.session_info.display}",
             "XAUTHORITY": f"{self.server.get_facts().home}/.Xauthority",
             "X2GO_SESSION": self.session_info.name,
+            **self._sound_environment(),
             **self.box_environment(),
         }
-
-    def set_keyboard(self, layout: str = "null", variant: str = "null") -> bool:
-        """Set layout and variant of the session's keyboard; whether the server did.
-
-        Raises:
-            X2GoParameterError: They cannot be names.
-        """
-        self.params.update(kblayout=layout, kbvariant=variant or "null")
-        words = ["setxkbmap"]
-        words += ["-layout", layout] if layout not in {"", "null"} else []
-        words += ["-variant", variant] if variant not in {"", "null"} else []
-        if len(words) == 1:
-            return False
-        try:
-            return self.server.execute(words, env=self.environment()).status == 0
-        except FileNotFoundError:
-            return False
-
-    def set_keyboard_as_wished(self) -> None:
-        """Do what the server's own start leaves to the client: layout and variant, where a keyboard was named."""
-        params = self.params
-        given = {params.kblayout, params.kbvariant} - {"", "null"}
-        if params.kbtype not in {"null/null", "auto"} and given:
-            self.set_keyboard(params.kblayout, params.kbvariant)
 
     def resume(
         self, deadline: Deadline | None = None, *, display: str | None = None, xauthority: str | None = None
@@ -517,8 +509,8 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, OwnPlaces, FolderMethods,
         return True
 
     def _suspend_agent(self, deadline: Deadline, doing: str) -> None:
-        self.end_shares()
         self.server.suspend(self.session_info.name, deadline)
+        self.end_shares(asked=True)
         report = self.server.watch(self.session_info, (AgentState.SUSPENDED,), deadline)
         self.release_proxy()
         if report.gone:
@@ -559,8 +551,9 @@ class X2GoTerminalSession(SessionFacts, WindowMethods, OwnPlaces, FolderMethods,
         return True
 
     def release_proxy(self) -> None:
-        """End the proxy, if there is one, and all that belongs to it; folders are served no more."""
+        """End the proxy, if there is one, and all that belongs to it; sound and shared folders too."""
         self.stop_sshfs()
+        self.stop_sound()
         proxy, self.proxy = self.proxy, None
         window, self.session_window = self.session_window, None
         if window is not None:
