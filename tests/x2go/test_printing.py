@@ -44,7 +44,8 @@ def test_a_page_and_a_file(session: Session, alpha: Target, tmp_path: Path) -> N
     client = Told(HOOK_open_mimebox_saveas_dialog=lambda name: Path(name).rename(tmp_path / "kept.txt"))
     one = session(
         alpha, cmd="xterm", printing=True, print_action="PDFSAVE",
-        print_action_args={"save_to_folder": tmp_path / "out"}, allow_mimebox=True, mimebox_action=X2GoMIMEboxActionSAVEAS(client), mimebox_extensions=["txt"],
+        print_action_args={"save_to_folder": tmp_path / "out"}, allow_mimebox=True,
+        mimebox_action=X2GoMIMEboxActionSAVEAS(client), mimebox_extensions=["txt"],
     )  # fmt: skip
     one.start()
     assert one.last_error is None

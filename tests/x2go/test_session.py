@@ -246,22 +246,6 @@ def test_hooks_instead_of_errors(make: Make) -> None:
         kdrive.start()
 
 
-def test_what_a_later_release_brings_is_refused_before_anything_starts(make: Make) -> None:
-    first = make()
-    first.connect()
-    asked: list[tuple[dict[str, Any], str]] = [
-        ({"printing": True}, "printing"),
-        ({"allow_mimebox": True}, "the MIME box"),
-    ]
-    for options, part in asked:
-        one = make(**sharing(first, client_instance=Client(), cmd="xterm", **options))
-        with pytest.raises(X2GoNotImplementedYetException, match=part):
-            one.start()
-        assert one.unshare_all_local_folders()
-        assert one.get_shared_folders() == []
-    assert first.list_sessions() == {}
-
-
 @pytest.mark.long
 @pytest.mark.usefixtures("nothing_left")
 def test_logins_that_start_by_themselves(make: Make) -> None:
