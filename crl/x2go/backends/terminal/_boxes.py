@@ -61,7 +61,7 @@ class BoxMethods:
         def share_local_folder(self, local_path: str | os.PathLike[str] | None, folder_type: str) -> bool: ...
 
     @property
-    def _client(self) -> Any:
+    def _asked_client(self) -> Any:
         return getattr(self.session_instance, "client_instance", None)
 
     # Printing.
@@ -86,7 +86,7 @@ class BoxMethods:
             self._box_folder("spool"),
             self.print_action,
             self.print_action_args,
-            self._client,
+            self._asked_client,
             self.printing_backend,
             self.logger,
             client_rootdir=self.client_rootdir,
@@ -130,14 +130,14 @@ class BoxMethods:
         """
         if mimebox_action is not None:
             self.mimebox_action, self.mimebox_action_args = mimebox_action, {}
-        action = make_mimebox_action(self.mimebox_action, self._client, self.logger, **self.mimebox_action_args)
+        action = make_mimebox_action(self.mimebox_action, self._asked_client, self.logger, **self.mimebox_action_args)
         queue = self.mimebox_queue or X2GoMIMEboxQueue(
             self.profile_name,
             self.session_info.name,
             self._box_folder("mimebox"),
             action,
             mimebox_extensions,
-            self._client,
+            self._asked_client,
             self.logger,
         )
         self._start_box(queue, "mimebox", X2GoMIMEboxQueueException)
@@ -173,9 +173,9 @@ class BoxMethods:
             X2GoMIMEboxActionException: There is no such action of the MIME box.
         """
         if print_action and self.print_action is not None:
-            make_print_action(self.print_action, self._client, self.logger, **self.print_action_args)
+            make_print_action(self.print_action, self._asked_client, self.logger, **self.print_action_args)
         if mimebox_action:
-            make_mimebox_action(self.mimebox_action, self._client, self.logger, **self.mimebox_action_args)
+            make_mimebox_action(self.mimebox_action, self._asked_client, self.logger, **self.mimebox_action_args)
 
     def box_environment(self) -> dict[str, str]:
         """What programs of the session are told of the two folders."""
