@@ -21,6 +21,8 @@ SUSPICION = 5.0
 MB = 1e6
 WINDOW = 8 * 2**20
 FLEET = 200
+AT_ONCE = 10
+HAND = "by hand"
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Row:
     """One line of the table.
 
     Attributes:
-        issue: 3 is the session and its calls, 4 the services, 5 the published names, recovery and fleets.
+        issue: 3 is the session and its calls, 4 the services, 5 the published names, recovery and fleets, 6 X2Go.
         title: What is measured.
         figure: As `Figures.series` takes it.
         unit: ``us``, ``ms``, ``s``, ``MB/s``, ``/s``, ``MB`` or ``1``.
@@ -175,6 +177,14 @@ def _resumed(figures: Figures) -> Verdict:
     if found is None:
         return _missing(figures, ("cut", CRL))
     return Verdict("the session goes on" if found else "a new session; objects of the old one are gone", bool(found))
+
+
+def _all_good(figures: Figures) -> Verdict:
+    """All sessions that were started at once."""
+    found = figures.median("x2go-at-once:good", CRL)
+    if found is None:
+        return _missing(figures, ("x2go-at-once", CRL))
+    return Verdict(f"{found:.0f} of {AT_ONCE}", found >= AT_ONCE)
 
 
 def _files(name: str, floor: str, limit: float, title: str) -> tuple[Row, ...]:
@@ -348,5 +358,16 @@ ROWS = (
     )),
     Row(5, "back after a reboot, from sshd's answer", "reboot:seconds", "s", (
         Bound("≤ 1.5 × a cold connect", _ratio("reboot:seconds", CRL, 1.5, other="reboot:cold").judge),
+    )),
+    Row(6, "X2Go: start to RUNNING", "x2go:start", "s", (_ratio("x2go:start", HAND, 1.15),)),
+    Row(6, "X2Go: start to the application's window", "x2go:window", "s"),
+    Row(6, "X2Go: list on a live connection", "x2go:list", "s", (
+        _ratio("x2go:list", "pyhoca-cli", 0.2, other="x2go-list"),
+    )),
+    Row(6, "X2Go: list by a program, login and all", "x2go-list", "s"),
+    *(Row(6, f"X2Go: {step}", f"x2go:{step}", "s", (_ratio(f"x2go:{step}", HAND, 1.1),))
+      for step in ("suspend", "resume", "terminate")),
+    Row(6, "X2Go: 10 sessions at once, until all run", "x2go-at-once:started", "s", (
+        Bound("all RUNNING and verified", _all_good),
     )),
 )  # fmt: skip

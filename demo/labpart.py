@@ -25,9 +25,9 @@ from demo.hosts import use_host
 from demo.plain import PlainSession
 from demo.recorder import Recorder, Step
 from demo.traces import (
+    LabParts,
     difference_when_settled,
     inventory_of_host,
-    inventory_of_lab_parts,
     inventory_of_us,
 )
 
@@ -71,8 +71,6 @@ class LabPart:
             missing = check().to_install
             step.fact("missing packages", ", ".join(missing) or "none")
             install(missing, recorder.say)
-        # After the packages, whose users and folders stay like those of any installed package.
-        before_lab = inventory_of_lab_parts()
         try:
             with recorder.step("crl lab up") as step:
                 status = lab.up(recorder.say)
@@ -93,12 +91,14 @@ class LabPart:
                 _check_nothing_left(step, left)
         finally:
             if not self.keep:
-                self._down(before_lab)
+                self._down()
 
-    def _down(self, before: frozenset[str]) -> None:
+    def _down(self) -> None:
         with self.recorder.step("crl lab down: namespaces, mounts, interfaces, users") as step:
+            parts = LabParts.of(self.lab)
+            step.check(bool(parts.namespaces and parts.interfaces), "there is a lab to be taken down")
             self.lab.down()
-            left = difference_when_settled(before, inventory_of_lab_parts)
+            left = difference_when_settled(frozenset(), parts.left)
             _check_nothing_left(step, left)
 
     # -- the three ways ----------------------------------------------------------------------------------------------

@@ -11,11 +11,12 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from crl.lab import Lab
 
-__all__ = ["Inventory", "difference_when_settled", "inventory_of_host", "inventory_of_lab_parts", "inventory_of_us"]
+__all__ = ["Inventory", "LabParts", "difference_when_settled", "inventory_of_host", "inventory_of_us"]
 
 Inventory = frozenset[str]
 # What the hosts' own services do for themselves while we look.
@@ -44,19 +45,49 @@ def inventory_of_host(lab: Lab, name: str) -> Inventory:
     return frozenset([*(f"file {line}" for line in files), *(f"process {command}" for command in kept)])
 
 
-def inventory_of_lab_parts() -> Inventory:
-    """What a lab is made of on this machine: namespaces, mounts, interfaces, users and processes."""
-    mounts = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
-    interfaces = {path.name for path in Path("/sys/class/net").iterdir()}
-    users = {line.split(":")[0] for line in Path("/etc/passwd").read_text().splitlines()}
-    return frozenset(
-        [
-            *(f"namespace {name}" for name in _namespaces()),
-            *(f"mount {name}" for name in mounts),
-            *(f"interface {name}" for name in interfaces),
-            *(f"user {name}" for name in users),
-        ]
-    )
+@dataclass(frozen=True)
+class LabParts:
+    """What one lab is made of on this machine.
+
+    Attributes:
+        folder: Its folder; below it are its mounts, and its processes name it.
+        interfaces: Its interfaces on this machine.
+        users: The logins of its hosts.
+        namespaces: The namespaces of its hosts.
+    """
+
+    folder: str
+    interfaces: frozenset[str]
+    users: frozenset[str]
+    namespaces: frozenset[str]
+
+    @classmethod
+    def of(cls, lab: Lab) -> LabParts:
+        """Look at a lab that is up."""
+        hosts = lab.plan.hosts.values()
+        pids = {process.outer_pid for host in hosts for process in lab.host(host.name).processes()}
+        own = {path for pid in pids for path in _namespaces_of(Path("/proc") / str(pid))}
+        return cls(
+            str(lab.folder),
+            frozenset(host.link.near_interface for host in hosts if host.via is None),
+            frozenset(user.login for host in hosts for user in host.users.values()),
+            frozenset(own - set(_namespaces_of(Path("/proc/self")))),
+        )
+
+    def left(self) -> Inventory:
+        """What of it is there now; other labs of the machine do not count."""
+        mounts = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
+        users = {line.split(":")[0] for line in Path("/etc/passwd").read_text().splitlines()}
+        processes = [entry for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+        there = {name for entry in processes for name in _namespaces_of(entry)}
+        return frozenset(
+            [
+                *(f"namespace {name}" for name in self.namespaces & there),
+                *(f"mount {name}" for name in mounts if name.startswith(f"{self.folder}/")),
+                *(f"interface {name}" for name in self.interfaces if (Path("/sys/class/net") / name).exists()),
+                *(f"user {name}" for name in self.users & users),
+            ]
+        )
 
 
 def difference_when_settled(before: Inventory, look: Callable[[], Inventory], timeout: float = 20.0) -> Inventory:
@@ -73,14 +104,11 @@ def difference_when_settled(before: Inventory, look: Callable[[], Inventory], ti
         settled.wait(0.25)
 
 
-def _namespaces() -> set[str]:
-    """The namespaces that some process is in."""
-    found: set[str] = set()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with suppress(OSError):  # a process that has just ended is in none any more
-                found.update(os.readlink(entry / "ns" / kind) for kind in ("net", "mnt", "uts", "pid"))
-    return found
+def _namespaces_of(process: Path) -> list[str]:
+    """The namespaces of a process, by its folder below /proc."""
+    with suppress(OSError):  # one that has just ended is in none any more
+        return [os.readlink(process / "ns" / kind) for kind in ("net", "mnt", "uts", "pid")]
+    return []
 
 
 def _descendants(pid: int) -> list[str]:

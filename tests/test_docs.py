@@ -6,12 +6,14 @@ introduces. The blocks of the pages on Robot Framework and pytest are pieces of 
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image, ImageChops, ImageStat
 
 from tests.shells import consoles
 from tests.shells.test_more_shells import STAND_IN
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from crl.lab import Lab
 
 ROOT = Path(__file__).resolve().parent.parent
+PICTURES = ROOT / "docs" / "pictures"  # taken anew, where CRL_DOCS_PICTURES is set
+DIFFERENCE = 25.0  # of 255, in the mean
+LARGEST_PICTURE = 100_000
 PIECES_OF_EXAMPLES = ("pytest.md", "robot.md")
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
@@ -41,6 +46,25 @@ def _blocks() -> list[tuple[str, str]]:
     return found
 
 
+def _pictures(source: str) -> list[str]:
+    """The pictures that an example takes, and the page shows."""
+    return re.findall(r'pictures / "([\w-]+\.png)"', source)
+
+
+def _compare_with_page(taken: Path) -> None:
+    """A picture that an example took looks like the one in its page; fonts and places may differ a little."""
+    page = PICTURES / taken.name
+    if os.environ.get("CRL_DOCS_PICTURES"):
+        with Image.open(taken) as picture:
+            picture.convert("P", palette=Image.Palette.ADAPTIVE, colors=32).save(page, optimize=True)
+    with Image.open(page) as shown, Image.open(taken) as picture:
+        assert picture.size == shown.size
+        assert len(picture.convert("RGB").getcolors(1 << 24) or ()) > 2, f"{taken.name} shows nothing"
+        small = [one.convert("RGB").resize((64, 48)) for one in (shown, picture)]
+        mean = ImageStat.Stat(ImageChops.difference(*small)).mean
+        assert max(mean) < DIFFERENCE, f"{taken.name} does not look like the page's: {mean}"
+
+
 def _stand_in(folder: Path) -> Path:
     """A program that takes the arguments of container engines, none of which runs here."""
     program = folder / "engine"
@@ -57,6 +81,8 @@ def test_example_runs(
     # An example that brings up the default lab, and takes it down, gets one of its own.
     monkeypatch.setenv("CRL_LAB_DIR", str(tmp_path / "lab"))
     monkeypatch.setenv("CRL_LAB_NAME", "docs")
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
     alpha = lab.host("alpha")
     names: dict[str, object] = {
         "ssh_config": lab.ssh_config,
@@ -64,6 +90,7 @@ def test_example_runs(
         "root_password": alpha.root_password,
         "engine": str(_stand_in(tmp_path)),
         "folder": tmp_path,
+        "pictures": pictures,
         "lab": lab,
     }
     assert source.strip()
@@ -77,6 +104,10 @@ def test_example_runs(
         if "device" in source:
             names["device"] = stack.enter_context(consoles.serial_line(tmp_path, str(login)))
         exec(compile(source, where, "exec"), names)
+    seen = _pictures(source)
+    assert sorted(path.name for path in pictures.iterdir()) == sorted(seen)
+    for name in seen:
+        _compare_with_page(pictures / name)
 
 
 def test_every_page_is_in_the_index() -> None:
@@ -85,6 +116,17 @@ def test_every_page_is_in_the_index() -> None:
     pages = {page for page in (ROOT / "docs").rglob("*.md") if page != index}
     assert sorted(pages - linked) == []
     assert "docs/index.md" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_picture_is_taken_by_an_example_of_its_page() -> None:
+    shown = set()
+    for page in _pages():
+        text = page.read_text(encoding="utf-8")
+        named = {path.name for path in map(Path, LINK.findall(text)) if path.parent.name == "pictures"}
+        assert sorted(named) == sorted(set(_pictures("".join(BLOCK.findall(text))))), page.name
+        shown |= named
+    assert sorted(shown) == sorted(path.name for path in PICTURES.iterdir())
+    assert all(path.stat().st_size < LARGEST_PICTURE for path in PICTURES.iterdir())
 
 
 @pytest.mark.parametrize("page", _pages(), ids=lambda page: page.name)

@@ -118,6 +118,21 @@ class _AnyDisplay:
                 seen = describe_windows(node.window for node in nodes if _is_of_interest(node))
                 raise DisplayTimeout("no window matched", transcript=seen)
 
+    def wait_for_window_manager(self, timeout: float = 10.0) -> None:
+        """Wait until a window manager takes windows; a tiny window is shown to it for that.
+
+        Raises:
+            DisplayTimeout: None did.
+            DisplayError: As its other subclasses say.
+        """
+        deadline = Deadline.after(timeout)
+        connection = self._connect(deadline)
+        try:
+            wait_until_managed(connection, deadline)
+        finally:
+            connection.close()
+
+
     def picture(self, window: Window | int | None = None, *, area: Geometry | None = None) -> Image.Image:
         """A picture of the screen as an RGB image, without the pointer.
 
@@ -198,21 +213,6 @@ class LocalDisplay(_AnyDisplay):
         self, display: str | int, xauthority: str | None = None, *, timeout: float = DEFAULT_TIMEOUT
     ) -> None:
         super().__init__(LocalDialer(), display, xauthority, timeout)
-
-    def wait_for_window_manager(self, timeout: float = 10.0) -> None:
-        """Wait until a window manager takes windows; a tiny window is shown to it for that.
-
-        Raises:
-            DisplayTimeout: None did.
-            DisplayError: As its other subclasses say.
-        """
-        deadline = Deadline.after(timeout)
-        connection = self._connect(deadline)
-        try:
-            wait_until_managed(connection, deadline)
-        finally:
-            connection.close()
-
 
     def redraw(self, timeout: float = DEFAULT_TIMEOUT) -> None:
         """Have every window of the screen drawn anew by its program, as ``xrefresh`` does.

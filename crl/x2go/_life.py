@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -37,6 +38,7 @@ _logger = logging.getLogger("crl.x2go")
 DEFAULT_TIMEOUT = 60.0
 CLEANING_SHARE = 0.2  # of a start's time is kept for leaving nothing behind when it fails
 SETTLING_TIME = 3.0  # for what becomes of a session whose proxy has ended
+SWEEPING_TIME = 30.0  # after a resume; later the server's daemon has its reasons
 
 SessionRecords = X2GoServerSessionList | dict[str, X2GoServerSessionInfo]
 AtExit = Literal["terminate", "suspend", "leave"]
@@ -51,6 +53,8 @@ class SessionLife(Looking):
     _wanted_name: str | None
     _machine: SessionStateMachine
     _tidied: bool
+    last_error: CrlError | None
+    _may_be_swept_until: float = 0.0
     _progress: int
     _progress_event: threading.Event | None
 
@@ -125,9 +129,11 @@ class SessionLife(Looking):
         terminal = self._terminal
         if terminal.proxy is not proxy:
             return
+        ran, swept = self.state is SessionState.RUNNING, False
         try:
             settled = (AgentState.SUSPENDED, AgentState.TERMINATED)
             report = self.control_session.server.watch(self.info, settled, Deadline.after(SETTLING_TIME))
+            swept = report.swept and not report.gone
             self._machine.observe(report.state, alive=report.alive)
         except (CrlError, OSError) as error:  # the connection has ended too: an agent without a proxy suspends itself
             _logger.info("%s: what became of it is not known: %s", self, error)
@@ -136,6 +142,24 @@ class SessionLife(Looking):
             terminal.release_proxy()
         if self._has_died():
             self._tell_death()
+        elif ran and swept and time.monotonic() < self._may_be_swept_until:
+            self._may_be_swept_until = 0.0
+            self._in_background("resume", self._resume_after_sweep)
+
+    def _resume_after_sweep(self) -> None:
+        """Undo what the server's daemon did to a session that was resumed a moment ago.
+
+        It suspends sessions that its database calls suspended and that run all the same. Between the first signal of
+        x2goresume-session and its entry there, that is what a resumed session looks like.
+        """
+        _logger.warning("%s: the server's x2gocleansessions took it for one to be suspended; resuming it again", self)
+        try:
+            self._resume_step(None, None, self._in_steps(DEFAULT_TIMEOUT))
+        except CrlError as error:
+            self.last_error = error
+            _logger.warning("%s: it could not be resumed again: %s", self, error)
+        finally:
+            self._may_be_swept_until = 0.0
 
     def note_agent_state(self, state: AgentState) -> None:
         """Take over what somebody else has done with the session, or seen of it."""
@@ -178,6 +202,7 @@ class SessionLife(Looking):
             self._terminal.resume(deadline, **display_arguments(display))
             self._start_boxes()
             self._start_sound_as_wished()
+            self._may_be_swept_until = time.monotonic() + SWEEPING_TIME
             self._share_wished()
         self._advance(100)
         return True

@@ -94,13 +94,39 @@ def report(sid, pid):
     state = first(sid, "state")
     return [state, alive(pid, sid)]
 
+def of_process(pid, name):
+    try:
+        with open("/proc/%s/%s" % (pid, name), "rb") as stream:
+            return stream.read()
+    except (IOError, OSError):
+        return b""
+
+def parent_of(pid):
+    return (of_process(pid, "stat").rpartition(b")")[2].split()[1:2] or [b""])[0].decode("ascii")
+
+def is_swept(sid):
+    """Whether the server's daemon, and no user, is about to suspend the session."""
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        words = of_process(entry, "cmdline")
+        if b"x2gosuspend-session" in words and sid.encode() in words:
+            above = parent_of(entry)
+            while above not in ("", "0"):
+                if b"x2gocleansessions" in of_process(above, "cmdline"):
+                    return True
+                above = parent_of(above)
+    return False
+
 def watch(sid, pid, wanted, seconds, interval):
     drop_sshd_pid(sid)
     end = clock() + seconds
+    seen, swept = u"", False
     while True:
         now = report(sid, pid)
-        if now[0].strip() in wanted or not now[1] or clock() >= end:
-            return now
+        if now[1] and now[0] != seen and now[0].startswith(u"SUSPEND"):
+            swept = swept or is_swept(sid)
+        seen = now[0]
+        if seen.strip() in wanted or not now[1] or clock() >= end:
+            return now + [swept]
         time.sleep(interval)
 
 def listens(port):
@@ -321,10 +347,12 @@ class AgentReport:
     Args:
         state: The content of its state file.
         alive: Whether its process is there and is this session's.
+        swept: Whether the server's own daemon, x2gocleansessions, was seen suspending it.
     """
 
     state: AgentState
     alive: bool
+    swept: bool = False
 
     @property
     def gone(self) -> bool:
@@ -339,9 +367,9 @@ def watch_agent(host: Host, name: str, pid: int, wanted: Sequence[AgentState], s
     """
     states = [str(state) for state in wanted]
     answer = _call(host, "watch", name, pid, states, max(0.0, seconds), POLL_INTERVAL, waits=max(0.0, seconds))
-    if not isinstance(answer, list) or len(answer) != 2 or not isinstance(answer[0], str):
+    if not isinstance(answer, list) or len(answer) != 3 or not isinstance(answer[0], str):
         raise _strange(host, answer)
-    return AgentReport(AgentState.parse(answer[0]), bool(answer[1]))
+    return AgentReport(AgentState.parse(answer[0]), bool(answer[1]), bool(answer[2]))
 
 
 def await_agent_listening(host: Host, name: str, pid: int, port: int, seconds: float) -> bool:

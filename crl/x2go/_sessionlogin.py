@@ -7,6 +7,7 @@ login is done, whatever its result.
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,7 @@ class SessionLogin(SessionLife, SessionHooks):
     known_hosts: str | None
     forward_sshagent: bool
     ssh_rootdir: Path
+    auto_connect: bool
     auto_start_or_resume: bool
     control_backend: Any
     last_error: CrlError | None
@@ -170,6 +172,7 @@ class SessionLogin(SessionLife, SessionHooks):
         return self.control_session is not None
 
     def _require_login(self) -> None:
+        self._connect_if_automatic()
         if self.control_session is None:
             raise X2GoControlSessionException(
                 "there is no connection to the server", host=self.place, advice="call connect() first"
@@ -269,14 +272,35 @@ class SessionLogin(SessionLife, SessionHooks):
             X2GoRemoteHomeException: The account has no home directory.
             X2GoSSHProxyException: The hop failed.
         """
-        if self.is_connected() and self.control_session.get_transport() is not None:
-            return self._already_as(username)
         given = {
             "username": username, "password": password, "passphrase": passphrase, "look_for_keys": look_for_keys,
             "force_password_auth": force_password_auth, "allow_agent": allow_agent, "sshproxy_user": sshproxy_user,
             "sshproxy_password": sshproxy_password, "sshproxy_passphrase": sshproxy_passphrase,
             "sshproxy_force_password_auth": sshproxy_force_password_auth,
         }  # fmt: skip
+        with self._login_lock:
+            if self._has_own_login():
+                return self._already_as(username)
+            self._take_wishes(given, use_sshproxy, sshproxy_reuse_authinfo, add_to_known_hosts)
+            self._connect_now(sshproxy)
+        if self.auto_start_or_resume:
+            self._in_background("auto-start", self._start_by_itself)
+        return True
+
+    activated: bool
+    _login_lock: threading.RLock
+
+    def _has_own_login(self) -> bool:
+        return self.is_connected() and self.control_session.get_transport() is not None
+
+    def _take_wishes(
+        self,
+        given: dict[str, Any],
+        use_sshproxy: bool | None,
+        sshproxy_reuse_authinfo: bool | None,
+        add_to_known_hosts: bool | None,
+    ) -> None:
+        """Take over what a login was given; what is None is as at the construction."""
         self.parameters.take({name: value for name, value in given.items() if value is not None})
         if use_sshproxy is not None:
             self.use_sshproxy = use_sshproxy
@@ -284,6 +308,8 @@ class SessionLogin(SessionLife, SessionHooks):
             self.sshproxy_reuse_authinfo = sshproxy_reuse_authinfo
         if add_to_known_hosts is not None:
             self.add_to_known_hosts = add_to_known_hosts
+
+    def _connect_now(self, sshproxy: Any = None) -> None:
         self.init_control_session()
         try:
             self._log_in(sshproxy)
@@ -292,11 +318,22 @@ class SessionLogin(SessionLife, SessionHooks):
         self.activated = True
         if self.get_session_name() is not None:
             self.update_status(force_update=True)
-        if self.auto_start_or_resume:
-            self._in_background("auto-start", self._start_by_itself)
-        return True
 
-    activated: bool
+    def _connect_if_automatic(self) -> None:
+        """Log in for a step, where the session is to do so by itself and there is no login yet.
+
+        Raises:
+            X2GoControlSessionException: There is no key to do it with, which the hook was told; or as of `connect`.
+        """
+        if not self.auto_connect:
+            return
+        with self._login_lock:
+            if self.is_connected():
+                return
+            if not self.can_auto_connect() or self.can_sshproxy_auto_connect() is False:
+                self.HOOK_auto_connect()
+            if not self.is_connected():  # the hook may have seen to that
+                self._connect_now()
 
     def _already_as(self, username: str | None) -> bool:
         present = self.control_session.remote_username()

@@ -17,6 +17,7 @@ from typing import Any
 
 import paramiko
 
+from crl.channels.ssh._certificates import CERTIFIED, CertificateError, require_certified
 from crl.channels.ssh.known_hosts import HostKey, KnownHosts, Standing, remember
 from crl.x2go.x2go_exceptions import X2GoException, X2GoHostKeyException
 
@@ -26,6 +27,9 @@ __all__ = [
     "X2GoInteractiveAddPolicy",
     "X2GoMissingHostKeyPolicy",
     "check_ssh_host_key",
+    "fingerprint_of",
+    "is_certified",
+    "prefer_known",
 ]
 
 CONNECT_TIMEOUT = 20.0
@@ -152,7 +156,7 @@ class X2GoInteractiveAddPolicy(X2GoMissingHostKeyPolicy):
 
 
 class KnownHostsPolicy(paramiko.MissingHostKeyPolicy):
-    """Judges by a known_hosts file as ssh does: all keys of a host, markers, patterns; the rest goes to another policy.
+    """Judges by a known_hosts file as ssh does: all keys of a host, authorities, patterns; the rest goes to another.
 
     For a client that has loaded no file itself: paramiko looks only at the first key of a host.
 
@@ -170,7 +174,7 @@ class KnownHostsPolicy(paramiko.MissingHostKeyPolicy):
 
         def make(sock: Any, **options: Any) -> paramiko.Transport:
             transport = paramiko.Transport(sock, **options)
-            _prefer_known(transport, self._known.key_types(hostname, port))
+            prefer_known(transport, self._known, hostname, port)
             return transport
 
         return make
@@ -183,6 +187,8 @@ class KnownHostsPolicy(paramiko.MissingHostKeyPolicy):
         """
         name, port = _split(hostname)
         verdict = self._known.check(name, port, HostKey(key.get_name(), key.asbytes()))
+        if verdict.standing is not Standing.REVOKED and is_certified(self._known, name, port, key):
+            return
         if verdict.standing in (Standing.CHANGED, Standing.REVOKED) and verdict.entry is not None:
             expected = verdict.entry.key
             raise paramiko.BadHostKeyException(
@@ -209,7 +215,7 @@ def check_ssh_host_key(
         with socket.create_connection((hostname, port), CONNECT_TIMEOUT) as sock:
             transport = paramiko.Transport(sock)
             try:
-                _prefer_known(transport, x2go_sshclient_instance.get_host_keys().lookup(name) or {})
+                _prefer_types(transport, x2go_sshclient_instance.get_host_keys().lookup(name) or {})
                 transport.start_client(timeout=CONNECT_TIMEOUT)
                 key = transport.get_remote_server_key()
             finally:
@@ -221,12 +227,37 @@ def check_ssh_host_key(
             doing="asking for the host key",
             advice=f"see whether an SSH server listens there: ssh-keyscan -p {port} {hostname}",
         ) from error
-    known = _is_known(x2go_sshclient_instance, name, key)
-    return known, hostname, port, _colons(_md5(key)), key.get_name().upper()
+    return _is_known(x2go_sshclient_instance, name, key), hostname, port, *fingerprint_of(key)
 
 
-def _prefer_known(transport: paramiko.Transport, types: Container[str]) -> None:
-    """Ask a host first for keys of the types that are known of it."""
+def fingerprint_of(key: paramiko.PKey) -> tuple[str, str]:
+    """A key's MD5 fingerprint with colons, and its type in capitals, as the hooks get them."""
+    return _colons(_md5(key)), key.get_name().upper()
+
+
+def prefer_known(transport: paramiko.Transport, known: KnownHosts, host: str, port: int) -> None:
+    """Ask a host first for what it can be known by: a certificate, where an authority is known, then its known keys."""
+    _prefer_types(transport, known.key_types(host, port))
+    if known.authorities(host, port):
+        options = transport.get_security_options()
+        plain = [kind for kind in options.key_types if not kind.endswith(CERTIFIED)]
+        options.key_types = (*(f"{kind}{CERTIFIED}" for kind in plain), *plain)
+
+
+def is_certified(known: KnownHosts, host: str, port: int, key: paramiko.PKey) -> bool:
+    """Whether a key that a host showed came with a certificate of an authority that is known for the host."""
+    blob = getattr(key.public_blob, "key_blob", None) if key.public_blob else None
+    if blob is None:
+        return False
+    try:
+        require_certified(known, host, port, blob)
+    except CertificateError:
+        return False
+    return True
+
+
+def _prefer_types(transport: paramiko.Transport, types: Container[str]) -> None:
+    """Ask a host first for keys of some types."""
     options = transport.get_security_options()
     known = [kind for kind in options.key_types if ("ssh-rsa" if kind.startswith("rsa-") else kind) in types]
     options.key_types = (*known, *(kind for kind in options.key_types if kind not in known))

@@ -9,6 +9,7 @@ deadline, raises an exception of its own when it fails, and leaves nothing behin
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import uuid
@@ -87,7 +88,7 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, HearsSound, FolderS
         profile_name: A name for people.
         session_name: Name of a session that exists already, for `resume`, `suspend` or `terminate`.
         auto_start_or_resume: Whether `connect` goes on to resume the newest suspended session, or start one.
-        auto_connect: Whether the session may connect by itself; a client asks for it.
+        auto_connect: Whether a step logs in by itself, with keys, where there is no login yet.
         printing: Whether print jobs of the session come here; `print_action` and `print_action_args` among the
             parameters say what is done with them, or the client's print settings do.
         allow_mimebox: Whether files that the session puts into its MIME box come here.
@@ -230,6 +231,7 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, HearsSound, FolderS
         initial = first_state(virgin=virgin, running=running, suspended=suspended, terminated=terminated, faulty=faulty)
         self._machine = SessionStateMachine(on_change, initial)
         self._lock = threading.RLock()
+        self._login_lock = threading.RLock()
         self._client_display: ClientDisplay | None = None
         self._client_is_ours = False
         self._server_display: Display | None = None
@@ -428,6 +430,7 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, HearsSound, FolderS
         self._progress_event = event
         self.activated = True
         try:
+            self._connect_if_automatic()
             return step()
         except UsageError:
             raise
@@ -455,7 +458,7 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, HearsSound, FolderS
         Args:
             newest: Take the newest one.
             oldest: Take the oldest one instead.
-            all_suspended: Take all of them; needs a client.
+            all_suspended: Take all of them, with a client: a session object alone shows one.
             start: Start a session when none is suspended.
             redirect_to_client: Whether the client's methods do it, where there is a client.
 
@@ -463,9 +466,16 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, HearsSound, FolderS
             Whether a session was resumed or started; None when there was none, and none was to be started.
 
         Raises:
+            X2GoParameterError: All of them were to be taken, without a client.
             X2GoException: As for `resume` and `start`.
         """
         client = self.client_instance if redirect_to_client else None
+        if all_suspended and client is None:
+            raise X2GoParameterError(
+                "all_suspended needs a client: a session object alone shows one session",
+                host=self.place,
+                advice="make the session by X2GoClient.register_session, or resume each of list_sessions() by its name",
+            )
         listed = self.list_sessions() or {}
         names = [
             name for name in utils.session_names_by_timestamp(listed)
@@ -475,7 +485,7 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, HearsSound, FolderS
             if not start:
                 return None
             return bool(client.start_session(str(self))) if client is not None else self.start()
-        if all_suspended and client is not None:
+        if client is not None and all_suspended:
             resumed = [client.resume_session(str(self), session_name=name) for name in names]
             return all(resumed)
         name = names[0] if oldest else names[-1]
@@ -511,6 +521,11 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, HearsSound, FolderS
             self.terminal_session.raise_session_window()
 
     # The end.
+
+    def __del__(self) -> None:
+        if "_terminal" in self.__dict__:
+            with contextlib.suppress(Exception):  # nobody is left to tell; a login ends with who uses it last
+                self._release()
 
     def session_cleanup(self) -> None:
         """End what shows the session here; on the server it stays as it is."""

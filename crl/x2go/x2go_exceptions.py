@@ -71,6 +71,7 @@ __all__ = [
     "X2GoSessionRegistryException",
     "X2GoSoundException",
     "X2GoStateError",
+    "X2GoSuspendedByServer",
     "X2GoTelekinesisClientException",
     "X2GoTerminalSessionException",
     "X2GoTimeOutException",
@@ -265,6 +266,10 @@ class X2GoCommandNotFound(X2GoTerminalSessionException):
 
 class X2GoAgentDied(X2GoTerminalSessionException):
     """The session's x2goagent ended while it was being started or resumed."""
+
+
+class X2GoSuspendedByServer(X2GoTerminalSessionException):
+    """The server's own daemon, x2gocleansessions, suspended the session while it was being resumed."""
 
 
 class X2GoSessionNotFound(X2GoSessionException):

@@ -120,7 +120,7 @@ def _storm_of_cuts(connected: Connected, kinds: list[str], chance: random.Random
                 # From here on the old terminal may speak again before there is a new one.
                 connected.host.restore()
             else:
-                assert eventually(partial(_has_resumed, connected.link, before), 60), kind
+                assert eventually(partial(_has_resumed, connected.link, before), 60), (kind, connected.link.engine.lost)
             pauses.setdefault(kind, []).append(storm.pause_after(cut_at, 60))
         calls = storm.end()
     except BaseException:

@@ -195,6 +195,7 @@ def test_a_large_value_comes_in_pieces_when_asked(lives: AutoRunnerTerminal) -> 
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 def test_a_gibibyte_comes_in_pieces(lives: AutoRunnerTerminal) -> None:
     assert sum(map(len, lives.stream_python("bytes(1 << 30)", 4 << 20))) == 1 << 30
 

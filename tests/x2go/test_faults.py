@@ -350,3 +350,33 @@ def ended(one: X2GoSession) -> bool:
         return one.get_state() is AgentState.TERMINATED
     except CrlError:
         return False
+
+
+@pytest.mark.long
+def test_what_the_servers_daemon_suspends_by_mistake_is_resumed_again(
+    alpha: Target, session: Session, figure: Figure, caplog: pytest.LogCaptureFixture
+) -> None:
+    """x2goresume-session wakes the agent before it notes that; between the two the daemon sees what is made here."""
+    seen: list[SessionState] = []
+    with ClientDisplay.start((640, 480)) as display:
+        one = session(alpha, cmd="xterm", client_display=display, on_change=lambda step: seen.append(step.after))
+        one.start()
+        one.suspend()
+        one.resume()
+        seen.clear()
+        began = time.monotonic()
+        noted = alpha.run(["/usr/lib/x2go/x2gochangestatus", "S", one.info.name], env={"LC_ALL": "C"})
+        assert noted.status == 0
+        assert eventually(lambda: SessionState.SUSPENDED in seen, 25), "the daemon did not suspend it"
+        figure(f"suspended by the daemon after {time.monotonic() - began:.1f} s")
+        assert eventually(lambda: one.state is SessionState.RUNNING, 30), f"{one.state}"
+        figure(f"running again after {time.monotonic() - began:.1f} s")
+        assert one.get_state() is AgentState.RUNNING
+        assert one.verify(["xterm"]).ok
+        assert "x2gocleansessions took it" in caplog.text
+        # What others suspend stays so.
+        seen.clear()
+        assert alpha.run(["x2gosuspend-session", one.info.name]).status == 0
+        assert eventually(lambda: one.state is SessionState.SUSPENDED, PATIENCE)
+        assert SessionState.RESUMING not in seen
+        one.terminate()

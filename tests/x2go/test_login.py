@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import subprocess
 import threading
@@ -26,6 +27,7 @@ from crl.x2go.x2go_exceptions import (
     X2GoSessionException,
     X2GoSFTPClientException,
     X2GoSSHProxyException,
+    X2GoStateError,
     X2GoTimeOutException,
 )
 from tests.x2go.conftest import wait_until
@@ -255,7 +257,53 @@ def test_a_login_that_needs_a_password_asks_the_application_for_it(login: Login)
     one.HOOK_auto_connect = lambda: told.append("asked")  # type: ignore[method-assign]
     one.do_auto_connect()
     assert told == ["asked"]
-    assert not one.connected
+    assert not one.is_connected()
+
+
+def test_a_step_logs_in_by_itself_where_it_may(login: Login, lab: Lab) -> None:
+    one = login(key_filename=str(lab.key("zsh")), auto_connect=True, session_name="zshuser-99-1234567890_stRxterm_dp24")
+    assert not one.is_connected()
+    with pytest.raises(X2GoStateError, match="that is terminated cannot resume"):
+        one.resume()
+    assert one.is_connected()
+    one.disconnect()
+    assert "zshuser-99-1234567890_stRxterm_dp24" not in one.list_sessions()
+    assert one.is_connected()
+    told: list[str] = []
+    locked = login("password", auto_connect=True)
+    locked.HOOK_auto_connect = lambda: told.append("asked")  # type: ignore[method-assign]
+    with pytest.raises(AuthenticationException, match="neither a password nor a key"):
+        locked.start()
+    assert told == ["asked"]
+    with pytest.raises(X2GoControlSessionException, match="no connection"):
+        login("password").list_sessions()
+    # Two at once log in once.
+    one.disconnect()
+    one.do_auto_connect()
+    one.connect()
+    first = one.control_session.get_transport()
+    wait_until(lambda: not any(thread.is_alive() for thread in one._threads))
+    assert one.control_session.get_transport() is first
+
+
+def test_a_session_that_nobody_uses_any_more_ends_its_login(lab: Lab, tmp_path: Path) -> None:
+    there = lab.host("alpha")
+    one: X2GoSession | None = X2GoSession(
+        server=there.address, username=there.user("zsh").login, key_filename=str(lab.key("zsh")),
+        known_hosts=lab.known_hosts, sessions_rootdir=tmp_path / "x2go",
+    )  # fmt: skip
+    assert one is not None
+    one.connect()
+    with pytest.raises(X2GoParameterError, match="all_suspended needs a client"):
+        one.do_auto_start_or_resume(all_suspended=True)
+    transport = one.control_session.get_transport()
+    assert isinstance(transport, paramiko.Transport)
+    one.__del__()  # as applications of python-x2go do, which go on with the login
+    assert one.is_alive()
+    one = None
+    gc.collect()
+    wait_until(lambda: not transport.is_active())
+    assert not transport.is_active()
 
 
 def test_commands_and_files_in_the_words_of_python_x2go(login: Login, lab: Lab, tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from typing import Final
 
 import paramiko
 
-from crl.channels.ssh.known_hosts import HostKey
+from crl.channels.ssh.known_hosts import HostKey, KnownHosts, Standing
 
-__all__ = ["CERTIFIED", "Certificate", "CertificateError"]
+__all__ = ["CERTIFIED", "AuthorityRevoked", "Certificate", "CertificateError", "require_certified"]
 
 #: What the names of certificate algorithms end with.
 CERTIFIED: Final = "-cert-v01@openssh.com"
@@ -30,6 +30,36 @@ _MOST_PRINCIPALS: Final = 256
 
 class CertificateError(ValueError):
     """A certificate does not vouch for a host; the text says why."""
+
+
+class AuthorityRevoked(CertificateError):
+    """The authority of a certificate is revoked for this host.
+
+    Args:
+        authority: The authority's key.
+        location: File and line that revoke it.
+    """
+
+    def __init__(self, authority: HostKey, location: str | None) -> None:
+        super().__init__(f"its authority is revoked ({location})")
+        self.authority, self.location = authority, location
+
+
+def require_certified(known: KnownHosts, host: str, port: int, blob: bytes) -> None:
+    """See that a certificate tells that this is the host, by an authority that known_hosts files trust for it.
+
+    Raises:
+        AuthorityRevoked: The authority is revoked for this host.
+        CertificateError: It does not tell that.
+    """
+    certificate = Certificate.parse(blob)
+    authority = certificate.authority
+    verdict = known.check(host, port, authority)
+    if verdict.standing is Standing.REVOKED:
+        raise AuthorityRevoked(authority, verdict.location)
+    if not any(entry.key == authority for entry in known.authorities(host, port)):
+        raise CertificateError(f"it is of an authority that is not known ({authority.fingerprint})")
+    certificate.check(host)
 
 
 @dataclass(frozen=True)

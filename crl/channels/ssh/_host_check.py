@@ -12,7 +12,7 @@ from typing import Final
 
 import paramiko
 
-from crl.channels.ssh._certificates import CERTIFIED, Certificate, CertificateError
+from crl.channels.ssh._certificates import CERTIFIED, AuthorityRevoked, CertificateError, require_certified
 from crl.channels.ssh._places import Place
 from crl.channels.ssh._transport import Transport
 from crl.channels.ssh.errors import HostKeyChanged
@@ -104,14 +104,9 @@ class HostCheck:
     def _why_not_certified(self, blob: bytes) -> str:
         """Why a certificate does not tell that this is the host; empty when it does."""
         try:
-            certificate = Certificate.parse(blob)
-            authority = certificate.authority
-            verdict = self.known.check(self.host, self.port, authority)
-            if verdict.standing is Standing.REVOKED:
-                raise self._changed(authority, verdict.location, revoked=True)
-            if not any(entry.key == authority for entry in self.known.authorities(self.host, self.port)):
-                return f"; its certificate is of an authority that is not known ({authority.fingerprint})"
-            certificate.check(self.host)
+            require_certified(self.known, self.host, self.port, blob)
+        except AuthorityRevoked as error:
+            raise self._changed(error.authority, error.location, revoked=True) from error
         except CertificateError as error:
             return f"; its certificate does not count: {error}"
         return ""

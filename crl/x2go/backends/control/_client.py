@@ -25,9 +25,15 @@ from crl.x2go._host import Host
 from crl.x2go._pubapps import PublishedApplications
 from crl.x2go._server import X2GoServer
 from crl.x2go._transporthost import TransportHost
-from crl.x2go.backends.control._connecting import Way, X2GoConnectionFailed, open_connection, way_to
+from crl.x2go.backends.control._connecting import (
+    Way,
+    X2GoConnectionFailed,
+    certified_key,
+    open_connection,
+    way_to,
+)
 from crl.x2go.backends.control._login import Credentials, Prompter, log_in
-from crl.x2go.checkhosts import X2GoAutoAddPolicy, X2GoInteractiveAddPolicy, check_ssh_host_key
+from crl.x2go.checkhosts import X2GoAutoAddPolicy, X2GoInteractiveAddPolicy, check_ssh_host_key, fingerprint_of
 from crl.x2go.log import X2GoLogger, loglevel_NOTICE
 from crl.x2go.state import AgentState
 from crl.x2go.x2go_exceptions import X2GoControlSessionException, X2GoParameterError, X2GoServerMissing
@@ -235,6 +241,9 @@ class LoginClient(paramiko.SSHClient):
         way = way_to(hostname, port, None, known_hosts=self.known_hosts, ssh_rootdir=self.ssh_rootdir)
         host = way.host
         self._take_known(way)
+        certified = certified_key(way, self._deadline()) if way.known.authorities(*way.key_name) else None
+        if certified is not None:
+            return True, hostname, host.port, *fingerprint_of(certified)
         known, _, _, fingerprint, kind = check_ssh_host_key(self, host.hostname, host.port)
         return known, hostname, host.port, fingerprint, kind
 

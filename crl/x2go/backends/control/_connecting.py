@@ -1,7 +1,7 @@
 """The way to a server and the proof that it is the one meant, before anything about the user is sent.
 
 The user's ssh configuration says where a name leads and through which hops; known_hosts files are read with all of
-their features but certificate authorities. It promises a connection of paramiko whose host key was accepted, within the
+their features. It promises a connection of paramiko whose host key was accepted, within the
 deadline, or an error and nothing left.
 """
 
@@ -24,9 +24,10 @@ from crl.channels.ssh.known_hosts import HostKey, KnownHosts, Standing, lookup_n
 from crl.channels.ssh.resolve import ResolvedHost, resolve
 from crl.channels.ssh.settings import NO_CONFIG, SshSettings
 from crl.deadlines import Deadline
+from crl.x2go.checkhosts import is_certified, prefer_known
 from crl.x2go.x2go_exceptions import X2GoControlSessionException, X2GoHostKeyException
 
-__all__ = ["Way", "X2GoConnectionFailed", "X2GoHostKeyChanged", "open_connection", "way_to"]
+__all__ = ["Way", "X2GoConnectionFailed", "X2GoHostKeyChanged", "certified_key", "open_connection", "way_to"]
 
 KEEPALIVE: Final = 5
 
@@ -160,20 +161,34 @@ def open_connection(way: Way, client: paramiko.SSHClient, deadline: Deadline) ->
         X2GoHostKeyChanged: It showed another key than is known, or a revoked one.
         X2GoHostKeyException: Its key is not known, and the policy refused it.
     """
-    with _translated(way):
-        sock = _dial(way, deadline)
-        transport = paramiko.Transport(sock)
-        try:
-            _prefer_known(transport, way)
-            transport.banner_timeout = transport.auth_timeout = max(deadline.remaining() or 0.0, 0.1)
-            transport.start_client(timeout=max(deadline.remaining() or 0.0, 0.1))
-            _judge(transport.get_remote_server_key(), way, client)
-            transport.set_keepalive(KEEPALIVE)
-        except BaseException:
-            transport.close()
-            with contextlib.suppress(OSError):
-                sock.close()
-            raise
+    with _translated(way), contextlib.ExitStack() as on_failure:
+        transport = _exchange_keys(way, deadline, on_failure)
+        _judge(transport.get_remote_server_key(), way, client)
+        transport.set_keepalive(KEEPALIVE)
+        on_failure.pop_all()
+    return transport
+
+
+def certified_key(way: Way, deadline: Deadline) -> paramiko.PKey | None:
+    """The key that a server shows with a certificate of a known authority; None when it shows no such.
+
+    Raises:
+        X2GoConnectionFailed: It cannot be reached.
+    """
+    with _translated(way), contextlib.ExitStack() as at_end:
+        key = _exchange_keys(way, deadline, at_end).get_remote_server_key()
+        return key if is_certified(way.known, *way.key_name, key) else None
+
+
+def _exchange_keys(way: Way, deadline: Deadline, at_end: contextlib.ExitStack) -> paramiko.Transport:
+    """Connect to a server, as far as its key; what was opened is closed with the stack."""
+    sock = at_end.enter_context(contextlib.closing(_dial(way, deadline)))
+    transport = paramiko.Transport(sock)
+    at_end.callback(transport.close)
+    prefer_known(transport, way.known, *way.key_name)
+    left = max(deadline.remaining() or 0.0, 0.1)
+    transport.banner_timeout = transport.auth_timeout = left
+    transport.start_client(timeout=left)
     return transport
 
 
@@ -223,18 +238,12 @@ def _translated(way: Way) -> Iterator[None]:
         ) from error
 
 
-def _prefer_known(transport: paramiko.Transport, way: Way) -> None:
-    """Ask for keys of the types that are known first: a host is then known by any of its keys."""
-    types = way.known.key_types(*way.key_name)
-    options = transport.get_security_options()
-    known = [kind for kind in options.key_types if ("ssh-rsa" if kind.startswith("rsa-") else kind) in types]
-    options.key_types = (*known, *(kind for kind in options.key_types if kind not in known))
-
-
 def _judge(key: paramiko.PKey, way: Way, client: Any) -> None:
     """Accept the key of a server, or raise."""
     verdict = way.known.check(*way.key_name, HostKey(key.get_name(), key.asbytes()))
     if verdict.standing is Standing.KNOWN:
+        return
+    if verdict.standing is not Standing.REVOKED and is_certified(way.known, *way.key_name, key):
         return
     if verdict.standing is Standing.UNKNOWN:
         client.host_key_policy().missing_host_key(client, way.lookup_name, key)

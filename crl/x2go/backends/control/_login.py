@@ -224,9 +224,11 @@ def _refused(
         problems.append("there was neither a password nor a key to offer")
     kind = X2GoPasswordRequired if progress.locked and not progress.password_sent else X2GoAuthenticationFailed
     why = f": {'; '.join(problems)}" if problems else ""
+    kerberos = any(method.startswith("gssapi") for method in wanted)
     return kind(
         f"the server does not let {credentials.username} in (it takes {', '.join(wanted) or 'nothing'}){why}",
         host=host,
         doing="logging in",
-        advice="check user name, password and key; nothing was tried twice",
+        advice="check user name, password and key; nothing was tried twice"
+        + ("; paramiko knows no Kerberos: give target=Target.from_ssh_alias(…), whose ssh does" if kerberos else ""),
     )

@@ -102,7 +102,8 @@ class SessionShares:
 
     def unshare_all_local_folders(self) -> bool:
         """Have the server unmount all folders of the session, and serve none any more."""
-        self.folders.unshare_all(self.server, self.session_info)
+        if self._folders is not None and self._folders.shares:
+            self._folders.unshare_all(self.server, self.session_info)
         return True
 
     def end_shares(self, *, asked: bool = False) -> None:

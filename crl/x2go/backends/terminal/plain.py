@@ -19,33 +19,29 @@ from crl.secrets import Secret
 from crl.x2go._host import Forwarder, RunAnswer
 from crl.x2go._pubapps import application_words
 from crl.x2go._records import parse_resume, parse_start
-from crl.x2go._remote import AgentReport
 from crl.x2go._server import X2GoServer
 from crl.x2go.backends.info.plain import X2GoServerSessionInfo
 from crl.x2go.backends.proxy.base import X2GoProxyBASE
 from crl.x2go.backends.terminal._boxes import BoxMethods
 from crl.x2go.backends.terminal._facts import SessionFacts
-from crl.x2go.backends.terminal._failures import start_failure
+from crl.x2go.backends.terminal._failures import Failures, start_failure
 from crl.x2go.backends.terminal._folders import SessionFolders
-from crl.x2go.backends.terminal._keyboard import SessionKeyboard
 from crl.x2go.backends.terminal._later import LaterParts
 from crl.x2go.backends.terminal._params import SPACE, X2GoSessionParams, candidates, command_words
 from crl.x2go.backends.terminal._shared import SessionShares
 from crl.x2go.backends.terminal._sound import SessionSound
 from crl.x2go.backends.terminal._turns import start_turn
 from crl.x2go.backends.terminal._window import SessionWindow, WindowMethods
-from crl.x2go.log import X2GoLogger
+from crl.x2go.log import X2GoLogger, loglevel_WARN
 from crl.x2go.rforward import X2GoRevFwTunnel
 from crl.x2go.state import AgentState
 from crl.x2go.utils import _get_backend_class
 from crl.x2go.x2go_exceptions import (
-    X2GoAgentDied,
     X2GoClientDisplayError,
     X2GoCommandNotFound,
     X2GoDesktopSharingDenied,
     X2GoParameterError,
-    X2GoSessionEnded,
-    X2GoSessionException,
+    X2GoSuspendedByServer,
     X2GoTerminalSessionException,
     X2GoTimeOutException,
 )
@@ -63,7 +59,7 @@ _KDRIVE_DESKTOPS = {"CINNAMON", "GNOME", "UNITY"}
 
 
 class X2GoTerminalSession(
-    SessionFacts, WindowMethods, SessionKeyboard, SessionFolders, SessionShares, SessionSound, BoxMethods, LaterParts
+    SessionFacts, Failures, WindowMethods, SessionFolders, SessionShares, SessionSound, BoxMethods, LaterParts
 ):
     """A session on a server, shown on the controller.
 
@@ -345,31 +341,6 @@ class X2GoTerminalSession(
         if self.set_session_title or folder is not None:
             self.auto_session_window_title(dont_set=not self.set_session_title)
 
-    def _why(self, error: CrlError, doing: str) -> CrlError:
-        """The proxy failed; if that is because the agent died, say so instead."""
-        report = self.look()
-        return self._agent_died(doing) if report.gone else error
-
-    def _not_running(self, report: AgentReport, proxy: X2GoProxyBASE, doing: str) -> CrlError:
-        if report.gone:
-            return self._agent_died(doing)
-        if not proxy.ok():
-            return proxy.ending()
-        return X2GoTimeOutException(
-            f"the agent is {report.state} and did not begin to run in time",
-            host=self._host,
-            doing=doing,
-            transcript=self.server.notes(self.session_info.name).log,
-        )
-
-    def _agent_died(self, doing: str) -> X2GoAgentDied:
-        return X2GoAgentDied(
-            f"the session's x2goagent (process {self.session_info.agent_pid}) has died",
-            host=self._host,
-            doing=doing,
-            transcript=self.server.notes(self.session_info.name).log,
-        )
-
     def _abandon_start(self) -> None:
         """Leave nothing of a start that failed; what goes wrong here must not hide why it failed."""
         deadline = Deadline.after(CLEANING_TIME)
@@ -438,6 +409,30 @@ class X2GoTerminalSession(
             **self.box_environment(),
         }
 
+    def set_keyboard(self, layout: str = "null", variant: str = "null") -> bool:
+        """Set layout and variant of the session's keyboard; whether the server did.
+
+        Raises:
+            X2GoParameterError: They cannot be names.
+        """
+        self.params.update(kblayout=layout, kbvariant=variant or "null")
+        words = ["setxkbmap"]
+        words += ["-layout", layout] if layout not in {"", "null"} else []
+        words += ["-variant", variant] if variant not in {"", "null"} else []
+        if len(words) == 1:
+            return False
+        try:
+            return self.server.execute(words, env=self.environment()).status == 0
+        except FileNotFoundError:
+            return False
+
+    def set_keyboard_as_wished(self) -> None:
+        """Do what the server's own start leaves to the client: layout and variant, where a keyboard was named."""
+        params = self.params
+        given = {params.kblayout, params.kbvariant} - {"", "null"}
+        if params.kbtype not in {"null/null", "auto"} and given:
+            self.set_keyboard(params.kblayout, params.kbvariant)
+
     def resume(
         self, deadline: Deadline | None = None, *, display: str | None = None, xauthority: str | None = None
     ) -> bool:
@@ -450,6 +445,14 @@ class X2GoTerminalSession(
         """
         deadline = deadline or Deadline.after(STEP_TIME)
         self._require_display(display)
+        try:
+            self._resume_once(deadline, display, xauthority)
+        except X2GoSuspendedByServer as error:
+            self.logger(f"{self.session_info.name}: {error.message}; resuming it again", loglevel=loglevel_WARN)
+            self._resume_once(deadline, display, xauthority)
+        return True
+
+    def _resume_once(self, deadline: Deadline, display: str | None, xauthority: str | None) -> None:
         info = self.session_info
         arguments = self.params.resume_arguments(self.server.checked_name(info.name))
         self._take_from_others(deadline)
@@ -467,7 +470,6 @@ class X2GoTerminalSession(
                 self.server.suspend(info.name, Deadline.after(CLEANING_TIME))
             raise
         info.status = "R"
-        return True
 
     def _take_from_others(self, deadline: Deadline) -> None:
         """Suspend a session that is not suspended, before it is resumed.
@@ -480,22 +482,6 @@ class X2GoTerminalSession(
             raise self._ended("resuming a session")
         if report.state is not AgentState.SUSPENDED:
             self._suspend_agent(deadline, "resuming a session")
-
-    def _resume_failure(self, answer: RunAnswer) -> X2GoTerminalSessionException | X2GoSessionException:
-        seen = answer.stderr or answer.stdout
-        if "terminated" in seen or "failed to resume" in seen:
-            return X2GoSessionEnded(
-                f"the session {self.session_info.name} has ended",
-                host=self._host,
-                doing="resuming a session",
-                transcript=seen,
-            )
-        return X2GoTerminalSessionException(
-            f"x2goresume-session ended with status {answer.status} and named no port",
-            host=self._host,
-            doing="resuming a session",
-            transcript=seen,
-        )
 
     def suspend(self, deadline: Deadline | None = None) -> bool:
         """Suspend the session and end its proxy.
@@ -517,14 +503,6 @@ class X2GoTerminalSession(
             raise self._ended(doing)
         if report.state is not AgentState.SUSPENDED:
             raise X2GoTimeOutException(f"the agent is still {report.state}", host=self._host, doing=doing)
-
-    def _ended(self, doing: str) -> X2GoSessionEnded:
-        return X2GoSessionEnded(
-            f"the session {self.session_info.name} has ended",
-            host=self._host,
-            doing=doing,
-            transcript=self.server.notes(self.session_info.name).command_output,
-        )
 
     def terminate(self, deadline: Deadline | None = None) -> bool:
         """End the session and remove what it left on both sides.
@@ -568,6 +546,11 @@ class X2GoTerminalSession(
         self.release_proxy()
         self.release_boxes()
         self.session_info.clear()
+
+    def __del__(self) -> None:
+        if self.__dict__.get("proxy") is not None:
+            with contextlib.suppress(Exception):  # nobody is left to tell
+                self.release_proxy()
 
     def __enter__(self) -> X2GoTerminalSession:
         return self
