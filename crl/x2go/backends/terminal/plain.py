@@ -551,6 +551,9 @@ class X2GoTerminalSession(
         if self.__dict__.get("proxy") is not None:
             with contextlib.suppress(Exception):  # nobody is left to tell
                 self.release_proxy()
+        if self.print_queue is not None or self.mimebox_queue is not None:
+            with contextlib.suppress(Exception):
+                self.release_boxes()
 
     def __enter__(self) -> X2GoTerminalSession:
         return self
