@@ -467,7 +467,7 @@ class Link(Services):
         elif number > self._last_number:
             self.engine.violated(f"a message of kind {kind} with number {number}, which was never used")
         elif not self._on_stream_message(kind, number, message, body):
-            self.engine.violated(f"a message of kind {kind} and {len(body)} bytes that the protocol forbids")
+            self.engine.violated(f"a message of kind {kind} and {len(message)} bytes that the protocol forbids")
 
     def _on_stream_message(self, kind: int, number: int, message: bytes, body: bytes) -> bool:
         """What concerns a stream, which may have been forgotten by now; False when it breaks the rules."""

@@ -231,7 +231,7 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, HearsSound, FolderS
         initial = first_state(virgin=virgin, running=running, suspended=suspended, terminated=terminated, faulty=faulty)
         self._machine = SessionStateMachine(on_change, initial)
         self._lock = threading.RLock()
-        self._login_lock = threading.RLock()
+        self._login_lock, self._undoing = threading.RLock(), threading.RLock()
         self._client_display: ClientDisplay | None = None
         self._client_is_ours = False
         self._server_display: Display | None = None

@@ -179,7 +179,7 @@ class Program(object):
         """Go on over a terminal; see `door.Door.adopt`."""
         with self._lock:
             self.session.resume(epoch, peer_has)
-            self.session.sender.widen_frames(beside)
+            self.session.sender.go_beside(beside)
             self.session.greet(values.encode(self._facts()))
             self.terminal = new
         self._reads += 1
