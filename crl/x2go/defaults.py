@@ -81,10 +81,9 @@ X2GO_SESSIONS_ROOTDIR: Final = ".x2go"
 X2GO_SSH_ROOTDIR: Final = ".ssh"
 
 SUPPORTED_SOUND: Final = True
+SUPPORTED_PRINTING: Final = True
 SUPPORTED_FOLDERSHARING: Final = os.name == "posix"
-# Not in this release.
-SUPPORTED_PRINTING: Final = False
-SUPPORTED_MIMEBOX: Final = False
+SUPPORTED_MIMEBOX: Final = True
 SUPPORTED_TELEKINESIS: Final = sys.platform.startswith("linux")
 
 X2GO_SHARE_VIEWONLY: Final = 0
