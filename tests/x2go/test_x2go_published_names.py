@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 
 from crl.x2go import defaults, x2go_exceptions
-from crl.x2go.x2go_exceptions import X2GoNotImplementedYetException
 from tests.published import Names, published
 
 OURS = Names("crl.x2go")
@@ -492,8 +491,6 @@ printactions.X2GoPrintAction.name
 printactions.X2GoPrintAction.description
 printqueue.X2GoPrintQueue._incoming_print_jobs
 """
-NOT_YET = """
-"""
 CLIENT_ALIASES = """
 get_client_rootdir has_custom_client_rootdir get_sessions_rootdir get_ssh_rootdir get_client_username
 register_all_session_profiles register_session get_session_summary get_session_username get_session_server_peername
@@ -676,15 +673,6 @@ def test_signature(line: str) -> None:
 @pytest.mark.parametrize("path", PROPERTIES.split())
 def test_properties(path: str) -> None:
     assert isinstance(OURS.find(path), property)
-
-
-@pytest.mark.parametrize("path", NOT_YET.split())
-def test_what_is_not_in_this_release_says_so(path: str) -> None:
-    with pytest.raises(
-        X2GoNotImplementedYetException, match=f"{path.rpartition('.')[2]} is not in this release"
-    ) as error:
-        OURS.find(path)(client_instance=None, anything=1)
-    assert error.value.advice
 
 
 @pytest.mark.parametrize("old", OLD_NAMES)
