@@ -11,13 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import paramiko
 import pytest
 
 from crl.lab import Lab
 from crl.lab.broker import LabBroker
 from crl.lab.plan import UserPlan
-from crl.x2go import ClientDisplay, X2GoClient
+from crl.x2go import ClientDisplay, X2GoClient, X2GoSession
 from crl.x2go.broker import Broker
 from crl.x2go.x2go_exceptions import (
     X2GoBrokerAuthenticationFailed,
@@ -200,12 +199,11 @@ def test_the_key_that_the_broker_makes_lets_in(real: LabBroker, lab: Lab) -> Non
         selected = one.select("Desk")
     assert selected.pkey is not None
     assert not selected.pubkey_accepted
-    client = paramiko.SSHClient()
-    client.load_host_keys(str(lab.known_hosts))
-    client.connect(
-        selected.host, selected.port, selected.username, pkey=selected.pkey, look_for_keys=False, allow_agent=False
-    )
-    client.close()
+    how: dict[str, Any] = {"known_hosts": str(lab.known_hosts), "look_for_keys": False, "allow_agent": False}
+    with X2GoSession(**selected.login, **how) as session:  # whose key gets no terminal
+        assert session.connect()
+        assert session.get_username() == user.login
+        assert session.list_sessions() == {}
 
 
 def test_the_life_of_a_session(real: LabBroker, lab: Lab, display: ClientDisplay, tmp_path: Path) -> None:
