@@ -52,6 +52,8 @@ PACKAGES: Final[tuple[tuple[str, ...], ...]] = (
     ("pulseaudio",),
     ("pulseaudio-utils",),
     ("xserver-xephyr",),
+    ("xwayland",),
+    ("weston",),
     ("x2gobroker-daemon",),
     ("x2gobroker-authservice",),
     ("x2gobroker-agent",),

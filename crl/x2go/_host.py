@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from crl.display._access import PythonRoot
 
-__all__ = ["Forwarder", "Host", "PythonRoot", "RunAnswer", "Tunnel"]
+__all__ = ["Forwarder", "Host", "PythonRoot", "ReverseTunnel", "RunAnswer", "Tunnel"]
 
 
 class RunAnswer(Protocol):
@@ -42,6 +42,13 @@ class Tunnel(Protocol):
         """End the listener and its connections."""
 
 
+class ReverseTunnel(Tunnel, Protocol):
+    """A listener there whose connections come out at an address here."""
+
+    def drop(self) -> None:
+        """Break the connections that are open."""
+
+
 class Forwarder(Protocol):
     """Whatever makes tunnels: a target, or a transport of the caller's."""
 
@@ -61,7 +68,12 @@ class Host(Protocol):
         """The target's Python."""
 
     def run(
-        self, command: Sequence[str], *, timeout: float | None = 60.0, env: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str],
+        *,
+        timeout: float | None = 60.0,
+        env: Mapping[str, str] | None = None,
+        input: str | bytes | None = None,  # noqa: A002 - the name of subprocess.run
     ) -> RunAnswer:
         """Run a command to its end."""
 
@@ -76,5 +88,5 @@ class Host(Protocol):
     def forward(self, address: Any, listen: Any = ..., /) -> Tunnel:
         """As `Forwarder.forward`."""
 
-    def reverse(self, listen: Any, address: Any, /) -> Tunnel:
-        """Listen there on a loopback address, and connect to `address` here for each connection."""
+    def reverse(self, listen: Any, address: Any, /) -> ReverseTunnel:
+        """Listen on a loopback address there, and connect to `address` here for each connection."""

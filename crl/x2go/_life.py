@@ -63,7 +63,11 @@ class SessionLife(Looking):
 
         def is_connected(self) -> bool: ...
 
-        def _refuse_later_parts(self) -> None: ...
+        def _share_wished(self) -> None: ...
+
+        def _check_boxes(self) -> None: ...
+
+        def _start_boxes(self) -> None: ...
 
         def _start_sound_as_wished(self) -> None: ...
 
@@ -192,12 +196,16 @@ class SessionLife(Looking):
             # Those of a former session, which a reboot has ended and nobody here.
             self._forget_server_display()
             self._terminal.release_proxy()
+            self._terminal.release_boxes()
             self._terminal.session_info = X2GoServerSessionInfo()
             self._terminal.start(deadline, **display_arguments(display))
             self._advance(80)
+            self._start_boxes()
             self._start_sound_as_wished()
+            self._terminal.start_telekinesis()
             self._terminal.run_command()
             self._terminal.set_keyboard_as_wished()
+            self._share_wished()
         self._advance(100)
         return True
 
@@ -210,7 +218,10 @@ class SessionLife(Looking):
             self._settle_geometry(display)
             self._terminal.resume(deadline, **display_arguments(display))
             self._may_be_swept_until = time.monotonic() + SWEEPING_TIME
+            self._start_boxes()
             self._start_sound_as_wished()
+            self._terminal.start_telekinesis()
+            self._share_wished()
         self._advance(100)
         return True
 
@@ -242,6 +253,7 @@ class SessionLife(Looking):
         """End what belongs to this object here; the session on the server stays as it is."""
         self._forget_server_display()
         self._terminal.release_proxy()
+        self._terminal.release_boxes()
         self._forget_client_display()
 
     @contextlib.contextmanager
@@ -282,7 +294,7 @@ class SessionLife(Looking):
 
     def _prepare(self) -> None:
         """Whatever is missing on either side is found before anything is started."""
-        self._refuse_later_parts()
+        self._check_boxes()
         self._terminal.proxy_backend.require_program()
         self.control_session.server.get_facts()
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from crl.x2go._host import Host
+from crl.x2go.defaults import SERVER_PATH
 from crl.x2go.state import AgentState
 from crl.x2go.x2go_exceptions import X2GoControlSessionException
 
@@ -20,6 +21,9 @@ __all__ = [
     "RemoteNotes",
     "ServerFacts",
     "await_agent_listening",
+    "end_mount",
+    "mount_log",
+    "mounted",
     "put_private",
     "read_notes",
     "server_facts",
@@ -233,6 +237,39 @@ def remove_socket(number, pid):
             except OSError:
                 pass
 
+def unescaped(word):
+    for code in ("040", "011", "012", "134"):
+        word = word.replace("\\" + code, chr(int(code, 8)))
+    return word
+
+def mounts():
+    with open("/proc/self/mounts") as stream:
+        return [unescaped(line.split()[1]) for line in stream]
+
+def end_mount(place, path):
+    if place in mounts():
+        program = which("fusermount3", path) or which("fusermount", path)
+        if program is None:
+            return False
+        with open(os.devnull, "r+b") as null:
+            subprocess.call([program, "-u", "-z", place], stdin=null, stdout=null, stderr=null)
+    while place.startswith("/tmp/.x2go-") and place not in mounts():
+        try:
+            if os.path.basename(place) == "spool" and os.listdir(place) == ["tmp"]:
+                os.rmdir(os.path.join(place, "tmp"))  # x2goprint's, for jobs on their way into sessions
+            os.rmdir(place)
+        except OSError:
+            if os.path.lexists(place):
+                break
+        place = os.path.dirname(place)
+    link = os.path.join(me().pw_dir, "media")
+    if os.path.islink(link) and not os.path.exists(link) and os.readlink(link).startswith("/tmp/.x2go-"):
+        os.unlink(link)
+    return place not in mounts()
+
+def mount_log(sid):
+    return first(sid, "sshfs-mounts.log")
+
 def tidy(sid, pid, number, cookie, seconds, interval):
     end = clock() + seconds
     while alive(pid, sid) and clock() < end:
@@ -382,3 +419,19 @@ def tidy(host: Host, name: str, pid: int, display: int, cookie: str, seconds: fl
     return bool(_call(host, "tidy", name, pid, display, cookie, seconds, POLL_INTERVAL, waits=seconds))
 
 
+def mounted(host: Host) -> frozenset[str]:
+    """Where anything is mounted on the server."""
+    answer = _call(host, "mounts")
+    if not isinstance(answer, list):
+        raise _strange(host, answer)
+    return frozenset(map(str, answer))
+
+
+def end_mount(host: Host, place: str) -> bool:
+    """End a mount of the client's, even one that is in use or dead, and remove empty folders above it."""
+    return bool(_call(host, "end_mount", place, SERVER_PATH))
+
+
+def mount_log(host: Host, name: str) -> str:
+    """What sshfs said when a session's folders were mounted, the last of it."""
+    return str(_call(host, "mount_log", name))

@@ -144,6 +144,7 @@ class X2GoServer:
         env: Mapping[str, str] | None = None,
         leaves_child: bool = False,
         limit: float | None = None,
+        input: str | None = None,  # noqa: A002 - the name of subprocess.run
     ) -> RunAnswer:
         """Run one of the server's programs to its end; its status is the caller's to judge.
 
@@ -153,6 +154,7 @@ class X2GoServer:
             env: Variables beside those of `environment`.
             leaves_child: Whether it leaves a process behind that holds its output, whose end would be waited for.
             limit: Seconds that it may take at most, however late the deadline is; None is half a minute.
+            input: What it reads.
 
         Raises:
             X2GoTimeOutException: It was not done in time.
@@ -163,7 +165,7 @@ class X2GoServer:
             words = [found["sh"], "-c", _APART, "sh", *words]
         left = (deadline or Deadline.after(COMMAND_TIMEOUT)).sooner(limit or COMMAND_TIMEOUT).remaining()
         try:
-            return self.target.run(words, timeout=left, env={**self.environment(env), **PLAIN_LOCALE})
+            return self.target.run(words, timeout=left, env={**self.environment(env), **PLAIN_LOCALE}, input=input)
         except CommandTimeout as error:
             raise X2GoTimeOutException(
                 f"{command[0]} was not done in time: {error.message}", host=self.host, doing="running a server command"

@@ -31,7 +31,7 @@ from crl.targets import Target
 from crl.x2go.x2go_exceptions import X2GoControlSessionException
 
 if TYPE_CHECKING:
-    from crl.x2go._host import RunAnswer, Tunnel
+    from crl.x2go._host import ReverseTunnel, RunAnswer, Tunnel
 
 __all__ = ["TransportHost", "TransportShell"]
 
@@ -149,11 +149,16 @@ class TransportHost:
         return self._transport.is_active() and self._transport.is_authenticated()
 
     def run(
-        self, command: Sequence[str], *, timeout: float | None = 60.0, env: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str],
+        *,
+        timeout: float | None = 60.0,
+        env: Mapping[str, str] | None = None,
+        input: str | bytes | None = None,  # noqa: A002 - the name of subprocess.run
     ) -> RunAnswer:
         """Run a command to its end."""
         with self._noticing("running a command"):
-            return self._target.run(command, timeout=timeout, env=env)
+            return self._target.run(command, timeout=timeout, env=env, input=input)
 
     def start(self, command: Sequence[str], *, env: Mapping[str, str] | None = None, detached: bool = False) -> object:
         """Start a command; a detached one outlives the connection."""
@@ -170,7 +175,7 @@ class TransportHost:
         with self._noticing("making a tunnel"):
             return self._target.forward(address, listen)
 
-    def reverse(self, listen: Any, address: Any, /) -> Tunnel:
+    def reverse(self, listen: Any, address: Any, /) -> ReverseTunnel:
         """Listen there, and connect to `address` here for each connection."""
         with self._noticing("making a tunnel from there"):
             return self._target.reverse(listen, address)

@@ -19,9 +19,10 @@ from crl.x2go._aliases import mangled_aliases
 from crl.x2go._client.verbs import Verbs
 from crl.x2go.cache import X2GoListSessionsCache
 from crl.x2go.guardian import X2GoSessionGuardian
-from crl.x2go.log import X2GoLogger, logger_for, loglevel_DEFAULT, loglevel_NOTICE
+from crl.x2go.log import X2GoLogger, logger_for, loglevel_DEFAULT
 from crl.x2go.pulseaudio import client_sound_server
 from crl.x2go.registry import X2GoSessionRegistry
+from crl.x2go.xserver import client_xserver
 
 __all__ = ["X2GoClient", "X2goClient"]
 
@@ -45,9 +46,8 @@ class X2GoClient(Verbs):
         client_rootdir: Folder of the configuration; default ``~/.x2goclient``, then also ``/etc/x2goclient`` is read.
         sessions_rootdir: Folder of the sessions' files; default ``~/.x2go``.
         ssh_rootdir: Folder of keys and known hosts; default ``~/.ssh``.
-        start_xserver: For Windows; without effect elsewhere.
-        start_pulseaudio: Start a sound server for the sessions; not on Windows alone, but elsewhere only for a user who
-            has none.
+        start_xserver: Start an X server, for a user who has no display.
+        start_pulseaudio: Start a sound server for the sessions: on Windows always, elsewhere for a user who has none.
         use_cache: As `use_listsessions_cache`.
         use_listsessions_cache: Keep what servers listed, so that asking again takes no time.
         auto_update_listsessions_cache: Renew the lists of sessions in the background.
@@ -70,6 +70,7 @@ class X2GoClient(Verbs):
         session_registry: The registered sessions.
         session_guardian: The thread that looks after them; it does not run when nothing is to be looked after.
         listsessions_cache: What the servers listed; None when the client uses no cache.
+        xserver: The X server that the client has started; None when there is none.
         pulseaudio: The sound server that the client has started; None when there is none.
         session_profiles: The session profiles.
         client_settings: The settings.
@@ -112,8 +113,6 @@ class X2GoClient(Verbs):
         broker_options: Mapping[str, Any] | None = None,
     ) -> None:
         self.logger = logger_for(logger, loglevel, tag="X2GoClient")
-        if start_xserver:
-            self.logger("X servers are only started on Windows", loglevel=loglevel_NOTICE)
         self._choose_backends(
             X2GoControlSession=control_backend,
             X2GoTerminalSession=terminal_backend,
@@ -149,6 +148,7 @@ class X2GoClient(Verbs):
             refresh_interval=refresh_interval,
             logger=self.logger,
         )
+        self.xserver = client_xserver(self, self._files("xconfig")) if start_xserver else None
         self.pulseaudio = client_sound_server(self, pulseaudio_installdir) if start_pulseaudio else None
 
     def _choose_backends(self, **chosen: Any) -> None:
@@ -196,8 +196,9 @@ class X2GoClient(Verbs):
         try:
             self._for_each(dict.fromkeys(names), lambda name: Verbs.disconnect_profile(self, name))
         finally:
-            if self.pulseaudio is not None:
-                self.pulseaudio.stop_thread()
+            for server in (self.pulseaudio, self.xserver):
+                if server is not None:
+                    server.stop_thread()
 
     # What has these private names only.
     __profile_is_folder_sharing_available = Verbs.is_folder_sharing_available

@@ -259,7 +259,7 @@ class X2GoSessionRegistry(SessionViews):
             self._looked_at |= {one.get_profile_id() for one in sessions if one.is_connected()}
             self._seen_connected |= self._looked_at
         for name in {session.get_profile_name() for session in sessions}:
-            self._elect_master(name)
+            self.elect_master(name)
         call_each(filter(None, to_tell))
         return True
 
@@ -312,7 +312,7 @@ class X2GoSessionRegistry(SessionViews):
             return client.HOOK_on_session_has_terminated
         return None
 
-    def _elect_master(self, profile_name: str) -> None:
+    def elect_master(self, profile_name: str) -> None:
         """Have one master session for a profile; desktops and publishers of menus come before applications."""
         candidates = [one for one in self.associated_sessions_of_profile_name(profile_name) if one.running]
         best = [one for one in candidates if one.is_desktop_session() or one.is_published_applications_provider()]

@@ -306,12 +306,7 @@ class X2GoRevFwTunnel(OwnThread):
 
     def _begin(self, chan: Any, origin: Address) -> None:
         name = f"[{origin[0]}]:{origin[1]}"
-        thread = X2GoRevFwChannelThread(
-            chan,
-            (self.remote_host, self.remote_port),
-            target=self._serve,
-            kwargs={"chan": chan, "addr": self.remote_host, "port": self.remote_port, "parent_thread": self},
-        )
+        thread = self._new_thread(chan)
         with self.incoming_channel:
             wanted = self._accepting
             if wanted:
@@ -320,6 +315,14 @@ class X2GoRevFwTunnel(OwnThread):
             chan.close()
             return
         thread.start()
+
+    def _new_thread(self, chan: Any) -> X2GoRevFwChannelThread:
+        return X2GoRevFwChannelThread(
+            chan,
+            (self.remote_host, self.remote_port),
+            target=self._serve,
+            kwargs={"chan": chan, "addr": self.remote_host, "port": self.remote_port, "parent_thread": self},
+        )
 
     def _serve(self, **arguments: Any) -> None:
         try:

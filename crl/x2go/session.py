@@ -23,15 +23,16 @@ from crl.display import Display
 from crl.errors import CrlError, UsageError
 from crl.x2go import defaults, utils
 from crl.x2go._aliases import mangled_aliases
+from crl.x2go._foldersharing import FolderSharing
 from crl.x2go._host import Host
 from crl.x2go._life import DEFAULT_TIMEOUT, SessionRecords
 from crl.x2go._server import X2GoServer
+from crl.x2go._sessionboxes import SessionBoxes
 from crl.x2go._sessionlists import SessionLists
 from crl.x2go._sessionnames import SessionNames
 from crl.x2go._sessionparams import SessionParameters
 from crl.x2go._sessionsound import HearsSound
 from crl.x2go._sessionstatus import SessionStatus, first_state
-from crl.x2go._sharing import LaterSharing
 from crl.x2go.backends.info.plain import X2GoServerSessionInfo
 from crl.x2go.backends.terminal.plain import X2GoSessionParams, X2GoTerminalSession
 from crl.x2go.clientdisplay import FROM_ENVIRONMENT, ClientDisplay
@@ -69,7 +70,7 @@ _PUBLIC = (
 
 
 @mangled_aliases(_PUBLIC.split())
-class X2GoSession(SessionLists, SessionNames, SessionStatus, HearsSound, LaterSharing):
+class X2GoSession(SessionLists, SessionNames, SessionStatus, HearsSound, FolderSharing, SessionBoxes):
     """One X2Go session.
 
     It is made for a server that it logs in on with `connect`, or for a target that is reached already. The two have
@@ -88,18 +89,21 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, HearsSound, LaterSh
         session_name: Name of a session that exists already, for `resume`, `suspend` or `terminate`.
         auto_start_or_resume: Whether `connect` goes on to resume the newest suspended session, or start one.
         auto_connect: Whether a step logs in by itself, with keys, where there is no login yet.
-        printing: Not in this release.
-        allow_mimebox: Not in this release, nor are its arguments.
-        allow_share_local_folders: Whether folders may be shared; sharing them is not in this release.
-        share_local_folders: Folders to share; not in this release.
-        restore_shared_local_folders: Not in this release.
+        printing: Whether print jobs of the session come here; `print_action` and `print_action_args` among the
+            parameters say what is done with them, or the client's print settings do.
+        allow_mimebox: Whether files that the session puts into its MIME box come here.
+        mimebox_extensions: The endings of names that are taken; none are all but those of programs.
+        mimebox_action: What is done with such a file: ``"OPEN"``, ``"OPENWITH"``, ``"SAVEAS"``, a class or an object.
+        allow_share_local_folders: Whether folders of this machine may be shared; with a target they always may.
+        share_local_folders: Folders to share at each start and resume.
+        restore_shared_local_folders: Whether the session's profile is to remember which folders are shared.
         control_backend: Name or class of the backend of logins.
         terminal_backend: Name or class of the backend of sessions on a server.
         info_backend: Name or class of the backend of session records.
         list_backend: Name or class of the backend of session lists.
         proxy_backend: Name or class of the proxy's backend.
         settings_backend: Accepted as in python-x2go.
-        printing_backend: Accepted as in python-x2go.
+        printing_backend: Name or class of the backend of print settings.
         client_rootdir: The folder of the client's configuration; None is ``~/.x2goclient``.
         sessions_rootdir: Folder for the client's files of sessions; None goes by the habits above.
         ssh_rootdir: The folder of ssh's files; None is ``~/.ssh``.
@@ -152,7 +156,7 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, HearsSound, LaterSh
         printing: bool = False,
         allow_mimebox: bool = False,
         mimebox_extensions: Sequence[str] = (),
-        mimebox_action: str = "OPEN",
+        mimebox_action: Any = "OPEN",
         allow_share_local_folders: bool = False,
         share_local_folders: Sequence[str] = (),
         restore_shared_local_folders: bool = False,

@@ -43,6 +43,7 @@ __all__ = [
     "X2GoDesktopSharingDenied",
     "X2GoDesktopSharingException",
     "X2GoException",
+    "X2GoFolderSharingException",
     "X2GoFwTunnelException",
     "X2GoHostKeyException",
     "X2GoMIMEboxActionException",
@@ -243,6 +244,14 @@ class X2GoTimeOutException(X2GoException, TimeoutError):
 
 class X2GoUserException(X2GoException):
     """The user lacks a right on the server."""
+
+
+class X2GoFolderSharingException(X2GoUserException):
+    """A folder of this machine could not be given to a session."""
+
+
+class X2GoSshfsMissing(X2GoFolderSharingException):
+    """The server has no sshfs, so that it can mount no folder."""
 
 
 class X2GoBrokerAuthenticationFailed(X2GoBrokerConnectionException):

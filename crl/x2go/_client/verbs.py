@@ -11,7 +11,6 @@ from typing import Any
 from crl.x2go import utils
 from crl.x2go._client.logins import Logins
 from crl.x2go._client.sessions import Sessions
-from crl.x2go._notyet import refuse
 from crl.x2go.log import loglevel_NOTICE, loglevel_WARN
 from crl.x2go.session import X2GoSession
 from crl.x2go.x2go_exceptions import X2GoClientException, X2GoSessionNotFound
@@ -22,11 +21,6 @@ _BACKENDS = (
     "control_backend", "terminal_backend", "info_backend", "list_backend", "proxy_backend", "settings_backend",
     "printing_backend",
 )  # fmt: skip
-_OF_LATER_RELEASES = {
-    "printing": "printing",
-    "allow_mimebox": "the MIME box",
-    "share_local_folders": "folder sharing",
-}
 
 
 class Verbs(Logins):
@@ -84,12 +78,12 @@ class Verbs(Logins):
             profile_id: Id of a profile; without such a profile the session belongs to this id.
             profile_name: Name of a profile; without such a profile, a name for the session's connection.
             session_name: Name of a session on the server that it is to be.
-            allow_printing: Not in this release.
-            allow_share_local_folders: Whether folders may be shared later.
-            share_local_folders: Not in this release.
-            allow_mimebox: Not in this release.
-            mimebox_extensions: Of the MIME box.
-            mimebox_action: Of the MIME box.
+            allow_printing: Whether print jobs of the session come here, also where its profile does not say so.
+            allow_share_local_folders: Whether folders of this machine may be shared.
+            share_local_folders: Folders to share at each start and resume.
+            allow_mimebox: Whether files of the session's MIME box come here, also where its profile does not say so.
+            mimebox_extensions: The endings of names that are taken; none are all but those of programs.
+            mimebox_action: What is done with such a file: ``"OPEN"``, ``"OPENWITH"`` or ``"SAVEAS"``.
             add_to_known_hosts: Take the key of an unknown host without asking.
             known_hosts: File of host keys; default the one that ssh uses.
             forward_sshagent: Let the session use our SSH agent.
@@ -101,7 +95,6 @@ class Verbs(Logins):
             The session's id, or the session; None when there is neither a profile nor a server.
 
         Raises:
-            X2GoNotImplementedYetException: Something was asked for that is not in this release.
             X2GoParameterError: There is no such parameter, or a value is not usable.
             X2GoBrokerConnectionException: The profile comes from a broker that has no server for it or cannot be asked.
         """
@@ -112,13 +105,12 @@ class Verbs(Logins):
             "mimebox_extensions": list(mimebox_extensions), "mimebox_action": mimebox_action,
             "forward_sshagent": forward_sshagent, **kwargs,
         }  # fmt: skip
-        for argument, part in _OF_LATER_RELEASES.items():
-            if given[argument]:
-                refuse(f"register_session({argument}=…)", part)
         if proxy_options:
             kwargs["proxy_options"] = given["proxy_options"] = dict(proxy_options)
         if found is not None:
-            params = self._params_of_profile(found, kwargs)
+            boxes = ["printing", *(["mimebox_extensions", "mimebox_action"] if allow_mimebox else []), "allow_mimebox"]
+            wished = {name: given[name] for name in boxes if given[name]}
+            params = self._params_of_profile(found, {**wished, **kwargs})
             profile_id, profile_name = found, self.session_profiles.to_profile_name(found)
             server = params.pop("server")
         elif server is None and kwargs.get("target") is None:
@@ -157,21 +149,9 @@ class Verbs(Logins):
         return None
 
     def _params_of_profile(self, profile_id: str, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The parameters of a session of a profile: its own, without what this release lacks, then those given."""
+        """The parameters of a session of a profile: its own, then those given."""
         params = self._login_of_profile(profile_id)
         params.pop("profile_name", None)
-        without = []
-        for name, part, off in (
-            ("printing", "printing", False),
-            ("share_local_folders", "folder sharing", []),
-            ("allow_mimebox", "the MIME box", False),
-        ):
-            if name not in given and params.get(name) not in (off, None):
-                params[name] = off
-                without.append(part)
-        if without:
-            text = f"the session of {profile_id} goes without {', '.join(without)}, which this release lacks"
-            self.logger(text, loglevel=loglevel_NOTICE)
         return {**params, **given}
 
     def _ad_hoc_names(self, profile_id: str | None, profile_name: str | None) -> tuple[str, str]:
@@ -536,7 +516,10 @@ class Verbs(Logins):
     def _owner_of_folders(self, session_uuid: str | None, profile_name: str | None) -> X2GoSession | None:
         if session_uuid is not None:
             return Sessions.get_session(self, session_uuid)
-        return self.session_registry.master_sessions.get(str(profile_name))
+        if profile_name is None:
+            return None
+        self.session_registry.elect_master(profile_name)
+        return self.session_registry.master_sessions.get(profile_name)
 
     def is_folder_sharing_available(self, session_uuid: str | None = None, profile_name: str | None = None) -> bool:
         """Whether folders can be shared with a session, or with the master session of a profile."""
@@ -552,8 +535,8 @@ class Verbs(Logins):
     ) -> bool:
         """Share a folder with a session, or with the master session of a profile.
 
-        Raises:
-            X2GoNotImplementedYetException: Folder sharing is not in this release.
+        Returns:
+            Whether it is shared; a hook has told why not.
         """
         session = self._owner_of_folders(session_uuid, profile_name)
         path = local_path if local_path is not None else folder_name

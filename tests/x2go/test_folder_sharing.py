@@ -1,0 +1,204 @@
+"""Folders of this machine in real sessions: mounted by the server's own scripts, used both ways, kept over faults."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crl.interactivesessions.shells.sshshell import SshShell
+from crl.lab import Lab
+from crl.targets import Target
+from crl.x2go import ClientDisplay, SessionState, X2GoSession
+from crl.x2go.x2go_exceptions import (
+    X2GoFolderSharingException,
+    X2GoSessionException,
+    X2GoSshfsMissing,
+    X2GoUserException,
+)
+from tests.x2go.conftest import QUIET, Session, wait_until
+from tests.x2go.test_faults import kill_ssh
+
+pytestmark = pytest.mark.lab
+SLEEPING = ["sleep", "600"]
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Callable[[str], Path]:
+    """Make folders with a file; names that the server's scripts would misread are among them."""
+
+    def make(name: str) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "here").write_text(f"from the controller, in {name}")
+        return folder
+
+    return make
+
+
+def places(one: X2GoSession) -> dict[str, str]:
+    """Where the server has the folders."""
+    return {share.path: share.place for share in one._terminal.folders.shares}
+
+
+def mounts(lab: Lab) -> list[str]:
+    lines = lab.host("alpha").exec(["cat", "/proc/mounts"]).stdout.decode().splitlines()
+    return [line for line in lines if "sshfs" in line]
+
+
+def there(target: Target, *words: str) -> str:
+    return target.run(list(words), check=True, timeout=30).stdout
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_several_folders_both_ways_over_suspend_and_resume(
+    alpha: Target, session: Session, lab: Lab, folders: Callable[[str], Path]
+) -> None:
+    first, second, odd = folders("first"), folders("second"), folders("odd $(touch x) 'a:b\" é")
+    with session(alpha, cmd=SLEEPING) as one:
+        with pytest.raises(X2GoSessionException, match="start or resume"):
+            one.share_local_folder(first)
+        one.start()
+        assert one.is_folder_sharing_available()
+        assert one.get_shared_folders() == []
+        assert one.share_local_folder(first)
+        assert one.share_local_folder(local_path=second, read_only=True)
+        assert one.share_local_folder(folder_name=str(odd))
+        assert one.share_local_folder(first), "again is harmless"
+        assert one.get_shared_folders(check_list_mounts=True) == [str(first), str(second), str(odd)]
+        assert len(mounts(lab)) == 3
+        for folder, place in places(one).items():
+            assert there(alpha, "cat", f"{place}/here") == Path(folder, "here").read_text()
+        use_both_ways(alpha, first, places(one)[str(first)])
+        refused = alpha.run(["sh", "-c", f"echo no > {places(one)[str(second)]}/new"])
+        assert refused.status != 0
+        assert os.listdir(second) == ["here"]
+        assert alpha.run(["sh", "-c", "ls ~/.x2go/ssh"]).stdout == "", "a key stayed"
+
+        assert one.unshare_local_folder(odd)
+        assert not one.unshare_local_folder(odd)
+        assert one.get_shared_folders(check_list_mounts=True) == [str(first), str(second)]
+        one.suspend()
+        assert mounts(lab) == []
+        assert one.get_shared_folders() == []
+        one.resume()
+        assert one.get_shared_folders(check_list_mounts=True) == [str(first), str(second)]
+        assert alpha.run(["touch", f"{places(one)[str(second)]}/new"]).status != 0, "not read only any more"
+        (first / "later").write_text("written while it was shared again")
+        assert there(alpha, "cat", f"{places(one)[str(first)]}/later") == "written while it was shared again"
+        assert one.unshare_all_local_folders()
+        assert mounts(lab) == []
+        assert one.share_local_folder(first)
+    assert mounts(lab) == []
+
+
+def use_both_ways(target: Target, here: Path, place: str) -> None:
+    """What programs do with files, on both sides."""
+    data = os.urandom(3_000_000)
+    (here / "big").write_bytes(data)
+    script = (
+        "cd $1 && cp big copy && mkdir -p a/b && mv copy a/b/moved && printf there > a/there && "
+        "ln -s b/moved a/link && "
+        "chmod 640 a/there && touch -d '2001-02-03 04:05:06Z' a/there && rm here && head -c 5 a/link | wc -c && df ."
+    )
+    assert "5\n" in there(target, "sh", "-c", script, "sh", place)
+    assert (here / "a/b/moved").read_bytes() == (here / "a/link").read_bytes() == data
+    status = (here / "a/there").stat()
+    assert (status.st_mode & 0o777, status.st_mtime) == (0o640, 981173106)
+    assert not (here / "here").exists()
+    (here / "here").write_text(f"from the controller, in {here.name}")
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_a_login_of_its_own_shares_what_it_was_told_to(
+    lab: Lab, tmp_path: Path, folders: Callable[[str], Path]
+) -> None:
+    listed, gone = folders("listed"), tmp_path / "gone"
+    host = lab.host("alpha")
+    options: dict[str, Any] = dict(QUIET)
+    with ClientDisplay.start() as display, X2GoSession(
+        server=host.address, port=host.port, username="zshuser", key_filename=str(lab.key("zsh")), look_for_keys=False,
+        known_hosts=lab.known_hosts, sessions_rootdir=tmp_path, client_display=display, at_exit="terminate",
+        allow_share_local_folders=True, share_local_folders=[str(gone), str(listed)], cmd=SLEEPING, **options,
+    ) as one:  # fmt: skip
+        one.connect()
+        assert one.start()
+        assert one.state is SessionState.RUNNING
+        assert isinstance(one.last_error, X2GoUserException), "the folder that is not there"
+        assert one.get_shared_folders(check_list_mounts=True) == [str(listed)]
+        place = places(one)[str(listed)]
+        assert host.exec(["cat", f"{place}/here"], "zshuser").stdout.decode() == (listed / "here").read_text()
+    assert mounts(lab) == []
+
+
+@pytest.fixture(scope="module")
+def running(lab: Lab) -> Iterator[tuple[Target, X2GoSession]]:
+    """A session for several tests."""
+    shell = SshShell("alpha-zsh", config=str(lab.ssh_config), lane_change=False)
+    options: dict[str, Any] = {"cmd": SLEEPING, **QUIET}
+    with Target(shell, name="alpha") as target, X2GoSession(target=target, **options) as one:
+        one.start()
+        yield target, one
+
+
+def test_a_cut_keeps_the_shares(
+    running: tuple[Target, X2GoSession], lab: Lab, folders: Callable[[str], Path]
+) -> None:
+    (target, one), kept = running, folders("kept")
+    one.share_local_folder(kept)
+    place = places(one)[str(kept)]
+    for number in range(3):
+        kill_ssh(lab)
+        assert there(target, "cat", f"{place}/here") == (kept / "here").read_text()
+        there(target, "sh", "-c", f"echo {number} > {place}/{number}")
+        assert (kept / str(number)).read_text() == f"{number}\n"
+    assert one.state is SessionState.RUNNING
+    # Somebody works in it: the folder is taken back all the same.
+    process = target.start(["sh", "-c", f"cd {place}; sleep 100"])
+    try:
+        wait_until(lambda: target.run(["readlink", f"/proc/{process.pid}/cwd"]).stdout.strip() == place)
+        assert one.unshare_local_folder(kept)
+        assert mounts(lab) == []
+        assert one.share_local_folder(kept)
+        assert there(target, "cat", f"{places(one)[str(kept)]}/here") == (kept / "here").read_text()
+    finally:
+        process.kill()
+    assert one.unshare_all_local_folders(force_all=True)
+    assert mounts(lab) == []
+
+
+def test_what_is_missing_is_told_and_the_session_goes_on(
+    running: tuple[Target, X2GoSession], lab: Lab, folders: Callable[[str], Path]
+) -> None:
+    (target, one), host, folder = running, lab.host("alpha"), folders("wanted")
+    with pytest.raises(X2GoUserException, match="No such file"):
+        one.share_local_folder(folder / "missing")
+    with pytest.raises(X2GoUserException, match="Not a directory"):
+        one.share_local_folder(folder / "here")
+    host.exec(["chmod", "600", "/dev/fuse"])
+    try:
+        with pytest.raises(X2GoFolderSharingException, match="Permission denied") as refused:
+            one.share_local_folder(folder)
+        assert "/dev/fuse" in str(refused.value)
+    finally:
+        host.exec(["chmod", "666", "/dev/fuse"])
+    one._terminal.stop_sshfs()
+    host.exec(["mv", "/usr/bin/sshfs", "/usr/bin/sshfs.away"])
+    try:
+        with pytest.raises(X2GoSshfsMissing, match="sshfs"):
+            one.share_local_folder(folder)
+    finally:
+        host.exec(["mv", "/usr/bin/sshfs.away", "/usr/bin/sshfs"])
+    assert isinstance(one.last_error, X2GoSshfsMissing)
+    assert one.get_shared_folders() == []
+    assert mounts(lab) == []
+    assert one.share_local_folder(folder)
+    folder.joinpath("here").unlink()
+    folder.rmdir()
+    assert target.run(["touch", f"{places(one)[str(folder)]}/new"]).status != 0
+    assert one.state is SessionState.RUNNING
+    assert one.unshare_local_folder(folder)
+    assert mounts(lab) == []
