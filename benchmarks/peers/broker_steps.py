@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.base import NotThere, Peer, Settings
-from crl.lab import Lab
-from crl.lab.broker import LabBroker
+from crl.lab import Lab, LabBroker
 from crl.x2go.broker import Broker
 
 __all__ = ["BrokerByCrl", "make"]
