@@ -10,7 +10,7 @@ import logging
 import threading
 from typing import Any, Final, NoReturn
 
-__all__ = ["RedactingFilter", "Secret", "redact", "to_secret"]
+__all__ = ["RedactingFilter", "Secret", "redact", "to_secret", "unfinished_secret"]
 
 MASK: Final = "<secret>"
 MIN_REDACTED_LENGTH: Final = 4
@@ -35,6 +35,15 @@ class _Known:
             if secret in text:
                 text = text.replace(secret, MASK)
         return text
+
+    def begun(self, text: str) -> int:
+        longest = 0
+        for secret in self._texts:
+            for length in range(min(len(secret) - 1, len(text)), longest, -1):
+                if text.endswith(secret[:length]):
+                    longest = length
+                    break
+        return longest
 
 
 _known = _Known()
@@ -96,6 +105,11 @@ def to_secret(value: Any) -> Secret | None:
 def redact(text: str) -> str:
     """Replace every known secret in a text by ``<secret>``."""
     return _known.mask(text)
+
+
+def unfinished_secret(text: str) -> int:
+    """How many characters at the end of a text may be the beginning of a known secret."""
+    return _known.begun(text)
 
 
 class RedactingFilter(logging.Filter):

@@ -13,7 +13,7 @@ import cyclopts
 
 from crl.cli._output import USAGE, complain, wants_json
 
-COMMANDS: Final = {"lab": "crl.cli._lab:app", "run": "crl.cli._run:app"}
+COMMANDS: Final = {"lab": "crl.cli._lab:app", "replay": "crl.cli._replay:app", "run": "crl.cli._run:app"}
 """The commands, each with the module and object that is loaded for it."""
 
 

@@ -32,6 +32,7 @@ from crl.interactivesessions.interactivesessionexceptions import (
     UnexpectedPrompt,
     UnknownShellState,
 )
+from crl.interactivesessions.recording import FOLDER_VARIABLE, Logs, Recorder
 from crl.interactivesessions.shells._lines import COLUMNS, ROWS
 from crl.interactivesessions.shells._logins import login_place
 from crl.interactivesessions.shells.bashshell import BashShell
@@ -87,10 +88,16 @@ class InteractiveSession:
     Args:
         dump_received: A file to which all bytes received are appended.
         dump_outgoing: A file to which all bytes sent are appended; passwords appear as ``<secret>``.
+        recordings: A folder that gets a recording of each terminal, which ``crl replay`` plays; None is the one that
+            the environment names in ``CRL_RECORDINGS``, "" is none.
     """
 
-    def __init__(self, dump_received: str | None = None, dump_outgoing: str | None = None) -> None:
+    def __init__(
+        self, dump_received: str | None = None, dump_outgoing: str | None = None, *, recordings: str | None = None
+    ) -> None:
         self.terminal: Any = None
+        self.recordings = os.environ.get(FOLDER_VARIABLE, "") if recordings is None else recordings
+        self._recorder: Recorder | None = None
         self.shells: list[Shell] = []
         self.dump_received = dump_received
         self.dump_outgoing = dump_outgoing
@@ -138,7 +145,7 @@ class InteractiveSession:
         started = False
         try:
             self._check_aborted()
-            self._open_dumps(self.terminal)
+            self._open_logs(self.terminal, shell)
             self.terminal.timeout = self.terminal_expect_timeout
             shell.set_terminal(self.terminal)
             output = shell.start()
@@ -158,12 +165,27 @@ class InteractiveSession:
         channel = LocalPtyChannel(command, env=child_environment(), columns=COLUMNS, rows=ROWS)
         return ChannelSpawn(channel, timeout=self.terminal_spawn_timeout)
 
-    def _open_dumps(self, terminal: Any) -> None:
-        for attribute, path in (("logfile_send", self.dump_outgoing), ("logfile_read", self.dump_received)):
+    def _open_logs(self, terminal: Any, shell: Shell) -> None:
+        """Have what goes over the terminal written to dumps and recording, which are closed with it."""
+        if self.recordings:
+            name = getattr(shell, "host", None) or type(shell).__name__
+            self._recorder = Recorder(self.recordings, str(name), columns=COLUMNS, rows=ROWS)
+        for attribute, path, direction in (
+            ("logfile_send", self.dump_outgoing, "sent"),
+            ("logfile_read", self.dump_received, "received"),
+        ):
+            logs: list[Any] = [] if self._recorder is None else [getattr(self._recorder, direction)]
             if path is not None:
-                log: IO[bytes] = open(path, "ab")  # noqa: SIM115 - closed with the terminal
-                log.write(_BANNER)
-                setattr(terminal, attribute, log)
+                dump: IO[bytes] = open(path, "ab")  # noqa: SIM115 - closed with the terminal
+                dump.write(_BANNER)
+                logs.append(dump)
+            if logs:
+                setattr(terminal, attribute, Logs(logs))
+
+    def note(self, text: str) -> None:
+        """Write into the recording of the terminal, where there is one, that something happened."""
+        if self._recorder is not None:
+            self._recorder.note(text)
 
     def push(self, shell: Shell, timeout: float = 30) -> str | None:
         """Start a shell from the current one and put it on top.
@@ -358,7 +380,7 @@ class InteractiveSession:
             shells = [copy.copy(shell) for shell in self.shells if not shell.rides_link]
             if self._ending or not shells:
                 raise UsageError("the session is closed", doing="opening its terminal again")
-        twin = InteractiveSession(self.dump_received, self.dump_outgoing)
+        twin = InteractiveSession(self.dump_received, self.dump_outgoing, recordings=self.recordings)
         twin._link_python = self._link_python if len(shells) == 1 else None
         try:
             with login_place(shells[0], deadline):
@@ -384,6 +406,8 @@ class InteractiveSession:
             riding = [shell for shell in self.shells if shell.rides_link]
             old, self.terminal, self.shells = self.terminal, twin.terminal, [*twin.shells, *riding]
             twin.terminal, twin.shells = None, []
+            self._recorder = twin._recorder
+        self.note("a link goes on over this terminal")
         if old is not None:
             old.close(force=True)
 

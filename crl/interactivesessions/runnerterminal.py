@@ -135,8 +135,10 @@ class RunnerTerminal(TerminalCalls):
         """
         with self._linking:
             self.close_session()
-            lane = self.get_session().lane()
+            session = self.get_session()
+            lane = session.lane()
             link = Link.start(lane, timeout=self.prompt_timeout, python=self.python)
+            session.note(f"a link took the terminal: {link!r}; what it carries is not recorded")
             session_id = uuid.uuid4().hex
             self._live = Live(link, session_id, Bin(session_id), set())
             self._prepare_target()

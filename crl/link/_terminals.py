@@ -162,7 +162,7 @@ class Terminals(ABC):
                 if self.lost is not None or self.closing:
                     new.close()
                     return False
-                self._resume(epoch, wide=beside)
+                self._resume(epoch, beside=beside)
                 self.session.take(data)
                 old, self._attachment = self._attachment, new
                 self.down = None
@@ -180,9 +180,9 @@ class Terminals(ABC):
         self._look_for_end(new)
         return True
 
-    def _resume(self, epoch: int, *, wide: bool) -> None:
+    def _resume(self, epoch: int, *, beside: bool) -> None:
         self.session.resume(epoch)
-        self.session.sender.widen_frames(wide)
+        self.session.sender.go_beside(beside)
 
     def greet_again(self, epoch: int) -> None:
         """Go on over the terminal in use, wherever the target is by now, which it shall answer as `epoch`."""
@@ -194,7 +194,7 @@ class Terminals(ABC):
                 rest = attachment.unfinished()
                 attachment.unsent.clear()
                 attachment.unsent.append(rest + self.greeting(epoch))
-                self._resume(epoch, wide=attachment.beside)
+                self._resume(epoch, beside=attachment.beside)
         self.flush()
 
     def greeting(self, epoch: int) -> bytes:

@@ -100,9 +100,9 @@ class Lane:
         host: The target's name for error texts.
         reopen: Opens another lane to the same shell of the same host beside this one, before the deadline, or raises;
             an error whose ``definite`` is true is final. None where that cannot be done.
-        beside: Opens a lane without a terminal beside this one, on the same connection to the same host as the same
-            user, before the deadline, or raises; the link moves bulk over it while this one waits. None where that
-            cannot be done, or is not wanted.
+        beside: Opens a lane without a terminal beside this one, on the same SSH connection to the same host as the same
+            user, before the deadline, or raises; the link moves bulk over it while this one waits, and relies on SSH
+            for what damages bytes. None where that cannot be done, or is not wanted.
         take_over: On a lane made by `reopen`: called once when it takes the place of the old one, whose terminal is
             then closed by the shell stack. Raises when the shell stack has been closed meanwhile.
         discard: On a lane made by `reopen`: called once instead, when it is not needed: its terminal is closed. On one

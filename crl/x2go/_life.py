@@ -55,6 +55,7 @@ class SessionLife(Looking):
     _tidied: bool
     last_error: CrlError | None
     _may_be_swept_until: float = 0.0
+    _undoing: threading.RLock
     _progress: int
     _progress_event: threading.Event | None
 
@@ -62,9 +63,11 @@ class SessionLife(Looking):
 
         def is_connected(self) -> bool: ...
 
-        def _refuse_later_parts(self) -> None: ...
-
         def _share_wished(self) -> None: ...
+
+        def _check_boxes(self) -> None: ...
+
+        def _start_boxes(self) -> None: ...
 
         def _start_sound_as_wished(self) -> None: ...
 
@@ -141,23 +144,38 @@ class SessionLife(Looking):
         if self._has_died():
             self._tell_death()
         elif ran and swept and time.monotonic() < self._may_be_swept_until:
-            self._may_be_swept_until = 0.0
-            self._in_background("resume", self._resume_after_sweep)
+            self._in_background("resume", lambda: self._undo_sweep(seen=True))
 
-    def _resume_after_sweep(self) -> None:
-        """Undo what the server's daemon did to a session that was resumed a moment ago.
+    def _undo_sweep(self, *, seen: bool = False) -> bool:
+        """Resume what the server's daemon has suspended although it was resumed a moment ago.
 
-        It suspends sessions that its database calls suspended and that run all the same. Between the first signal of
-        x2goresume-session and its entry there, that is what a resumed session looks like.
+        The daemon suspends sessions that its database calls suspended and that run all the same. Between the first
+        signal of x2goresume-session and its entry there, that is what a resumed session looks like.
+
+        Args:
+            seen: Whether that was seen already.
+
+        Returns:
+            Whether the session runs, through us or another thread.
         """
-        _logger.warning("%s: the server's x2gocleansessions took it for one to be suspended; resuming it again", self)
-        try:
-            self._resume_step(None, None, self._in_steps(DEFAULT_TIMEOUT))
-        except CrlError as error:
-            self.last_error = error
-            _logger.warning("%s: it could not be resumed again: %s", self, error)
-        finally:
+        with self._undoing:
+            if not seen:
+                report = self._terminal.look()
+                if report.state is AgentState.RUNNING or report.gone or not report.swept:
+                    return report.state is AgentState.RUNNING and not report.gone
+                self._machine.observe(report.state, alive=report.alive)
+            if time.monotonic() >= self._may_be_swept_until:
+                return False
             self._may_be_swept_until = 0.0
+            _logger.warning("%s: the server's x2gocleansessions took it for one to be suspended; resuming it", self)
+            try:
+                return self._resume_step(None, None, self._in_steps(DEFAULT_TIMEOUT))
+            except CrlError as error:
+                self.last_error = error
+                _logger.warning("%s: it could not be resumed again: %s", self, error)
+                return False
+            finally:
+                self._may_be_swept_until = 0.0
 
     def note_agent_state(self, state: AgentState) -> None:
         """Take over what somebody else has done with the session, or seen of it."""
@@ -178,10 +196,13 @@ class SessionLife(Looking):
             # Those of a former session, which a reboot has ended and nobody here.
             self._forget_server_display()
             self._terminal.release_proxy()
+            self._terminal.release_boxes()
             self._terminal.session_info = X2GoServerSessionInfo()
             self._terminal.start(deadline, **display_arguments(display))
             self._advance(80)
+            self._start_boxes()
             self._start_sound_as_wished()
+            self._terminal.start_telekinesis()
             self._terminal.run_command()
             self._terminal.set_keyboard_as_wished()
             self._share_wished()
@@ -196,8 +217,10 @@ class SessionLife(Looking):
             display = self._need_client_display()
             self._settle_geometry(display)
             self._terminal.resume(deadline, **display_arguments(display))
-            self._start_sound_as_wished()
             self._may_be_swept_until = time.monotonic() + SWEEPING_TIME
+            self._start_boxes()
+            self._start_sound_as_wished()
+            self._terminal.start_telekinesis()
             self._share_wished()
         self._advance(100)
         return True
@@ -230,6 +253,7 @@ class SessionLife(Looking):
         """End what belongs to this object here; the session on the server stays as it is."""
         self._forget_server_display()
         self._terminal.release_proxy()
+        self._terminal.release_boxes()
         self._forget_client_display()
 
     @contextlib.contextmanager
@@ -270,7 +294,7 @@ class SessionLife(Looking):
 
     def _prepare(self) -> None:
         """Whatever is missing on either side is found before anything is started."""
-        self._refuse_later_parts()
+        self._check_boxes()
         self._terminal.proxy_backend.require_program()
         self.control_session.server.get_facts()
 

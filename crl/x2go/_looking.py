@@ -65,6 +65,8 @@ class Looking:
 
         def session_ok(self) -> bool: ...
 
+        def _undo_sweep(self, *, seen: bool = False) -> bool: ...
+
     def _need_client_display(self) -> ClientDisplay:
         if self._client_display is None:
             self._client_display, self._client_is_ours = ClientDisplay.resolve(self._display_wish)
@@ -205,10 +207,21 @@ class Looking:
         """
         deadline = Deadline.after(timeout)
         patterns, expected = tuple(windows), open_picture(picture)
-        state, seen = self.get_state(), None
+        result = self._verified(patterns, deadline, expected)
+        if result.state is AgentState.SUSPENDED and self._undo_sweep():
+            result = self._verified(patterns, deadline, expected)
+        if check and not result.ok:
+            raise self._not_verified(result, pictures)
+        return result
+
+    def _verified(
+        self, patterns: tuple[WindowPattern, ...], deadline: Deadline, expected: Image.Image | None
+    ) -> Verification:
+        """What can be seen of the session now; without a display, or when it does not run, what is known."""
+        state = self.get_state()
         if state is AgentState.RUNNING and self._client_display is not None:
-            seen = self._look_at_both(patterns, deadline, expected)
-        result = seen or Verification(
+            return self._look_at_both(patterns, deadline, expected)
+        return Verification(
             session_name=self.info.name,
             state=state,
             agent_alive=state not in (AgentState.TERMINATED, AgentState.UNKNOWN),
@@ -216,9 +229,6 @@ class Looking:
             missing=tuple(repr(pattern) for pattern in patterns),
             expected=None if expected is None else 0.0,
         )
-        if check and not result.ok:
-            raise self._not_verified(result, pictures)
-        return result
 
     def _not_verified(self, result: Verification, pictures: str | os.PathLike[str] | None) -> X2GoVerificationFailed:
         proxy = self._terminal.proxy

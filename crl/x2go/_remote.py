@@ -255,9 +255,12 @@ def end_mount(place, path):
             subprocess.call([program, "-u", "-z", place], stdin=null, stdout=null, stderr=null)
     while place.startswith("/tmp/.x2go-") and place not in mounts():
         try:
+            if os.path.basename(place) == "spool" and os.listdir(place) == ["tmp"]:
+                os.rmdir(os.path.join(place, "tmp"))  # x2goprint's, for jobs on their way into sessions
             os.rmdir(place)
         except OSError:
-            break
+            if os.path.lexists(place):
+                break
         place = os.path.dirname(place)
     link = os.path.join(me().pw_dir, "media")
     if os.path.islink(link) and not os.path.exists(link) and os.readlink(link).startswith("/tmp/.x2go-"):

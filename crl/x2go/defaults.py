@@ -11,6 +11,7 @@ import getpass
 import importlib
 import os
 import platform
+import sys
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -80,11 +81,10 @@ X2GO_SESSIONS_ROOTDIR: Final = ".x2go"
 X2GO_SSH_ROOTDIR: Final = ".ssh"
 
 SUPPORTED_SOUND: Final = True
+SUPPORTED_PRINTING: Final = True
 SUPPORTED_FOLDERSHARING: Final = os.name == "posix"
-# Not in this release.
-SUPPORTED_PRINTING: Final = False
-SUPPORTED_MIMEBOX: Final = False
-SUPPORTED_TELEKINESIS: Final = False
+SUPPORTED_MIMEBOX: Final = True
+SUPPORTED_TELEKINESIS: Final = sys.platform.startswith("linux")
 
 X2GO_SHARE_VIEWONLY: Final = 0
 X2GO_SHARE_FULLACCESS: Final = 1

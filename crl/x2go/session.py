@@ -27,12 +27,12 @@ from crl.x2go._foldersharing import FolderSharing
 from crl.x2go._host import Host
 from crl.x2go._life import DEFAULT_TIMEOUT, SessionRecords
 from crl.x2go._server import X2GoServer
+from crl.x2go._sessionboxes import SessionBoxes
 from crl.x2go._sessionlists import SessionLists
 from crl.x2go._sessionnames import SessionNames
 from crl.x2go._sessionparams import SessionParameters
 from crl.x2go._sessionsound import HearsSound
 from crl.x2go._sessionstatus import SessionStatus, first_state
-from crl.x2go._sharing import LaterSharing
 from crl.x2go.backends.info.plain import X2GoServerSessionInfo
 from crl.x2go.backends.terminal.plain import X2GoSessionParams, X2GoTerminalSession
 from crl.x2go.clientdisplay import FROM_ENVIRONMENT, ClientDisplay
@@ -70,7 +70,7 @@ _PUBLIC = (
 
 
 @mangled_aliases(_PUBLIC.split())
-class X2GoSession(SessionLists, SessionNames, SessionStatus, HearsSound, FolderSharing, LaterSharing):
+class X2GoSession(SessionLists, SessionNames, SessionStatus, HearsSound, FolderSharing, SessionBoxes):
     """One X2Go session.
 
     It is made for a server that it logs in on with `connect`, or for a target that is reached already. The two have
@@ -89,8 +89,11 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, HearsSound, FolderS
         session_name: Name of a session that exists already, for `resume`, `suspend` or `terminate`.
         auto_start_or_resume: Whether `connect` goes on to resume the newest suspended session, or start one.
         auto_connect: Whether a step logs in by itself, with keys, where there is no login yet.
-        printing: Not in this release.
-        allow_mimebox: Not in this release, nor are its arguments.
+        printing: Whether print jobs of the session come here; `print_action` and `print_action_args` among the
+            parameters say what is done with them, or the client's print settings do.
+        allow_mimebox: Whether files that the session puts into its MIME box come here.
+        mimebox_extensions: The endings of names that are taken; none are all but those of programs.
+        mimebox_action: What is done with such a file: ``"OPEN"``, ``"OPENWITH"``, ``"SAVEAS"``, a class or an object.
         allow_share_local_folders: Whether folders of this machine may be shared; with a target they always may.
         share_local_folders: Folders to share at each start and resume.
         restore_shared_local_folders: Whether the session's profile is to remember which folders are shared.
@@ -100,7 +103,7 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, HearsSound, FolderS
         list_backend: Name or class of the backend of session lists.
         proxy_backend: Name or class of the proxy's backend.
         settings_backend: Accepted as in python-x2go.
-        printing_backend: Accepted as in python-x2go.
+        printing_backend: Name or class of the backend of print settings.
         client_rootdir: The folder of the client's configuration; None is ``~/.x2goclient``.
         sessions_rootdir: Folder for the client's files of sessions; None goes by the habits above.
         ssh_rootdir: The folder of ssh's files; None is ``~/.ssh``.
@@ -153,7 +156,7 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, HearsSound, FolderS
         printing: bool = False,
         allow_mimebox: bool = False,
         mimebox_extensions: Sequence[str] = (),
-        mimebox_action: str = "OPEN",
+        mimebox_action: Any = "OPEN",
         allow_share_local_folders: bool = False,
         share_local_folders: Sequence[str] = (),
         restore_shared_local_folders: bool = False,
@@ -228,7 +231,7 @@ class X2GoSession(SessionLists, SessionNames, SessionStatus, HearsSound, FolderS
         initial = first_state(virgin=virgin, running=running, suspended=suspended, terminated=terminated, faulty=faulty)
         self._machine = SessionStateMachine(on_change, initial)
         self._lock = threading.RLock()
-        self._login_lock = threading.RLock()
+        self._login_lock, self._undoing = threading.RLock(), threading.RLock()
         self._client_display: ClientDisplay | None = None
         self._client_is_ours = False
         self._server_display: Display | None = None

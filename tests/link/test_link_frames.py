@@ -18,10 +18,16 @@ whole_frames = st.builds(
     st.integers(0, 2**64 - 1),
     payloads,
 )
+vouched_frames = st.builds(
+    lambda flags, seq, payload: frames.encode_vouched(frames.DATA, flags, 1, 7, seq, 3, payload),
+    st.integers(0, 3),
+    st.integers(0, 2**64 - 1),
+    payloads,
+)
 noise = st.one_of(
     st.binary(max_size=60), st.sampled_from([frames.MAGIC, frames.MAGIC[:2], frames.MAGIC * 15, b"\n$ "])
 )
-streams = st.lists(st.one_of(whole_frames, noise), max_size=12).map(b"".join)
+streams = st.lists(st.one_of(whole_frames, vouched_frames, noise), max_size=12).map(b"".join)
 
 
 def decoded(data: bytes, step: int) -> list[tuple[object, ...]]:
@@ -57,6 +63,26 @@ def test_a_damaged_byte_costs_the_frame_it_is_in_and_no_other(sound: list[bytes]
     stream = b"".join([*sound[:hit], bytes(damaged), *sound[hit + 1 :]])
     found = [frames.encode(*frame) for frame in decoded(stream + b"-" * frames.HEADER_SIZE, 11)]  # type: ignore[arg-type]
     assert found == sound[:hit] + sound[hit + 1 :]
+
+
+@given(vouched_frames, st.binary(min_size=1, max_size=60), st.data())
+def test_a_vouched_frame_that_something_is_written_into_is_lost_or_exact(
+    frame: bytes, written: bytes, data: st.DataObject
+) -> None:
+    at = data.draw(st.integers(0, len(frame) - 1))
+    follows = frames.encode(frames.ACK, 0, 1, 0, 0, 1, b"")
+    stream = frame[:at] + written + frame[at:] + b"-" * frames.HEADER_SIZE + follows
+    found = decoded(stream + b"-" * frames.HEADER_SIZE, 11)
+    # Bytes that repeat their neighbours may leave it as it was.
+    whole, last = decoded(frame, len(frame)), decoded(follows, len(follows))
+    assert found in ([*whole, *last], last)
+
+
+@given(vouched_frames)
+def test_a_vouched_frame_is_checked_where_nobody_vouches(frame: bytes) -> None:
+    checked = frames.readdress(frame, 9, 4)
+    _, flags, _, message, seq, _, payload = decoded(frame, len(frame))[0]
+    assert checked == frames.encode(frames.DATA, flags, 9, message, seq, 4, payload)  # type: ignore[arg-type]
 
 
 @given(st.binary(max_size=2000))

@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import CodeType, FrameType
 
 import pytest
 
@@ -26,44 +27,47 @@ class Tick(BaseException):
 
 
 @contextmanager
-def ticking() -> Iterator[list[int]]:
-    """Raise `Tick` in the main thread every few milliseconds; gives how often that was."""
+def ticking(struck: CodeType) -> Iterator[list[int]]:
+    """Raise `Tick` every few milliseconds where the main thread is in that function; gives how often that was.
+
+    Nowhere else, for neither the end of this nor what runs tests can bear it.
+    """
     ticks = [0]
 
-    def tick(_number: int, _frame: object) -> None:
-        ticks[0] += 1
-        raise Tick
+    def tick(_number: int, frame: FrameType | None) -> None:
+        while frame is not None and frame.f_code is not struck:
+            frame = frame.f_back
+        if frame is not None:
+            ticks[0] += 1
+            raise Tick
 
     before = signal.signal(signal.SIGALRM, tick)
-    signal.setitimer(signal.ITIMER_REAL, TICK, TICK)
+    # The timer that limits the test is the same one.
+    limit = signal.setitimer(signal.ITIMER_REAL, TICK, TICK)
     try:
         yield ticks
     finally:
-        # The last tick may come while the timer is being stopped.
-        while signal.getitimer(signal.ITIMER_REAL)[0]:
-            try:
-                signal.setitimer(signal.ITIMER_REAL, 0)
-            except Tick:
-                continue
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_REAL, *limit)
+
+
+def _bump(link: Link, number: int) -> bool:
+    return bool(link.invoke("bump", number, timeout=30) == number)
 
 
 def _calls_under_the_timer(link: Link, count: int) -> tuple[int, set[int], list[int]]:
     """How often it ticked, the calls that were answered, and all that were tried."""
     answered: set[int] = set()
     tried: list[int] = []
-    number = 0
-    ticks = [0]
-    while len(answered) < count:
-        try:
-            with ticking() as ticks_now:
-                while len(answered) < count:
-                    number += 1
-                    tried.append(number)
-                    if link.invoke("bump", number, timeout=30) == number:
-                        answered.add(number)
-        except Tick:
-            ticks[0] += ticks_now[0]
+    with ticking(_bump.__code__) as ticks:
+        while len(answered) < count:
+            tried.append(len(tried) + 1)
+            try:
+                if _bump(link, tried[-1]):
+                    answered.add(tried[-1])
+            except Tick:
+                continue
     return ticks[0], answered, tried
 
 

@@ -110,7 +110,9 @@ class Pair:
         known = self.random.random() < 0.5
         self.ends[1].resume(epoch, self.ends[0].expected if known else None)
         self.ends[0].resume(epoch)
+        beside = self.random.random() < 0.5
         for end in self.ends:
+            end.sender.go_beside(beside)
             end.greet(b"again")
 
     def settle(self) -> None:

@@ -6,7 +6,6 @@ Invariant: what an application registers is what it gets, whatever its subclass 
 from __future__ import annotations
 
 import gc
-import logging
 import threading
 import weakref
 from collections.abc import Iterator
@@ -21,8 +20,8 @@ from crl.x2go import (
     X2GoClient,
     X2GoClientException,
     X2GoListSessionsCache,
-    X2GoNotImplementedYetException,
     X2GoParameterError,
+    X2GoPrintActionException,
     X2GoSession,
     X2GoSessionCacheException,
     X2GoSessionException,
@@ -30,6 +29,7 @@ from crl.x2go import (
     X2GoSessionRegistryException,
     x2go_cleanup,
 )
+from crl.x2go.backends.profiles._broker import BrokerProfiles
 from tests.link.peers import eventually
 
 # As x2goclient writes them: with sound, printing and a shared folder, as nearly every profile of a user is.
@@ -117,17 +117,23 @@ def test_backends_that_are_not_there(rootdir: Path, backend: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "broker",
+    ("broker", "kind"),
     [
-        {"broker_url": "https://broker.example/json/"},
-        {"broker_url": "ssh://broker.example"},
-        {"profiles_backend": "HTTPBROKER"},
-        {"profiles_backend": "SSHBROKER"},
+        ({"broker_url": "https://broker.example/json/"}, "http"),
+        ({"broker_url": "HTTP"}, "http"),
+        ({"broker_url": "SSH"}, "ssh"),
+        ({"profiles_backend": "HTTPBROKER"}, "http"),
+        ({"profiles_backend": "SSHBROKER"}, "ssh"),
     ],
 )
-def test_brokers_are_not_in_this_release(rootdir: Path, broker: dict[str, str]) -> None:
-    with pytest.raises(X2GoNotImplementedYetException, match="broker"):
-        X2GoClient(client_rootdir=rootdir, **broker)  # type: ignore[arg-type]
+def test_a_client_of_a_broker_that_needs_a_password_asks_nothing(
+    rootdir: Path, broker: dict[str, str], kind: str
+) -> None:
+    with X2GoClient(client_rootdir=rootdir, **broker) as client:  # type: ignore[arg-type]
+        profiles = client.get_profiles()
+        assert isinstance(profiles, BrokerProfiles)
+        assert profiles.get_broker_type() == kind
+        assert client.profile_names == []
 
 
 def test_clients_share_nothing(rootdir: Path) -> None:
@@ -143,19 +149,16 @@ def test_clients_share_nothing(rootdir: Path) -> None:
 # Registering.
 
 
-def test_a_session_of_a_profile_goes_without_what_this_release_lacks(
-    client: X2GoClient, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.INFO, logger="crl.x2go"):
-        session = client.register_session(profile_name="Office", return_object=True)
+def test_a_session_of_a_profile(client: X2GoClient) -> None:
+    session = client.register_session(profile_name="Office", return_object=True)
     assert isinstance(session, X2GoSession)
-    assert "without printing, the MIME box" in caplog.text
     assert (session.server, session.port, session.get_profile_name()) == ("office.example", 2222, "Office")
     params = session.terminal_params
     assert (params["cmd"], params["session_type"], params["geometry"]) == ("XFCE", "desktop", "1024x768")
     assert (params["link"], params["snd_system"]) == ("lan", "pulse")
-    assert not session.printing
-    assert not session.allow_mimebox
+    assert session.printing
+    assert session.allow_mimebox
+    assert (session.mimebox_extensions, session.mimebox_action) == ([], "OPEN")
     assert session.allow_share_local_folders
     assert session.share_local_folders == ["/home/pat/papers"]
     assert client.get_session_username(str(session)) == "pat"
@@ -173,12 +176,24 @@ def test_what_is_given_wins_over_the_profile_and_nothing_is_lost(client: X2GoCli
     assert client.get_session_summary(str(session))["control_params"]["pkey"] is key
 
 
-@pytest.mark.parametrize("asked", [{"allow_printing": True}, {"printing": True}, {"allow_mimebox": True}])
-def test_what_is_not_in_this_release_is_refused_when_asked_for(client: X2GoClient, asked: dict[str, Any]) -> None:
-    with pytest.raises(X2GoNotImplementedYetException, match="not in this release") as error:
-        client.register_session("a.example", **asked)
-    assert error.value.advice
-    assert client.client_registered_sessions() == []
+@pytest.mark.parametrize("where", [{"server": "a.example"}, {"profile_name": "Terminal"}])
+def test_printing_and_mimebox_are_had_when_asked_for(client: X2GoClient, where: dict[str, Any]) -> None:
+    without = client.register_session(**where, return_object=True)
+    assert (without.printing, without.allow_mimebox) == (False, False)
+    boxes: dict[str, Any] = {"mimebox_extensions": ["pdf"], "mimebox_action": "SAVEAS"}
+    session = client.register_session(
+        **where, allow_printing=True, allow_mimebox=True, **boxes, print_action="PDFSAVE",
+        print_action_args={"save_to_folder": "letters"}, geometry="640x480", return_object=True,
+    )  # fmt: skip
+    assert (session.printing, session.allow_mimebox) == (True, True)
+    assert {name: getattr(session, name) for name in boxes} == boxes
+    assert session.terminal_params["print_action"] == "PDFSAVE"
+    assert session.terminal_params["print_action_args"] == {"save_to_folder": "letters"}
+    client.set_session_print_action(str(session), "PRINT", printer="hp")
+    with pytest.raises(X2GoPrintActionException, match="no print action 'BURN'"):
+        client.set_session_print_action(str(session), "BURN")
+    printing: dict[str, Any] = {**where, "printing": True}
+    assert client.register_session(**printing, return_object=True).printing
 
 
 def test_neither_profile_nor_server(client: X2GoClient) -> None:

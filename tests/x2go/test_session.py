@@ -15,7 +15,7 @@ from crl.x2go import AgentState, ClientDisplay, SessionState, X2GoSession
 from crl.x2go.x2go_exceptions import (
     X2GoCommandNotFound,
     X2GoDesktopSharingDenied,
-    X2GoNotImplementedYetException,
+    X2GoProxyMissing,
     X2GoSessionException,
     X2GoSessionNotFound,
     X2GoTimeOutException,
@@ -242,24 +242,8 @@ def test_hooks_instead_of_errors(make: Make) -> None:
     assert client.names[1:] == ["HOOK_session_startup_failed"]
     assert isinstance(one.last_error, X2GoSessionNotFound)
     kdrive = make(**sharing(one, kdrive=True, session_type="desktop", cmd="openbox"))
-    with pytest.raises(X2GoNotImplementedYetException):
+    with pytest.raises(X2GoProxyMissing, match="x2gokdriveclient is not installed"):
         kdrive.start()
-
-
-def test_what_a_later_release_brings_is_refused_before_anything_starts(make: Make) -> None:
-    first = make()
-    first.connect()
-    asked: list[tuple[dict[str, Any], str]] = [
-        ({"printing": True}, "printing"),
-        ({"allow_mimebox": True}, "the MIME box"),
-    ]
-    for options, part in asked:
-        one = make(**sharing(first, client_instance=Client(), cmd="xterm", **options))
-        with pytest.raises(X2GoNotImplementedYetException, match=part):
-            one.start()
-        assert one.unshare_all_local_folders()
-        assert one.get_shared_folders() == []
-    assert first.list_sessions() == {}
 
 
 @pytest.mark.long

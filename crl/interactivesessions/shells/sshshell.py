@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import shlex
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -264,7 +266,8 @@ class SshShell(BashShell):
 
         first, second = (*self._secrets, self._passphrase, None)[:2]
         try:
-            connection = connect(self.settings, first, second, deadline)
+            with self._preparing():
+                connection = connect(self.settings, first, second, deadline)
         except SshLoginError as error:
             raise as_ssh_error(error) from error
         try:
@@ -282,6 +285,19 @@ class SshShell(BashShell):
                 command, pty=False, timeout=deadline.sooner(self.start_timeout).remaining() or 0.0
             )
         return spawn
+
+    @contextmanager
+    def _preparing(self) -> Iterator[None]:
+        """What is sent to the interpreter is made in the meantime: a login in this process waits for others, too."""
+        if self._ahead is None:
+            yield
+            return
+        thread = threading.Thread(target=self._ahead.prepare, name="crl-prepare", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.join()
 
     def _argv(self) -> list[str]:
         if self._has_own_start_cmd():

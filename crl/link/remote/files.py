@@ -81,16 +81,16 @@ class Transfer(object):
 
     def receive(self):
         # type: () -> bytes | None
-        """The next bytes of the controller; None at their end."""
+        """The next message of the controller, its head included; None at their end."""
         while not self.cut:
             if self.pending:
-                data = self.pending.popleft()
-                self.used += len(data)
+                message = self.pending.popleft()
+                self.used += len(message) - messages.HEAD.size
                 if self.used - self.granted >= self.credit // 4:
                     self.granted = self.used
                     limit = messages.CREDIT.pack(self.used + self.credit)
                     self.program.send(messages.pack(messages.CREDIT_TO, self.number, limit))
-                return data
+                return message
             if self.ended:
                 return None
             self._bell.acquire()
@@ -180,10 +180,10 @@ class Files(object):
                 have = writer.have() or (0, "")
                 transfer.say(entries.HAVE, have)
             while True:
-                data = transfer.receive()
-                if data is None:
+                message = transfer.receive()
+                if message is None:
                     break
-                for kind, body in parser.feed(data):
+                for kind, body in parser.feed(message, messages.HEAD.size):
                     writer.take(kind, body)
             if not writer.finished:
                 raise ProtocolError("the records end in their middle")
@@ -207,13 +207,13 @@ class Files(object):
 
     # -- messages, in the thread that reads frames -------------------------------------------------------------------
 
-    def _data(self, number, body):
+    def _data(self, number, message):
         # type: (int, bytes) -> None
         transfer = self.transfers.get(number)
         if transfer is None:
-            self._others[messages.DATA](number, body)
+            self._others[messages.DATA](number, message)
         else:
-            transfer.pending.append(body)
+            transfer.pending.append(message)
             transfer.ring()
 
     def _end(self, number, body):

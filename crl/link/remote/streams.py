@@ -130,7 +130,7 @@ class Stream(object):
         self.sent = 0
         self.limit = messages.STREAM_CREDIT
         self.credit = Credit()
-        self.pending = deque()  # type: deque[bytes]
+        self.pending = deque()  # type: deque[bytes | memoryview]
         self.ending = False
         self.cut = False
 
@@ -262,11 +262,11 @@ class Pump(object):
 
         return handle
 
-    def _data(self, stream, body):
+    def _data(self, stream, message):
         # type: (Stream, bytes) -> None
         if stream.ending or not (stream.opening or stream.sink is not None):
             return
-        stream.pending.append(body)
+        stream.pending.append(memoryview(message)[messages.HEAD.size :])
         if len(stream.pending) == 1:
             self._write(stream)
 

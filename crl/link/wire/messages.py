@@ -64,7 +64,7 @@ def pack(kind, number, body=b""):
 
 def unpack(message):
     # type: (bytes) -> tuple[int, int, bytes]
-    """Kind, number and body of a message.
+    """Kind, number and body of a message; for DATA, which is not copied, the message itself.
 
     Raises:
         ProtocolError: It is shorter than a message can be.
@@ -72,4 +72,4 @@ def unpack(message):
     if len(message) < HEAD.size:
         raise ProtocolError("a message of %d bytes" % len(message))
     kind, number = HEAD.unpack_from(message)
-    return kind, number, message[HEAD.size :]
+    return kind, number, message if kind == DATA else message[HEAD.size :]

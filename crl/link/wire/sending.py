@@ -70,6 +70,7 @@ class Sender(object):
     def __init__(self, window, frame_limit, max_message, clock=None):
         # type: (int, int, int, Callable[[], float] | None) -> None
         self.frame_limit = self._usual_limit = frame_limit
+        self._bulk_flag = 0
         self._set_window(window)
         self.max_message = max_message
         self.next_seq = 1
@@ -134,10 +135,14 @@ class Sender(object):
         bulk = sum(len(e.message) - e.offset for queue in self._bulk.values() for e in queue)
         return bulk + sum(len(message) for _, message in self._small)
 
-    def widen_frames(self, wide):
+    def go_beside(self, beside):
         # type: (bool) -> None
-        """From now on frames are as large as a pair of pipes takes them, or again as they were made to be."""
-        self.frame_limit = WIDE_FRAME if wide else self._usual_limit
+        """The lane is a pair of pipes of ssh's from now on, or again what it was in the beginning.
+
+        A pair of pipes takes larger frames, and ssh vouches for each byte of bulk.
+        """
+        self.frame_limit = WIDE_FRAME if beside else self._usual_limit
+        self._bulk_flag = frames.VOUCHED if beside else 0
         self._set_window(self.window)
 
     def _set_window(self, window):
@@ -186,7 +191,8 @@ class Sender(object):
         entry = queue[0]
         end = min(len(entry.message), entry.offset + self.frame_size)
         flags = (frames.FIRST if entry.offset == 0 else 0) | (frames.LAST if end == len(entry.message) else 0)
-        piece = entry.message if flags == frames.WHOLE else entry.message[entry.offset : end]
+        flags |= self._bulk_flag
+        piece = entry.message if flags & frames.WHOLE == frames.WHOLE else entry.message[entry.offset : end]
         frame = self._number(entry, entry.number, flags, piece, end, epoch, ack)
         entry.offset = end
         self._turns.popleft()
@@ -220,13 +226,15 @@ class Sender(object):
         # type: (Entry | tuple[int, bytes], int, int, bytes, int, int, int) -> bytes
         """Make a frame of a piece of a message, number it and keep it."""
         seq = self.next_seq
-        size = frames.HEADER_SIZE + len(piece)
+        encode, size = frames.encode, frames.HEADER_SIZE + len(piece)
+        if flags & frames.VOUCHED:
+            encode, size = frames.encode_vouched, size + frames.CHECK_SIZE
         self._since_asked += size
         asks = self._since_asked >= self.window >> 2
         if asks:
             flags |= frames.ASK
             self._since_asked = 0
-        frame = frames.encode(frames.DATA, flags, epoch, message, seq, ack, piece)
+        frame = encode(frames.DATA, flags, epoch, message, seq, ack, piece)
         self._framing = (seq, entry, end)
         self._unacked[seq] = frame
         # From here on it counts as sent.
@@ -320,6 +328,7 @@ class Sender(object):
         for seq in sorted(self._unacked):
             repeats[seq] = self._unacked[seq] = frames.readdress(self._unacked[seq], epoch, ack)
         self.repeats = repeats
+        self._unacked_bytes = sum(map(len, repeats.values()))
 
     # -- after an interruption -------------------------------------------------------------------------------------
 

@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from crl.x2go import utils
-from crl.x2go._client.servers import Servers
+from crl.x2go._client.logins import Logins
 from crl.x2go._client.sessions import Sessions
-from crl.x2go._notyet import refuse
 from crl.x2go.log import loglevel_NOTICE, loglevel_WARN
 from crl.x2go.session import X2GoSession
 from crl.x2go.x2go_exceptions import X2GoClientException, X2GoSessionNotFound
@@ -22,13 +21,9 @@ _BACKENDS = (
     "control_backend", "terminal_backend", "info_backend", "list_backend", "proxy_backend", "settings_backend",
     "printing_backend",
 )  # fmt: skip
-_OF_LATER_RELEASES = {
-    "printing": "printing",
-    "allow_mimebox": "the MIME box",
-}
 
 
-class Verbs(Servers):
+class Verbs(Logins):
     """The methods of a client that change sessions."""
 
     control_backend: Any
@@ -83,12 +78,12 @@ class Verbs(Servers):
             profile_id: Id of a profile; without such a profile the session belongs to this id.
             profile_name: Name of a profile; without such a profile, a name for the session's connection.
             session_name: Name of a session on the server that it is to be.
-            allow_printing: Not in this release.
+            allow_printing: Whether print jobs of the session come here, also where its profile does not say so.
             allow_share_local_folders: Whether folders of this machine may be shared.
             share_local_folders: Folders to share at each start and resume.
-            allow_mimebox: Not in this release.
-            mimebox_extensions: Of the MIME box.
-            mimebox_action: Of the MIME box.
+            allow_mimebox: Whether files of the session's MIME box come here, also where its profile does not say so.
+            mimebox_extensions: The endings of names that are taken; none are all but those of programs.
+            mimebox_action: What is done with such a file: ``"OPEN"``, ``"OPENWITH"`` or ``"SAVEAS"``.
             add_to_known_hosts: Take the key of an unknown host without asking.
             known_hosts: File of host keys; default the one that ssh uses.
             forward_sshagent: Let the session use our SSH agent.
@@ -100,8 +95,8 @@ class Verbs(Servers):
             The session's id, or the session; None when there is neither a profile nor a server.
 
         Raises:
-            X2GoNotImplementedYetException: Something was asked for that is not in this release.
             X2GoParameterError: There is no such parameter, or a value is not usable.
+            X2GoBrokerConnectionException: The profile comes from a broker that has no server for it or cannot be asked.
         """
         found = self._profile_of(profile_id, profile_name)
         given = {
@@ -110,13 +105,12 @@ class Verbs(Servers):
             "mimebox_extensions": list(mimebox_extensions), "mimebox_action": mimebox_action,
             "forward_sshagent": forward_sshagent, **kwargs,
         }  # fmt: skip
-        for argument, part in _OF_LATER_RELEASES.items():
-            if given[argument]:
-                refuse(f"register_session({argument}=…)", part)
         if proxy_options:
             kwargs["proxy_options"] = given["proxy_options"] = dict(proxy_options)
         if found is not None:
-            params = self._params_of_profile(found, kwargs)
+            boxes = ["printing", *(["mimebox_extensions", "mimebox_action"] if allow_mimebox else []), "allow_mimebox"]
+            wished = {name: given[name] for name in boxes if given[name]}
+            params = self._params_of_profile(found, {**wished, **kwargs})
             profile_id, profile_name = found, self.session_profiles.to_profile_name(found)
             server = params.pop("server")
         elif server is None and kwargs.get("target") is None:
@@ -155,25 +149,9 @@ class Verbs(Servers):
         return None
 
     def _params_of_profile(self, profile_id: str, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The parameters of a session of a profile: its own, without what this release lacks, then those given."""
-        params = self.session_profiles.to_session_params(profile_id)
+        """The parameters of a session of a profile: its own, then those given."""
+        params = self._login_of_profile(profile_id)
         params.pop("profile_name", None)
-        params["server"] = self.session_profiles.get_server_hostname(profile_id)
-        params["port"] = self.session_profiles.get_server_port(profile_id)
-        pkey = self.session_profiles.get_pkey_object(profile_id)
-        if pkey is not None:
-            params.update(pkey=pkey, allow_agent=False, look_for_keys=False, key_filename="")
-        without = []
-        for name, part, off in (
-            ("printing", "printing", False),
-            ("allow_mimebox", "the MIME box", False),
-        ):
-            if name not in given and params.get(name) not in (off, None):
-                params[name] = off
-                without.append(part)
-        if without:
-            text = f"the session of {profile_id} goes without {', '.join(without)}, which this release lacks"
-            self.logger(text, loglevel=loglevel_NOTICE)
         return {**params, **given}
 
     def _ad_hoc_names(self, profile_id: str | None, profile_name: str | None) -> tuple[str, str]:
@@ -256,6 +234,8 @@ class Verbs(Servers):
             X2GoControlSessionException: The server could not be reached, or is none for X2Go.
         """
         session = Sessions.get_session(self, session_uuid)
+        if not session.is_connected():
+            self._renew_login(session)
         self.session_registry.expect_connection(session.get_profile_id())
         connected = session.connect(
             username=username,

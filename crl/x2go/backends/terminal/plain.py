@@ -22,18 +22,20 @@ from crl.x2go._records import parse_resume, parse_start
 from crl.x2go._server import X2GoServer
 from crl.x2go.backends.info.plain import X2GoServerSessionInfo
 from crl.x2go.backends.proxy.base import X2GoProxyBASE
+from crl.x2go.backends.terminal._boxes import BoxMethods
 from crl.x2go.backends.terminal._facts import SessionFacts
 from crl.x2go.backends.terminal._failures import Failures, start_failure
 from crl.x2go.backends.terminal._folders import SessionFolders
-from crl.x2go.backends.terminal._later import LaterParts
 from crl.x2go.backends.terminal._params import SPACE, X2GoSessionParams, candidates, command_words
 from crl.x2go.backends.terminal._shared import SessionShares
 from crl.x2go.backends.terminal._sound import SessionSound
+from crl.x2go.backends.terminal._telekinesis import SessionTelekinesis
 from crl.x2go.backends.terminal._turns import start_turn
 from crl.x2go.backends.terminal._window import SessionWindow, WindowMethods
 from crl.x2go.log import X2GoLogger, loglevel_WARN
 from crl.x2go.rforward import X2GoRevFwTunnel
 from crl.x2go.state import AgentState
+from crl.x2go.telekinesis import X2GoTelekinesisClient
 from crl.x2go.utils import _get_backend_class
 from crl.x2go.x2go_exceptions import (
     X2GoClientDisplayError,
@@ -58,7 +60,7 @@ _KDRIVE_DESKTOPS = {"CINNAMON", "GNOME", "UNITY"}
 
 
 class X2GoTerminalSession(
-    SessionFacts, Failures, WindowMethods, SessionFolders, SessionShares, SessionSound, LaterParts
+    SessionFacts, Failures, WindowMethods, SessionFolders, SessionShares, SessionSound, SessionTelekinesis, BoxMethods
 ):
     """A session on a server, shown on the controller.
 
@@ -75,13 +77,15 @@ class X2GoTerminalSession(
         rootdir: The folder of session folders; only an older name of `sessions_rootdir`.
         profile_name: A name for people.
         profile_id: The profile's id.
-        print_action: Not in this release, nor are its arguments.
+        print_action: What is done with print jobs: an action's name, its class or an object; None is what the client's
+            print settings say.
+        print_action_args: Arguments of that action.
         info_backend: Name or class of the backend of session records.
         list_backend: Name or class of the backend of session lists.
         proxy_backend: Name or class of the proxy's backend; ``"auto-detect"`` goes by the desktop.
         proxy_options: Options of the proxy.
-        printing_backend: Accepted as in python-x2go.
-        client_rootdir: Accepted as in python-x2go.
+        printing_backend: Name or class of the backend of print settings.
+        client_rootdir: The folder of the client's configuration, with the print settings.
         sessions_rootdir: Where the client's folder of the session is made; None for a private one.
         session_instance: The session object this belongs to.
         logger: An `X2GoLogger`.
@@ -172,6 +176,7 @@ class X2GoTerminalSession(
         self.session_window: SessionWindow | None = None
         self.sound_server, self.snd_microphone = sound_server, snd_microphone
         self.sound_tunnel: X2GoRevFwTunnel | None = None
+        self.telekinesis_client: X2GoTelekinesisClient | None = None
         self._pulse_config: str | None = None
 
     def _proxy_class(self, backend: Any) -> type[X2GoProxyBASE]:
@@ -367,7 +372,7 @@ class X2GoTerminalSession(
                 "x2goruncommand", str(info.display), str(info.agent_pid), info.name, str(info.snd_port),
                 SPACE.join(words), self.params.snd_system or "none", self.get_session_type() or "R",
             ],
-            env={**self._sound_environment(), **(env or {})},
+            env={**self._sound_environment(), **self.box_environment(), **(env or {})},
         )  # fmt: skip
         return True
 
@@ -403,6 +408,7 @@ class X2GoTerminalSession(
             "XAUTHORITY": f"{self.server.get_facts().home}/.Xauthority",
             "X2GO_SESSION": self.session_info.name,
             **self._sound_environment(),
+            **self.box_environment(),
         }
 
     def set_keyboard(self, layout: str = "null", variant: str = "null") -> bool:
@@ -457,6 +463,7 @@ class X2GoTerminalSession(
         if ports is None:
             raise self._resume_failure(answer)
         info.graphics_port, info.snd_port, info.sshfs_port = ports.graphics_port, ports.snd_port, ports.sshfs_port
+        info.tekictrl_port, info.tekidata_port = ports.tekictrl_port, ports.tekidata_port
         # The script does not wait for that, and nxproxy gives up at the first refusal, with words about a wrong cookie.
         self.server.wait_until_listening(info, deadline)
         try:
@@ -513,6 +520,7 @@ class X2GoTerminalSession(
             gone = self.server.clean(self.session_info, deadline)
         finally:
             self.release_proxy()
+            self.release_boxes()
         if not gone:
             raise X2GoTimeOutException(
                 f"the agent (process {self.session_info.agent_pid}) did not end",
@@ -527,6 +535,7 @@ class X2GoTerminalSession(
         """End the proxy, if there is one, and all that belongs to it; sound and shared folders too."""
         self.stop_sshfs()
         self.stop_sound()
+        self.release_telekinesis()
         proxy, self.proxy = self.proxy, None
         window, self.session_window = self.session_window, None
         if window is not None:
@@ -539,18 +548,23 @@ class X2GoTerminalSession(
     def _x2go_tidy_up(self) -> None:
         """End everything here; the session on the server stays."""
         self.release_proxy()
+        self.release_boxes()
         self.session_info.clear()
 
     def __del__(self) -> None:
         if self.__dict__.get("proxy") is not None:
             with contextlib.suppress(Exception):  # nobody is left to tell
                 self.release_proxy()
+        if self.print_queue is not None or self.mimebox_queue is not None:
+            with contextlib.suppress(Exception):
+                self.release_boxes()
 
     def __enter__(self) -> X2GoTerminalSession:
         return self
 
     def __exit__(self, *_: Any) -> None:
         self.release_proxy()
+        self.release_boxes()
 
 
 X2GoTerminalSessionSTDOUT = X2GoTerminalSession

@@ -1,0 +1,42 @@
+"""Invariant: what a target gets of a module is that module, line for line, but for comments and docstrings."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import crl.link
+from crl.link.program import piece
+
+FOLDER = Path(crl.link.__file__).parent
+MODULES = sorted(
+    f"{path.parent.name}.{path.stem}" for name in ("wire", "remote") for path in (FOLDER / name).glob("[a-z]*.py")
+)
+
+
+def _shown(source: str) -> list[str]:
+    """The statements with their places, but for docstrings and for what stands in for one."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            if not isinstance(node, ast.Module):
+                # A stand-in is as long as its line, whatever was there.
+                node.end_lineno = node.end_col_offset = None
+            node.body = [one for one in node.body if not _is_docstring(one) and not isinstance(one, ast.Pass)]
+    return [ast.dump(one, include_attributes=True) for one in tree.body]
+
+
+def _is_docstring(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_what_is_sent_is_the_same_program(name: str) -> None:
+    folder, module = name.split(".")
+    _, sent = piece(name)
+    ours = (FOLDER / folder / f"{module}.py").read_text(encoding="ascii").replace("from crl.link.", "from _crl.")
+    assert _shown(sent) == _shown(ours)
+    assert '\n    """' not in sent, "a docstring is sent"
+    assert "# type:" not in sent, "a comment is sent"
