@@ -75,6 +75,9 @@ class Export:
         folder: The folder; it becomes the export's.
         name: Its absolute name there.
         key: The key that opens it.
+
+    Attributes:
+        was_used: Whether anybody has come with the key.
     """
 
     def __init__(self, folder: ConfinedFolder, name: str, key: paramiko.PKey) -> None:
@@ -84,12 +87,14 @@ class Export:
         self._lock = threading.Lock()
         self._users: set[paramiko.Transport] = set()
         self._closed = False
+        self.was_used = False
 
     def enter(self, transport: paramiko.Transport) -> bool:
         """Note a connection that uses the folder; False when it is taken back already."""
         with self._lock:
             if not self._closed:
                 self._users.add(transport)
+                self.was_used = True
             return not self._closed
 
     def leave(self, transport: paramiko.Transport) -> None:

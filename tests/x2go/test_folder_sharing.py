@@ -185,6 +185,12 @@ def test_what_is_missing_is_told_and_the_session_goes_on(
         assert "/dev/fuse" in str(refused.value)
     finally:
         host.exec(["chmod", "666", "/dev/fuse"])
+    host.exec(["sh", "-c", "mkdir -p ~/.ssh; echo PubkeyAuthentication no > ~/.ssh/config"], "zshuser")
+    try:
+        with pytest.raises(X2GoFolderSharingException, match="did not log in here with the share's key"):
+            one.share_local_folder(folder)
+    finally:
+        host.exec(["sh", "-c", "rm ~/.ssh/config"], "zshuser")
     one._terminal.stop_sshfs()
     host.exec(["mv", "/usr/bin/sshfs", "/usr/bin/sshfs.away"])
     try:

@@ -284,3 +284,22 @@ def test_the_folder_itself_replaced_by_a_link(served: Served, export: Export, wo
         assert client.read(b"secret") is None
         assert client.read(os.fsencode(world / "share/secret")) is None
         assert client.read(b"file") == b"inside"  # the folder that was shared, wherever it is
+
+
+@pytest.mark.lab  # which is what may mount
+def test_a_full_disk_is_told(served: Served, tmp_path: Path) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(tmp_path)], check=True)
+    try:
+        export = served.share(tmp_path)
+        with served.client(export) as client:
+            assert client.write(b"large", bytes(200_000)) == Status.OK
+            refused = client.open(b"larger", WRITE | CREATE)
+            answer = client.ask(Kind.WRITE, text(refused.first), struct.pack(">Q", 0), text(bytes(200_000)))
+            assert answer.status == Status.FAILURE
+            assert b"No space left" in answer.body
+            assert len(client.read(b"large") or b"") == 4096
+            assert client.ask(Kind.REMOVE, text(b"large")).status == Status.OK
+        served.exports.remove(export)
+    finally:
+        served.close()
+        subprocess.run(["umount", str(tmp_path)], check=True)
