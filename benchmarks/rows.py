@@ -60,7 +60,7 @@ class Row:
     """One line of the table.
 
     Attributes:
-        issue: 3 is the session and its calls, 4 the services, 5 the published names, recovery and fleets, 6 X2Go.
+        issue: 3 is the session and its calls, 4 the services, 5 the published names, recovery and fleets, 6 and 7 X2Go.
         title: What is measured.
         figure: As `Figures.series` takes it.
         unit: ``us``, ``ms``, ``s``, ``MB/s``, ``/s``, ``MB`` or ``1``.
