@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
-from crl.lab.broker import LabBroker
+from crl.lab import LabBroker
 from tests.shells import consoles
 from tests.shells.test_more_shells import STAND_IN
 from tests.x2go.broker_peers import profiles_of

@@ -28,7 +28,8 @@ u=$1; h=$2
 ps -o args= -u "$u" | grep -E 'x2go|xterm|openbox|dbus' | grep -v grep
 ls -d /tmp/.x2go-"$u"/* "$h"/.x2go/C-* /tmp/.x2go-"$u" 2>/dev/null
 find /tmp/.X11-unix -user "$u" 2>/dev/null
-find /tmp -maxdepth 1 -user "$u" -name 'tmp.*' 2>/dev/null
+# The server's own Xsession leaves a file with an asterisk behind when it is ended while it tries whether it can write.
+find /tmp -maxdepth 1 -user "$u" -name 'tmp.*' -size +2c 2>/dev/null
 [ -s "$h/.Xauthority" ] && xauth -f "$h/.Xauthority" list
 true
 """
