@@ -60,7 +60,8 @@ class Row:
     """One line of the table.
 
     Attributes:
-        issue: 3 is the session and its calls, 4 the services, 5 the published names, recovery and fleets, 6 and 7 X2Go.
+        issue: 3 is the session and its calls, 4 the services, 5 the published names, recovery and fleets, 6 X2Go,
+            7 its second half.
         title: What is measured.
         figure: As `Figures.series` takes it.
         unit: ``us``, ``ms``, ``s``, ``MB/s``, ``/s``, ``MB`` or ``1``.
@@ -379,4 +380,5 @@ ROWS = (
       for figure, what, unit in (
           ("read", "64 MiB read", "MB/s"), ("write", "64 MiB written", "MB/s"), ("small", "400 small files", "/s"),
       )),
+    Row(7, "X2Go: login on a broker, and its list", "broker", "s", (_ratio("broker", "curl", 1.2),)),
 )  # fmt: skip
