@@ -164,6 +164,12 @@ def test_a_cut_keeps_the_shares(
         assert there(target, "cat", f"{places(one)[str(kept)]}/here") == (kept / "here").read_text()
     finally:
         process.kill()
+    # What printing and the MIME box stand on.
+    for kind in ("spool", "mimebox"):
+        assert one._terminal.share_local_folder(kept, folder_type=kind)
+        seen = there(target, "sh", "-c", f"cat ~/.x2go/C-{one.get_session_name()}/{kind}/here")
+        assert seen == (kept / "here").read_text()
+    assert one.get_shared_folders() == [str(kept)]
     assert one.unshare_all_local_folders(force_all=True)
     assert mounts(lab) == []
 
