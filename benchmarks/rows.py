@@ -60,7 +60,7 @@ class Row:
     """One line of the table.
 
     Attributes:
-        issue: 3 is the session and its calls, 4 the services, 5 the published names, recovery and fleets, 6 X2Go.
+        issue: 3 is the session and its calls, 4 the services, 5 the published names, recovery and fleets, 6 and 7 X2Go.
         title: What is measured.
         figure: As `Figures.series` takes it.
         unit: ``us``, ``ms``, ``s``, ``MB/s``, ``/s``, ``MB`` or ``1``.
@@ -370,4 +370,14 @@ ROWS = (
     Row(6, "X2Go: 10 sessions at once, until all run", "x2go-at-once:started", "s", (
         Bound("all RUNNING and verified", _all_good),
     )),
+    Row(7, "X2Go: login on a broker, and its list", "broker", "s", (_ratio("broker", "curl", 1.2),)),
+    Row(7, "X2Go: a shared folder, until it is mounted", "x2go-share:mount", "s", (
+        _value("x2go-share:mount", 0.5, 1, "s"),
+    )),
+    *(Row(7, f"X2Go: a shared folder, {what}", f"x2go-share:{figure}", unit, (
+        Bound("≥ 0.7 × plain sshfs", _ratio(f"x2go-share:{figure}", HAND, 0.7, least=True).judge),
+    ), larger=True)
+      for figure, what, unit in (
+          ("read", "64 MiB read", "MB/s"), ("write", "64 MiB written", "MB/s"), ("small", "400 small files", "/s"),
+      )),
 )  # fmt: skip

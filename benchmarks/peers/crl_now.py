@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.base import MIB, Peer, Settings, Thunk, target_text
+from benchmarks.peers.broker_steps import BrokerByCrl
 from benchmarks.peers.crl_runner import RunnerPeer
 from benchmarks.peers.x2go_steps import SessionsByCrl
 from crl.errors import CrlError
@@ -34,7 +35,7 @@ PATIENCE = 60.0
 FEED = 256 * 1024
 
 
-class CrlPeer(SessionsByCrl, RunnerPeer):
+class CrlPeer(SessionsByCrl, BrokerByCrl, RunnerPeer):
     """A target of crl."""
 
     codec = (values.encode, values.decode)
