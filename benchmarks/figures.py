@@ -28,6 +28,19 @@ class Figures:
     reasons: dict[str, dict[str, str]] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
 
+    def with_later(self, later: Figures) -> Figures:
+        """These figures, with those of a later run in the place of its tasks; what is told of that run is kept too."""
+        tasks = sorted(later.values)
+        run = {**later.about, "tasks": tasks}
+        # Of an older run only what still stands.
+        before = [one for one in self.about.get("later", []) if not set(one["tasks"]) <= set(tasks)]
+        reasons = {task: found for task, found in self.reasons.items() if task not in later.values}
+        return Figures(
+            values={**self.values, **later.values},
+            reasons={**reasons, **later.reasons},
+            about={**self.about, "later": [*before, run]},
+        )
+
     def add(self, task: str, who: str, value: Any, why: str = "") -> None:
         """One round's figure."""
         self.values.setdefault(task, {}).setdefault(who, []).append(value)

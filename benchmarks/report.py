@@ -40,6 +40,13 @@ def _about(figures: Figures) -> list[str]:
     machine = f"{about.get('cores')} cores shared by both ends, load {load}"
     what = f"Python {about.get('python')}, {about.get('ssh')}, crl {about.get('revision')}; {versions}."
     lines = [f"{about.get('date')}, {about.get('rounds')} rounds in {about.get('minutes')} minutes, {machine}, {what}"]
+    for one in about.get("later", []):
+        load = ", ".join(f"{value:g}" for value in one["load"])
+        tasks = ", ".join(f"`{task}`" for task in one["tasks"])
+        lines.append(
+            f"\nLater, {one['date']}, {one['rounds']} rounds in {one['minutes']} minutes, load {load}, "
+            f"crl {one['revision']}: {tasks}. {one['note']}".rstrip()
+        )
     if about.get("interrupted"):
         lines.append("\n**The run was ended before it was through.**")
     if about.get("note"):

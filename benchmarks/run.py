@@ -38,6 +38,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--peers", action="append", default=[], choices=names, help="ask these; may be repeated")
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder for the peers' environments")
     parser.add_argument("--output", type=Path, help="folder for README.md, figures.json, chart.png")
+    parser.add_argument("--add", action="store_true", help="keep what --output's figures.json has of other tasks")
     parser.add_argument("--figures", type=Path, help="measure nothing: tell the figures of this file again")
     parser.add_argument("--note", default="", help="what is to be known about this run")
     return parser.parse_args()
@@ -62,6 +63,10 @@ def _about(started: float, rounds: int, note: str) -> dict[str, object]:
     }
 
 
+def _read(path: Path) -> Figures:
+    return Figures(**json.loads(path.read_text(encoding="utf-8")))
+
+
 def _tell(line: str) -> None:
     print(f"== {line}", file=sys.stderr, flush=True)
 
@@ -72,7 +77,7 @@ def main() -> None:
     # Everything that was started is ended also when we are told to end.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if arguments.figures is not None:
-        figures = Figures(**json.loads(arguments.figures.read_text(encoding="utf-8")))
+        figures = _read(arguments.figures)
     else:
         started = time.monotonic()
         figures = Figures()
@@ -81,6 +86,8 @@ def main() -> None:
         except (KeyboardInterrupt, SystemExit):
             figures.about["interrupted"] = True
         figures.about.update(_about(started, arguments.rounds, arguments.note))
+        if arguments.add and arguments.output is not None:
+            figures = _read(arguments.output / "figures.json").with_later(figures)
     text = markdown(figures)
     print(text)
     if arguments.output is not None:

@@ -52,6 +52,12 @@ PACKAGES: Final[tuple[tuple[str, ...], ...]] = (
     ("pulseaudio",),
     ("pulseaudio-utils",),
     ("xserver-xephyr",),
+    ("xwayland",),
+    ("weston",),
+    ("x2gobroker-daemon",),
+    ("x2gobroker-authservice",),
+    ("x2gobroker-agent",),
+    ("x2gobroker-ssh",),
 )
 """The Debian packages of the lab; of several in one row any one will do, the first is installed."""
 

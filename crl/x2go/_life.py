@@ -202,6 +202,7 @@ class SessionLife(Looking):
             self._advance(80)
             self._start_boxes()
             self._start_sound_as_wished()
+            self._terminal.start_telekinesis()
             self._terminal.run_command()
             self._terminal.set_keyboard_as_wished()
             self._share_wished()
@@ -219,6 +220,7 @@ class SessionLife(Looking):
             self._may_be_swept_until = time.monotonic() + SWEEPING_TIME
             self._start_boxes()
             self._start_sound_as_wished()
+            self._terminal.start_telekinesis()
             self._share_wished()
         self._advance(100)
         return True

@@ -117,6 +117,8 @@ class ResumeAnswer:
     graphics_port: int
     snd_port: int | None
     sshfs_port: int | None
+    tekictrl_port: int | None = None
+    tekidata_port: int | None = None
 
 
 def parse_resume(text: str) -> ResumeAnswer | None:
@@ -128,4 +130,5 @@ def parse_resume(text: str) -> ResumeAnswer | None:
     graphics = values.get("gr_port")
     if graphics is None:
         return None
-    return ResumeAnswer(graphics, values.get("sound_port"), values.get("fs_port"))
+    names = ("sound_port", "fs_port", "tekictrl_port", "tekidata_port")
+    return ResumeAnswer(graphics, *(values.get(name) for name in names))

@@ -15,7 +15,6 @@ from crl.x2go.x2go_exceptions import (
     X2GoControlSessionException,
     X2GoDesktopSharingDenied,
     X2GoException,
-    X2GoNotImplementedYetException,
     X2GoSFTPClientException,
 )
 
@@ -140,7 +139,7 @@ class SessionHooks:
 
     def _tell_failure(self, error: CrlError) -> bool:
         """Call the hook for a failed step; False when there is none for it."""
-        if not isinstance(error, X2GoException) or isinstance(error, X2GoNotImplementedYetException):
+        if not isinstance(error, X2GoException):
             return False
         self.logger(str(error), loglevel=loglevel_WARN)
         if isinstance(error, X2GoControlSessionException) and self._has_died():

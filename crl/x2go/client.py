@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
 from crl.x2go import defaults, utils
 from crl.x2go._aliases import mangled_aliases
 from crl.x2go._client.verbs import Verbs
-from crl.x2go._notyet import refuse
 from crl.x2go.cache import X2GoListSessionsCache
 from crl.x2go.guardian import X2GoSessionGuardian
-from crl.x2go.log import X2GoLogger, logger_for, loglevel_DEFAULT, loglevel_NOTICE
+from crl.x2go.log import X2GoLogger, logger_for, loglevel_DEFAULT
 from crl.x2go.pulseaudio import client_sound_server
 from crl.x2go.registry import X2GoSessionRegistry
+from crl.x2go.xserver import client_xserver
 
 __all__ = ["X2GoClient", "X2goClient"]
 
@@ -38,15 +39,15 @@ class X2GoClient(Verbs):
         profiles_backend: Of the session profiles.
         settings_backend: Of the settings.
         printing_backend: Of the print settings.
-        broker_url: Of a session broker; brokers are not in this release.
-        broker_password: For the broker.
-        broker_noauth: For the broker.
+        broker_url: Of a session broker, which gives the session profiles then: ``https://user@host/json/``,
+            ``https://host/plain/`` or ``ssh://user@host/path/of/program``; ``HTTP`` or ``SSH`` alone is told later.
+        broker_password: For the broker, as text or as a `crl.secrets.Secret`.
+        broker_noauth: Whether the broker wants no password.
         client_rootdir: Folder of the configuration; default ``~/.x2goclient``, then also ``/etc/x2goclient`` is read.
         sessions_rootdir: Folder of the sessions' files; default ``~/.x2go``.
         ssh_rootdir: Folder of keys and known hosts; default ``~/.ssh``.
-        start_xserver: For Windows; without effect elsewhere.
-        start_pulseaudio: Start a sound server for the sessions; not on Windows alone, but elsewhere only for a user who
-            has none.
+        start_xserver: Start an X server, for a user who has no display.
+        start_pulseaudio: Start a sound server for the sessions: on Windows always, elsewhere for a user who has none.
         use_cache: As `use_listsessions_cache`.
         use_listsessions_cache: Keep what servers listed, so that asking again takes no time.
         auto_update_listsessions_cache: Renew the lists of sessions in the background.
@@ -59,15 +60,17 @@ class X2GoClient(Verbs):
         pulseaudio_installdir: Folder of that sound server's program; None looks for it.
         logger: Where to log.
         loglevel: Levels to log when `logger` is not an `X2GoLogger`.
+        broker_options: Further arguments of `crl.x2go.broker.Broker`: `ca_file`, `auth_id`, `allowed_hosts` ….
 
     Raises:
         X2GoBackendException: There is no backend of such a name.
-        X2GoNotImplementedYetException: Session brokers are not in this release.
+        X2GoBrokerConnectionException: The session broker cannot be asked, or does not let the user in.
 
     Attributes:
         session_registry: The registered sessions.
         session_guardian: The thread that looks after them; it does not run when nothing is to be looked after.
         listsessions_cache: What the servers listed; None when the client uses no cache.
+        xserver: The X server that the client has started; None when there is none.
         pulseaudio: The sound server that the client has started; None when there is none.
         session_profiles: The session profiles.
         client_settings: The settings.
@@ -87,8 +90,8 @@ class X2GoClient(Verbs):
         settings_backend: Any = "FILE",
         printing_backend: Any = "FILE",
         broker_url: str | None = None,
-        broker_password: Any = None,  # noqa: ARG002 - brokers are not in this release
-        broker_noauth: bool = False,  # noqa: ARG002
+        broker_password: Any = None,
+        broker_noauth: bool = False,
         client_rootdir: str | os.PathLike[str] | None = None,
         sessions_rootdir: str | os.PathLike[str] | None = None,
         ssh_rootdir: str | os.PathLike[str] | None = None,
@@ -106,12 +109,10 @@ class X2GoClient(Verbs):
         pulseaudio_installdir: str | None = None,
         logger: X2GoLogger | logging.Logger | None = None,
         loglevel: int = loglevel_DEFAULT,
+        *,
+        broker_options: Mapping[str, Any] | None = None,
     ) -> None:
         self.logger = logger_for(logger, loglevel, tag="X2GoClient")
-        if broker_url is not None:
-            refuse("X2GoClient(broker_url=…)", "session brokers")
-        if start_xserver:
-            self.logger("X servers are only started on Windows", loglevel=loglevel_NOTICE)
         self._choose_backends(
             X2GoControlSession=control_backend,
             X2GoTerminalSession=terminal_backend,
@@ -124,7 +125,11 @@ class X2GoClient(Verbs):
         self.client_rootdir = _place(client_rootdir, defaults.X2GO_CLIENT_ROOTDIR)
         self.sessions_rootdir = _place(sessions_rootdir, defaults.X2GO_SESSIONS_ROOTDIR)
         self.ssh_rootdir = _place(ssh_rootdir, defaults.X2GO_SSH_ROOTDIR)
-        self._read_configuration(profiles_backend)
+        broker: dict[str, Any] = {"broker_options": broker_options, "broker_noauth": broker_noauth}
+        if broker_url is not None:
+            profiles_backend = "SSHBROKER" if broker_url.lower().partition(":")[0] == "ssh" else "HTTPBROKER"
+            broker.update(broker_url=broker_url, broker_password=broker_password)
+        self._read_configuration(profiles_backend, broker)
         self.use_listsessions_cache = use_cache or use_listsessions_cache
         self.auto_register_sessions = auto_register_sessions
         self.no_auto_reg_pubapp_sessions = no_auto_reg_pubapp_sessions
@@ -143,6 +148,7 @@ class X2GoClient(Verbs):
             refresh_interval=refresh_interval,
             logger=self.logger,
         )
+        self.xserver = client_xserver(self, self._files("xconfig")) if start_xserver else None
         self.pulseaudio = client_sound_server(self, pulseaudio_installdir) if start_pulseaudio else None
 
     def _choose_backends(self, **chosen: Any) -> None:
@@ -153,16 +159,17 @@ class X2GoClient(Verbs):
         self.list_backend = classes["X2GoServerSessionList"]
         self.proxy_backend = classes["X2GoProxy"]
 
-    def _read_configuration(self, profiles_backend: Any) -> None:
+    def _read_configuration(self, profiles_backend: Any, broker: Mapping[str, Any]) -> None:
         profiles = utils._get_backend_class(profiles_backend, "X2GoSessionProfiles")  # noqa: SLF001
         settings = utils._get_backend_class(self.settings_backend, "X2GoClientSettings")  # noqa: SLF001
         printing = utils._get_backend_class(self.printing_backend, "X2GoClientPrinting")  # noqa: SLF001
         self.profiles_backend, self.settings_backend, self.printing_backend = profiles, settings, printing
-        self.session_profiles = profiles(config_files=self._files("sessions"), logger=self.logger)
         self.client_settings = settings(config_files=self._files("settings"), logger=self.logger)
         self.client_printing = printing(
             config_files=self._files("printing"), client_instance=self, logger=self.logger
         )
+        # Last: a broker is asked over a connection, which nothing must fail after.
+        self.session_profiles = profiles(config_files=self._files("sessions"), logger=self.logger, **broker)
 
     def _files(self, node: str) -> list[str]:
         """The user's file of a configuration node and, where no other folder was given, that of the machine."""
@@ -184,12 +191,14 @@ class X2GoClient(Verbs):
             ExceptionGroup: Connections could not be ended as they should; all were tried. One failure is raised as is.
         """
         self.session_guardian.stop_thread()
+        self.session_profiles.close()
         names = [one.get_profile_name() for one in self.session_registry.registered_sessions()]
         try:
             self._for_each(dict.fromkeys(names), lambda name: Verbs.disconnect_profile(self, name))
         finally:
-            if self.pulseaudio is not None:
-                self.pulseaudio.stop_thread()
+            for server in (self.pulseaudio, self.xserver):
+                if server is not None:
+                    server.stop_thread()
 
     # What has these private names only.
     __profile_is_folder_sharing_available = Verbs.is_folder_sharing_available

@@ -1,8 +1,8 @@
 """The X display on the controller where a session's windows appear.
 
-Either one that is there already, or an Xvfb of our own with a window manager (without one an nxagent takes the whole
-screen, whatever size was asked for). The module starts and ends processes of this machine and knows nothing of servers.
-`close` ends exactly what `start` started, and leaves no file.
+Either one that is there already, or an X server of our own with a window manager (without one an nxagent takes the
+whole screen, whatever size was asked for). The module starts and ends processes of this machine and knows nothing of
+servers. `close` ends exactly what `start` started, and leaves no file.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from crl.x2go.x2go_exceptions import X2GoClientDisplayError, X2GoParameterError
 __all__ = ["FROM_ENVIRONMENT", "ClientDisplay"]
 
 FROM_ENVIRONMENT = "$DISPLAY"
+_PACKAGES = {"Xvfb": "xvfb", "Xephyr": "xserver-xephyr", "Xwayland": "xwayland"}
 END_PATIENCE = 3.0
 WINDOW_MANAGERS: tuple[tuple[str, ...], ...] = (
     ("openbox", "--sm-disable"), ("metacity",), ("xfwm4",), ("icewm",), ("twm",),
@@ -62,7 +63,7 @@ class ClientDisplay:
         self._screen: LocalDisplay | None = None
 
     def __repr__(self) -> str:
-        return f"<ClientDisplay {self.name}{' (own Xvfb)' if self.owned else ''}>"
+        return f"<ClientDisplay {self.name}{' (own X server)' if self.owned else ''}>"
 
     def __enter__(self) -> Self:
         return self
@@ -114,8 +115,9 @@ class ClientDisplay:
         depth: int = 24,
         window_manager: Sequence[str] | None = None,
         timeout: float = 15.0,
+        server: Sequence[str] | str = "Xvfb",
     ) -> ClientDisplay:
-        """Start an Xvfb with its own cookie, no TCP, and a window manager in it.
+        """Start an X server with its own cookie, no TCP, and a window manager in it.
 
         Args:
             size: Width and height in pixels.
@@ -123,11 +125,13 @@ class ClientDisplay:
             window_manager: Program and arguments; by default the first that is installed of openbox, metacity, xfwm4,
                 icewm and twm.
             timeout: Seconds until both have to be up.
+            server: ``"Xvfb"`` shows nothing; ``"Xephyr"`` is a window on ``$DISPLAY``, ``"Xwayland"`` one on
+                ``$WAYLAND_DISPLAY``, as big as that screen; or a program with the arguments that give it its size.
 
         Raises:
             X2GoClientDisplayError: A program is missing, or did not come up.
         """
-        return _Starter(size, depth, window_manager, Deadline.after(timeout)).start()
+        return _Starter(size, depth, window_manager, Deadline.after(timeout), server).start()
 
     @classmethod
     def resolve(cls, wish: str | ClientDisplay | None) -> tuple[ClientDisplay, bool]:
@@ -160,6 +164,21 @@ class ClientDisplay:
         """Numbers of the processes that were started for it."""
         return tuple(process.pid for process in self._processes)
 
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the X server that was started has ended; whether it has.
+
+        Args:
+            timeout: Seconds.
+        """
+        with self._lock:
+            processes = self._processes[:1]
+        try:
+            for process in processes:
+                process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
     def close(self) -> None:
         """End what was started for the display; again is harmless."""
         with self._lock:
@@ -173,23 +192,47 @@ class ClientDisplay:
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
+def server_words(server: str, width: int, height: int, depth: int) -> list[str]:
+    """The arguments with which an X server of this name gets its size.
+
+    Raises:
+        X2GoParameterError: It is not known.
+    """
+    if server == "Xvfb":
+        return ["-screen", "0", f"{width}x{height}x{depth}"]
+    if server == "Xephyr":
+        return ["-screen", f"{width}x{height}x{depth}", "-resizeable", "-title", "X2Go"]
+    if server == "Xwayland":
+        return []
+    raise X2GoParameterError(f"server has to be 'Xvfb', 'Xephyr', 'Xwayland' or a command, not {server!r}")
+
+
 class _Starter:
-    """Starts an Xvfb and a window manager, or leaves nothing."""
+    """Starts an X server and a window manager, or leaves nothing."""
 
     def __init__(
-        self, size: tuple[int, int], depth: int, window_manager: Sequence[str] | None, deadline: Deadline
+        self,
+        size: tuple[int, int],
+        depth: int,
+        window_manager: Sequence[str] | None,
+        deadline: Deadline,
+        server: Sequence[str] | str,
     ) -> None:
         if not all(isinstance(side, int) and 1 <= side <= 32767 for side in size) or len(size) != 2:
             raise X2GoParameterError(f"a display's size is width and height in pixels, not {size!r}")
-        self._size = size
-        self._depth = depth
+        if isinstance(server, str):
+            server = [server, *server_words(server, *size, depth)]
+        self._server = list(server)
         self._wished = window_manager
         self._deadline = deadline
         self._cookie = secrets.token_bytes(16)
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> ClientDisplay:
-        xvfb = _program("Xvfb", advice="install it (Debian: apt-get install xvfb), or give client_display='$DISPLAY'")
+        name = Path(self._server[0]).name
+        package = _PACKAGES.get(name, name.lower())
+        advice = f"install it (Debian: apt-get install {package}), or give client_display='$DISPLAY'"
+        program = _program(self._server[0], advice=advice)
         manager = self._window_manager()
         folder = Path(tempfile.mkdtemp(prefix="crl-display-"))
         with contextlib.ExitStack() as on_failure:
@@ -197,7 +240,7 @@ class _Starter:
             on_failure.callback(self._end_all)
             xauthority = folder / "Xauthority"
             self._write_cookies(xauthority, XauthEntry(FAMILY_WILD, b"", b"", MAGIC_COOKIE, self._cookie))
-            number = self._start_server(xvfb, xauthority, folder)
+            number = self._start_server(program, xauthority, folder)
             host = socket.gethostname().encode("utf-8", "surrogateescape")
             own = XauthEntry(FAMILY_LOCAL, host, str(number).encode(), MAGIC_COOKIE, self._cookie)
             self._write_cookies(xauthority, own)
@@ -219,13 +262,12 @@ class _Starter:
         with open(descriptor, "wb") as stream:
             stream.write(format_xauthority(entries))
 
-    def _start_server(self, xvfb: str, xauthority: Path, folder: Path) -> int:
-        """Start Xvfb and read the number it has chosen; it writes that when it is ready for clients."""
-        width, height = self._size
+    def _start_server(self, program: str, xauthority: Path, folder: Path) -> int:
+        """Start the X server and read the number it has chosen; it writes that when it is ready for clients."""
         reading, writing = os.pipe()
         try:
             command = [
-                xvfb, "-displayfd", str(writing), "-screen", "0", f"{width}x{height}x{self._depth}",
+                program, "-displayfd", str(writing), *self._server[1:],
                 "-auth", str(xauthority), "-nolisten", "tcp", "-noreset",
             ]  # fmt: skip
             self._spawn(command, folder, pass_fds=(writing,))
@@ -237,7 +279,7 @@ class _Starter:
             if writing >= 0:
                 os.close(writing)
         if not text.isdigit():
-            raise self._not_up("Xvfb", folder)
+            raise self._not_up(Path(program).name, folder)
         return int(text)
 
     def _read_line(self, descriptor: int) -> str:

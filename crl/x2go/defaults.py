@@ -11,6 +11,7 @@ import getpass
 import importlib
 import os
 import platform
+import sys
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -83,8 +84,7 @@ SUPPORTED_SOUND: Final = True
 SUPPORTED_PRINTING: Final = True
 SUPPORTED_FOLDERSHARING: Final = os.name == "posix"
 SUPPORTED_MIMEBOX: Final = True
-# Not in this release.
-SUPPORTED_TELEKINESIS: Final = False
+SUPPORTED_TELEKINESIS: Final = sys.platform.startswith("linux")
 
 X2GO_SHARE_VIEWONLY: Final = 0
 X2GO_SHARE_FULLACCESS: Final = 1

@@ -31,6 +31,8 @@ __all__ = [
     "WindowsError",
     "X2GoAgentDied",
     "X2GoBackendException",
+    "X2GoBrokerAnswerRefused",
+    "X2GoBrokerAuthenticationFailed",
     "X2GoBrokerConnectionException",
     "X2GoClientDisplayError",
     "X2GoClientException",
@@ -250,6 +252,14 @@ class X2GoFolderSharingException(X2GoUserException):
 
 class X2GoSshfsMissing(X2GoFolderSharingException):
     """The server has no sshfs, so that it can mount no folder."""
+
+
+class X2GoBrokerAuthenticationFailed(X2GoBrokerConnectionException):
+    """A session broker does not let the user in."""
+
+
+class X2GoBrokerAnswerRefused(X2GoBrokerConnectionException):
+    """A session broker answered what is not acted upon: too long, malformed, or not safe."""
 
 
 class X2GoServerMissing(X2GoControlSessionException):

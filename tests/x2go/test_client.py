@@ -20,7 +20,6 @@ from crl.x2go import (
     X2GoClient,
     X2GoClientException,
     X2GoListSessionsCache,
-    X2GoNotImplementedYetException,
     X2GoParameterError,
     X2GoPrintActionException,
     X2GoSession,
@@ -30,6 +29,7 @@ from crl.x2go import (
     X2GoSessionRegistryException,
     x2go_cleanup,
 )
+from crl.x2go.backends.profiles._broker import BrokerProfiles
 from tests.link.peers import eventually
 
 # As x2goclient writes them: with sound, printing and a shared folder, as nearly every profile of a user is.
@@ -117,17 +117,23 @@ def test_backends_that_are_not_there(rootdir: Path, backend: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "broker",
+    ("broker", "kind"),
     [
-        {"broker_url": "https://broker.example/json/"},
-        {"broker_url": "ssh://broker.example"},
-        {"profiles_backend": "HTTPBROKER"},
-        {"profiles_backend": "SSHBROKER"},
+        ({"broker_url": "https://broker.example/json/"}, "http"),
+        ({"broker_url": "HTTP"}, "http"),
+        ({"broker_url": "SSH"}, "ssh"),
+        ({"profiles_backend": "HTTPBROKER"}, "http"),
+        ({"profiles_backend": "SSHBROKER"}, "ssh"),
     ],
 )
-def test_brokers_are_not_in_this_release(rootdir: Path, broker: dict[str, str]) -> None:
-    with pytest.raises(X2GoNotImplementedYetException, match="broker"):
-        X2GoClient(client_rootdir=rootdir, **broker)  # type: ignore[arg-type]
+def test_a_client_of_a_broker_that_needs_a_password_asks_nothing(
+    rootdir: Path, broker: dict[str, str], kind: str
+) -> None:
+    with X2GoClient(client_rootdir=rootdir, **broker) as client:  # type: ignore[arg-type]
+        profiles = client.get_profiles()
+        assert isinstance(profiles, BrokerProfiles)
+        assert profiles.get_broker_type() == kind
+        assert client.profile_names == []
 
 
 def test_clients_share_nothing(rootdir: Path) -> None:

@@ -78,6 +78,10 @@ def test_the_answer_of_a_resume() -> None:
     answer = parse_resume("gr_port=35915\nsound_port=35916\nfs_port=\n")
     assert answer is not None
     assert (answer.graphics_port, answer.snd_port, answer.sshfs_port) == (35915, 35916, None)
+    assert (answer.tekictrl_port, answer.tekidata_port) == (None, None)
+    with_telekinesis = parse_resume("gr_port=1\ntekictrl_port=2\ntekidata_port=-1")
+    assert with_telekinesis is not None
+    assert (with_telekinesis.tekictrl_port, with_telekinesis.tekidata_port) == (2, None)
     assert parse_resume("gr_port=\nsound_port=1") is None
 
 
@@ -125,10 +129,13 @@ class TestInfo:
         info = X2GoServerSessionInfo()
         assert not info.initialize("LIMIT")
         assert not info._parse_x2golistsessions_line("nonsense")
+        assert not info._parse_x2gostartagent_output("nonsense")
         assert not info.is_initialized()
 
     def test_update_takes_ports_and_status_only(self) -> None:
         info = X2GoServerSessionInfo()
+        assert info._parse_x2gostartagent_output("\n".join(START))
+        assert not info.is_protected()
         info.initialize("\n".join(START))
         newer = X2GoServerSessionInfo()
         assert newer._parse_x2golistsessions_line(APPLICATION.replace("35077", "40000"))

@@ -15,7 +15,7 @@ from crl.x2go import AgentState, ClientDisplay, SessionState, X2GoSession
 from crl.x2go.x2go_exceptions import (
     X2GoCommandNotFound,
     X2GoDesktopSharingDenied,
-    X2GoNotImplementedYetException,
+    X2GoProxyMissing,
     X2GoSessionException,
     X2GoSessionNotFound,
     X2GoTimeOutException,
@@ -242,7 +242,7 @@ def test_hooks_instead_of_errors(make: Make) -> None:
     assert client.names[1:] == ["HOOK_session_startup_failed"]
     assert isinstance(one.last_error, X2GoSessionNotFound)
     kdrive = make(**sharing(one, kdrive=True, session_type="desktop", cmd="openbox"))
-    with pytest.raises(X2GoNotImplementedYetException):
+    with pytest.raises(X2GoProxyMissing, match="x2gokdriveclient is not installed"):
         kdrive.start()
 
 

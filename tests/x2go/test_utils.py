@@ -19,7 +19,6 @@ from crl.x2go.backends.info.plain import X2GoServerSessionInfo
 from crl.x2go.backends.profiles.file import X2GoSessionProfiles
 from crl.x2go.x2go_exceptions import (
     X2GoBackendException,
-    X2GoNotImplementedYetException,
     X2GoParameterError,
     X2GoTimeOutException,
 )
@@ -79,8 +78,7 @@ def test_backends() -> None:
         with pytest.raises(X2GoBackendException, match="no backend") as error:
             utils._get_backend_class(name, "X2GoSessionProfiles")
         assert error.value.advice == "known: FILE, HTTPBROKER, SSHBROKER"
-    with pytest.raises(X2GoNotImplementedYetException, match="session brokers"):
-        utils._get_backend_class("SSHBROKER", "X2GoSessionProfiles")(broker_url="ssh://broker")
+    assert utils._get_backend_class("SSHBROKER", "X2GoSessionProfiles")().get_broker_type() == "ssh"
 
 
 def test_files_and_programs(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from crl.x2go import utils
-from crl.x2go._client.servers import Servers
+from crl.x2go._client.logins import Logins
 from crl.x2go._client.sessions import Sessions
 from crl.x2go.log import loglevel_NOTICE, loglevel_WARN
 from crl.x2go.session import X2GoSession
@@ -23,7 +23,7 @@ _BACKENDS = (
 )  # fmt: skip
 
 
-class Verbs(Servers):
+class Verbs(Logins):
     """The methods of a client that change sessions."""
 
     control_backend: Any
@@ -96,6 +96,7 @@ class Verbs(Servers):
 
         Raises:
             X2GoParameterError: There is no such parameter, or a value is not usable.
+            X2GoBrokerConnectionException: The profile comes from a broker that has no server for it or cannot be asked.
         """
         found = self._profile_of(profile_id, profile_name)
         given = {
@@ -149,13 +150,8 @@ class Verbs(Servers):
 
     def _params_of_profile(self, profile_id: str, given: Mapping[str, Any]) -> dict[str, Any]:
         """The parameters of a session of a profile: its own, then those given."""
-        params = self.session_profiles.to_session_params(profile_id)
+        params = self._login_of_profile(profile_id)
         params.pop("profile_name", None)
-        params["server"] = self.session_profiles.get_server_hostname(profile_id)
-        params["port"] = self.session_profiles.get_server_port(profile_id)
-        pkey = self.session_profiles.get_pkey_object(profile_id)
-        if pkey is not None:
-            params.update(pkey=pkey, allow_agent=False, look_for_keys=False, key_filename="")
         return {**params, **given}
 
     def _ad_hoc_names(self, profile_id: str | None, profile_name: str | None) -> tuple[str, str]:
@@ -238,6 +234,8 @@ class Verbs(Servers):
             X2GoControlSessionException: The server could not be reached, or is none for X2Go.
         """
         session = Sessions.get_session(self, session_uuid)
+        if not session.is_connected():
+            self._renew_login(session)
         self.session_registry.expect_connection(session.get_profile_id())
         connected = session.connect(
             username=username,

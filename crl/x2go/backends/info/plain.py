@@ -96,6 +96,17 @@ class X2GoServerSessionInfo:
         self._take(rows[0])
         return True
 
+    def _parse_x2gostartagent_output(self, x2go_output: str) -> bool:
+        """Take over what ``x2gostartagent`` printed; False when it names no session."""
+        answer = parse_start(x2go_output)
+        if answer is not None:
+            self._take_answer(answer)
+        return answer is not None
+
+    def _take_answer(self, answer: StartAnswer) -> None:
+        for key in StartAnswer.__dataclass_fields__:
+            setattr(self, key, getattr(answer, key))
+
     def initialize(
         self,
         x2go_output: str,
@@ -124,8 +135,7 @@ class X2GoServerSessionInfo:
         remote_container: str = "",
     ) -> None:
         """As `initialize`, with the answer already read."""
-        for key in StartAnswer.__dataclass_fields__:
-            setattr(self, key, getattr(answer, key))
+        self._take_answer(answer)
         self.status = "R"
         self.username = username
         self.hostname = hostname

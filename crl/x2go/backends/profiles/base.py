@@ -115,6 +115,13 @@ class X2GoSessionProfiles:
     def _renew_profile_id(self, profile_id: str, new_id: str) -> None:
         """Give a profile another id at its source."""
 
+    def close(self) -> None:
+        """End what the source holds open."""
+
+    def renewed_login(self, profile_id: str) -> dict[str, Any]:  # noqa: ARG002 - a hook
+        """Server, port and key for a session that connects now, where what its source said before is too old."""
+        return {}
+
     # Reading.
 
     def populate_session_profiles(self) -> None:

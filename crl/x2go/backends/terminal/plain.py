@@ -26,15 +26,16 @@ from crl.x2go.backends.terminal._boxes import BoxMethods
 from crl.x2go.backends.terminal._facts import SessionFacts
 from crl.x2go.backends.terminal._failures import Failures, start_failure
 from crl.x2go.backends.terminal._folders import SessionFolders
-from crl.x2go.backends.terminal._later import LaterParts
 from crl.x2go.backends.terminal._params import SPACE, X2GoSessionParams, candidates, command_words
 from crl.x2go.backends.terminal._shared import SessionShares
 from crl.x2go.backends.terminal._sound import SessionSound
+from crl.x2go.backends.terminal._telekinesis import SessionTelekinesis
 from crl.x2go.backends.terminal._turns import start_turn
 from crl.x2go.backends.terminal._window import SessionWindow, WindowMethods
 from crl.x2go.log import X2GoLogger, loglevel_WARN
 from crl.x2go.rforward import X2GoRevFwTunnel
 from crl.x2go.state import AgentState
+from crl.x2go.telekinesis import X2GoTelekinesisClient
 from crl.x2go.utils import _get_backend_class
 from crl.x2go.x2go_exceptions import (
     X2GoClientDisplayError,
@@ -59,7 +60,7 @@ _KDRIVE_DESKTOPS = {"CINNAMON", "GNOME", "UNITY"}
 
 
 class X2GoTerminalSession(
-    SessionFacts, Failures, WindowMethods, SessionFolders, SessionShares, SessionSound, BoxMethods, LaterParts
+    SessionFacts, Failures, WindowMethods, SessionFolders, SessionShares, SessionSound, SessionTelekinesis, BoxMethods
 ):
     """A session on a server, shown on the controller.
 
@@ -175,6 +176,7 @@ class X2GoTerminalSession(
         self.session_window: SessionWindow | None = None
         self.sound_server, self.snd_microphone = sound_server, snd_microphone
         self.sound_tunnel: X2GoRevFwTunnel | None = None
+        self.telekinesis_client: X2GoTelekinesisClient | None = None
         self._pulse_config: str | None = None
 
     def _proxy_class(self, backend: Any) -> type[X2GoProxyBASE]:
@@ -461,6 +463,7 @@ class X2GoTerminalSession(
         if ports is None:
             raise self._resume_failure(answer)
         info.graphics_port, info.snd_port, info.sshfs_port = ports.graphics_port, ports.snd_port, ports.sshfs_port
+        info.tekictrl_port, info.tekidata_port = ports.tekictrl_port, ports.tekidata_port
         # The script does not wait for that, and nxproxy gives up at the first refusal, with words about a wrong cookie.
         self.server.wait_until_listening(info, deadline)
         try:
@@ -532,6 +535,7 @@ class X2GoTerminalSession(
         """End the proxy, if there is one, and all that belongs to it; sound and shared folders too."""
         self.stop_sshfs()
         self.stop_sound()
+        self.release_telekinesis()
         proxy, self.proxy = self.proxy, None
         window, self.session_window = self.session_window, None
         if window is not None:
@@ -540,6 +544,10 @@ class X2GoTerminalSession(
             proxy.stop_thread()
             self.proxy_log = proxy.log_tail
         self.control_session.dissociate(self)
+
+    def _x2go_pause_rev_fw_tunnel(self, name: str) -> None:
+        """End the way of sound (``snd``) or of folders (``sshfs``); starting it again makes a new one."""
+        {"snd": self.stop_sound, "sshfs": self.stop_sshfs}.get(name, lambda: None)()
 
     def _x2go_tidy_up(self) -> None:
         """End everything here; the session on the server stays."""
