@@ -18,6 +18,7 @@ from typing import Any
 
 from benchmarks.peers.base import MIB, Peer, Settings, Thunk, target_text
 from benchmarks.peers.crl_runner import RunnerPeer
+from benchmarks.peers.x2go_print import PrintsByCrl
 from benchmarks.peers.x2go_steps import SessionsByCrl
 from crl.errors import CrlError
 from crl.interactivesessions import SshShell, SudoShell
@@ -34,7 +35,7 @@ PATIENCE = 60.0
 FEED = 256 * 1024
 
 
-class CrlPeer(SessionsByCrl, RunnerPeer):
+class CrlPeer(SessionsByCrl, PrintsByCrl, RunnerPeer):
     """A target of crl."""
 
     codec = (values.encode, values.decode)
