@@ -7,12 +7,15 @@ every check held, 1 when one failed, 2 for a wrong command line.
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import shutil
 import sys
+import tempfile
 import time
 import traceback
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -42,7 +45,8 @@ def main() -> int:
             recorder.leave_out(f"the lab's hosts, sudo, jump hosts and X2Go: {why}")
             _local_part(recorder)
         else:
-            LabPart(recorder, Lab(), keep=arguments.keep_lab).run()
+            with _own_temporary_folder():
+                LabPart(recorder, Lab(), keep=arguments.keep_lab).run()
     except (CrlError, OSError, RuntimeError) as error:
         failed = True
         sys.stderr.write(redact("".join(traceback.format_exception(error))))
@@ -50,6 +54,21 @@ def main() -> int:
         page = write_report(recorder, "crl: the main job", _machine(), time.monotonic() - begin)
         sys.stderr.write(f"\nThe report: {page}\n")
     return 0 if recorder.ok and not failed else 1
+
+
+@contextmanager
+def _own_temporary_folder() -> Iterator[None]:
+    """Where this run and its suites have their temporary files, beside those of whatever else runs on this machine."""
+    before = os.environ.get("TMPDIR")
+    with tempfile.TemporaryDirectory(prefix="crl-demo-") as folder:
+        os.environ["TMPDIR"] = tempfile.tempdir = folder
+        try:
+            yield
+        finally:
+            tempfile.tempdir = None
+            os.environ.pop("TMPDIR")
+            if before is not None:
+                os.environ["TMPDIR"] = before
 
 
 def _local_part(recorder: Recorder) -> None:

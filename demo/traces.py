@@ -7,9 +7,10 @@ all it does.
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +25,23 @@ SERVICES = ("sshd:", "/usr/sbin/sshd", "x2gocleansessions", "init.py", "/usr/bin
 
 
 def inventory_of_us() -> Inventory:
-    """Our child processes, threads, open descriptors by kind, and files of ours in the temporary folder."""
-    found = {f"process {line}" for line in _descendants(os.getpid())}
+    """Our child processes, threads, files of ours in the temporary folder, and X displays that are ours or nobody's."""
+    ours = _descendants(os.getpid())
+    found = {f"process {command}" for command in ours.values()}
     found |= {f"thread {thread.name}" for thread in threading.enumerate()}
-    found |= {f"file {path}" for path in Path("/tmp").glob("crl-*")}
-    found |= {f"X display {path.name}" for path in Path("/tmp/.X11-unix").glob("X*")}
+    found |= {f"file {path}" for path in Path(tempfile.gettempdir()).glob("crl-*")}
+    displays = Path("/tmp/.X11-unix").glob("X*")
+    found |= {f"X display {path.name}" for path in displays if not _is_of_others(path.name, ours)}
     return frozenset(found)
+
+
+def _is_of_others(display: str, ours: Container[int]) -> bool:
+    """Whether the X server of a display lives and is none of our processes."""
+    try:
+        pid = int(Path(f"/tmp/.{display}-lock").read_text())
+    except (OSError, ValueError):
+        return False
+    return pid not in ours and Path(f"/proc/{pid}").exists()
 
 
 def inventory_of_host(lab: Lab, name: str) -> Inventory:
@@ -111,8 +123,8 @@ def _namespaces_of(process: Path) -> list[str]:
     return []
 
 
-def _descendants(pid: int) -> list[str]:
-    """Command lines of all processes below one."""
+def _descendants(pid: int) -> dict[int, str]:
+    """All processes below one, with their command lines."""
     children: dict[int, list[int]] = {}
     commands: dict[int, str] = {}
     for entry in Path("/proc").iterdir():
@@ -126,10 +138,10 @@ def _descendants(pid: int) -> list[str]:
             if fields[0] != "Z":
                 children.setdefault(int(fields[1]), []).append(int(entry.name))
                 commands[int(entry.name)] = command
-    found: list[str] = []
+    found: dict[int, str] = {}
     waiting = list(children.get(pid, ()))
     while waiting:
         child = waiting.pop()
-        found.append(commands[child])
+        found[child] = commands[child]
         waiting.extend(children.get(child, ()))
     return found

@@ -28,6 +28,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Give each worker of pytest-xdist but the first a lab of its own: the first has the one that is there already."""
     # A run that a script has put into the background ignores Ctrl-C, and with it tests that interrupt themselves.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # `timeout` ends a run by another signal: what tests have made goes then as well.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # How quick the machine is says nothing of what is tested.
     settings.register_profile("crl", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("crl")

@@ -23,6 +23,8 @@ from crl.link.remote import tiny
 
 __all__ = ["Attachment", "cause_of", "without_marks"]
 
+READ_SIZE: Final = 65536
+BULK_READ_SIZE: Final = 4 * READ_SIZE
 PART_PATIENCE_MS: Final = 2000
 # What a shell may say behind the mark in the same breath.
 TAIL: Final = 16 * 1024
@@ -64,6 +66,7 @@ class Attachment:
         parted: Whether our last byte was sent.
         mark: The end mark.
         noise: How much noise had come when the end was last looked for.
+        read_size: How many bytes to ask for.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class Attachment:
         self.beside = beside
         self.unsent: deque[bytes | memoryview] = deque()
         self.noise = 0
+        self.read_size = READ_SIZE
         self.parted = False
         self.mark = end_mark
         self._says = Mark(end_mark, broken=isinstance(channel, ArmouredChannel) and channel.breaks_lines)
@@ -118,6 +122,10 @@ class Attachment:
         if rung:
             self._woken()
         return False
+
+    def expect_after(self, count: int) -> None:
+        """So much was read: more is asked for only behind a full read, since room for it costs a small one time."""
+        self.read_size = BULK_READ_SIZE if count >= READ_SIZE else READ_SIZE
 
     def may_end(self, data: bytes) -> bool:
         """Whether the end mark may have come with what was just read; costs little however much that is."""

@@ -365,7 +365,7 @@ class Engine(Terminals):
                 if session.interrupted:
                     self._mend()
                 try:
-                    data = attachment.channel.read()
+                    data = attachment.channel.read(attachment.read_size)
                     session.take(data)
                 except (ChannelClosed, OSError, ProtocolError):
                     raise
@@ -385,6 +385,7 @@ class Engine(Terminals):
         if not data:
             self._ends(attachment, self._ended("the connection to the target has ended"))
             return
+        attachment.expect_after(len(data))
         if len(data) >= LARGE_PIECE:
             self.bulk.note(len(data))
         self._use_what_came(attachment, data)

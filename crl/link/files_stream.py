@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Answered", "FileStream"]
 
 # On a short way; a long one gets more.
-CREDIT: Final = 2 * 1024 * 1024
+CREDIT: Final = 1024 * 1024
 RESET_PATIENCE: Final = 5.0
 
 

@@ -22,21 +22,17 @@ from crl.link._engine import HEARTBEAT, Engine
 from crl.link._output import OutputLog
 from crl.link._resume import Recipe, Resumer
 from crl.link._services import OUTPUT_PATIENCE, Services
+from crl.link._underway import UnderWay
 from crl.link._unsure import start_unsure
 from crl.link.callbacks import Callbacks
 from crl.link.calls import Call, DoorCall, Keep, encode_request
-from crl.link.connections import Joined
 from crl.link.errors import ArgumentNotTransferable, LinkError, LinkLost
 from crl.link.facts import LinkFacts, Statistics, read_facts
 from crl.link.files import Files
-from crl.link.files_stream import FileStream
 from crl.link.lane import Lane
 from crl.link.modules import Modules
-from crl.link.processes import RemoteProcess
 from crl.link.program import PIECES, piece
 from crl.link.startup import Started, start_program
-from crl.link.streams import InputStream, OutputStream
-from crl.link.tunnels import Tunnel
 from crl.link.wire import messages, values
 from crl.link.wire.errors import NotTransferable, ProtocolError
 
@@ -57,11 +53,9 @@ DOOR_DELAY: Final = 0.03
 DOOR_PATIENCE: Final = 0.3
 DOOR_PIECE: Final = "remote.door"
 _Call = TypeVar("_Call", bound=Call)
-_Joined = TypeVar("_Joined", bound=Joined | FileStream)
-_Tunnel = TypeVar("_Tunnel", bound=Tunnel[Any])
 
 
-class Link(Services):
+class Link(Services, UnderWay):
     """A running link; make one with `Link.start`.
 
     Attributes:
@@ -75,6 +69,7 @@ class Link(Services):
     def __init__(
         self, lane: Lane, started: Started, facts: LinkFacts, recipe: Recipe, *, lane_change: bool = True
     ) -> None:
+        UnderWay.__init__(self)
         self.host = lane.host
         self.facts = facts
         self.statistics = Statistics()
@@ -85,10 +80,6 @@ class Link(Services):
         self._prefix = secrets.token_hex(4)
         self._lock = threading.Lock()
         self._calls: dict[int, Call] = {}
-        self._inputs: dict[int, InputStream | Joined | FileStream] = {}
-        self.outputs: dict[int, OutputStream | Joined | FileStream] = {}
-        self._processes: dict[int, RemoteProcess] = {}
-        self._tunnels: list[Tunnel[Any]] = []
         self._loaded: set[str] = set()
         self._loading: dict[str, Call] = {}
         self._load_lock = threading.Lock()
@@ -345,65 +336,6 @@ class Link(Services):
         with suppress(LinkError):  # a lost link needs no credit
             self.send(messages.pack(messages.CREDIT_TO, number, messages.CREDIT.pack(limit)))
 
-    def new_process(self, make: Callable[[int], RemoteProcess]) -> RemoteProcess:
-        """Know a process and its streams, which `make` makes of its number."""
-        with self._lock:
-            number = self._last_number + 1
-            self._last_number += 3
-            process = self._processes[number] = make(number)
-            self.outputs[number] = process.stdin
-            self._inputs[number + 1], self._inputs[number + 2] = process.stdout, process.stderr
-        return process
-
-    def new_stream(self, make: Callable[[int], _Joined]) -> _Joined:
-        """Know a connection, which `make` makes of the stream's number.
-
-        For one that nobody waits for, the target is read at once from now on.
-        """
-        with self._lock:
-            number = self._last_number = self._last_number + 1
-            joined = make(number)
-            self._inputs[number] = self.outputs[number] = joined
-            self.engine.busy_streams += joined.unattended
-        return joined
-
-    def replace_stream(self, number: int, joined: Joined) -> None:
-        """Another one is joined to a stream from now on."""
-        with self._lock:
-            self._inputs[number] = self.outputs[number] = joined
-
-    def know_tunnel(self, tunnel: _Tunnel) -> _Tunnel:
-        """A tunnel has begun to listen."""
-        with self._lock:
-            self._tunnels.append(tunnel)
-        if self.engine.lost is not None:
-            # Meanwhile: nobody else would close it.
-            tunnel.close()
-            self.engine.check()
-        return tunnel
-
-    def forget_stream(self, number: int) -> None:
-        """A connection, or a stream of records, is over."""
-        with self._lock:
-            self.outputs.pop(number, None)
-            joined = self._inputs.pop(number, None)
-            if joined is not None and not isinstance(joined, InputStream):
-                self.engine.busy_streams -= joined.unattended
-
-    def forget_tunnel(self, tunnel: Tunnel[Any]) -> None:
-        """A tunnel has stopped listening."""
-        with self._lock:
-            if tunnel in self._tunnels:
-                self._tunnels.remove(tunnel)
-
-    def forget_process(self, number: int) -> None:
-        """Nothing of a process can arrive any more."""
-        with self._lock:
-            self._processes.pop(number, None)
-            self.outputs.pop(number, None)
-            self._inputs.pop(number + 1, None)
-            self._inputs.pop(number + 2, None)
-
     def _submit(self, kind: int, body: bytes) -> Call:
         return self._submit_as(Call, kind, body)
 
@@ -469,65 +401,18 @@ class Link(Services):
         elif not self._on_stream_message(kind, number, message, body):
             self.engine.violated(f"a message of kind {kind} and {len(message)} bytes that the protocol forbids")
 
-    def _on_stream_message(self, kind: int, number: int, message: bytes, body: bytes) -> bool:
-        """What concerns a stream, which may have been forgotten by now; False when it breaks the rules."""
-        source, sink = self._inputs.get(number), self.outputs.get(number)
-        if kind == messages.DATA:
-            return source is None or source.take(message)
-        if kind == messages.CREDIT_TO:
-            return self._on_credit(sink, body)
-        if kind == messages.END:
-            if source is not None:
-                source.end()
-        elif kind == messages.RESET:
-            for side in (source, sink):
-                if side is not None:
-                    side.reset()
-        elif kind == messages.GAP:
-            return self._on_gap(source, message, body)
-        elif kind == messages.EXIT:
-            return self._on_exit(number, body)
-        else:
-            return False
-        return True
-
-    def _on_credit(self, sink: OutputStream | Joined | None, body: bytes) -> bool:
-        if len(body) != messages.CREDIT.size:
-            return False
-        if sink is not None:
-            sink.allow(messages.CREDIT.unpack(body)[0])
-        return True
-
-    def _on_gap(self, source: InputStream | Joined | None, message: bytes, body: bytes) -> bool:
-        if len(body) != messages.CREDIT.size:
-            return False
-        if isinstance(source, InputStream):
-            source.skipped(message, messages.CREDIT.unpack(body)[0])
-        return source is None or isinstance(source, InputStream)
-
-    def _on_exit(self, number: int, body: bytes) -> bool:
-        if len(body) != messages.EXIT_BODY.size:
-            return False
-        process = self._processes.get(number)
-        if process is not None:
-            process.exited(*messages.EXIT_BODY.unpack(body))
-        return True
-
     def _on_lost(self, reason: LinkError) -> None:
         self._resumer.look_away()
         with self._lock:
             calls, self._calls = self._calls, {}
-            running, self._processes = self._processes, {}
-            inputs, self._inputs = self._inputs, {}
-            self.outputs = {}
-            open_tunnels = list(self._tunnels)
+            open_tunnels, running, streams = self._forget_all()
         for tunnel in open_tunnels:
             tunnel.close(wait=False)
         for call in calls.values():
             call.answer(reason)
-        for process in running.values():
+        for process in running:
             process.lost(reason)
-        for stream in inputs.values():
+        for stream in streams:
             stream.end(reason)
 
     # -- life ------------------------------------------------------------------------------------------------------
@@ -556,8 +441,7 @@ class Link(Services):
             self._resumer.go_home(self.engine)
             self.engine.closing = True
         if first and self.engine.lost is None:
-            for tunnel in list(self._tunnels):
-                tunnel.close(wait=False)
+            self._close_tunnels()
             with suppress(LinkError):  # lost meanwhile: then there is nobody to tell
                 self.send(messages.pack(messages.CLOSE, 0))
         self.engine.close(deadline)

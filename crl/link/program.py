@@ -45,6 +45,7 @@ CORE = (
     "remote.tiny",
     "remote.terminal",
     "remote.calls",
+    "remote.turn",
     "remote.program",
 )
 # What each service needs beside the core, sent when it is used first; each needs those before it.

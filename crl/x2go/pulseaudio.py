@@ -18,6 +18,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -30,7 +31,12 @@ from crl.x2go._soundserver import NATIVE_PORT, SoundServer, find_sound_server
 from crl.x2go._threads import OwnThread
 from crl.x2go.clientdisplay import end_process
 from crl.x2go.log import X2GoLogger, logger_for, loglevel_DEFAULT, loglevel_ERROR, loglevel_WARN
-from crl.x2go.x2go_exceptions import OSNotSupportedException, X2GoParameterError, X2GoSoundException
+from crl.x2go.x2go_exceptions import (
+    OSNotSupportedException,
+    X2GoParameterError,
+    X2GoSoundException,
+    X2GoTimeOutException,
+)
 
 __all__ = [
     "OSNotSupportedException",
@@ -46,6 +52,7 @@ RATE = 44100
 READY_TIMEOUT = 15.0
 READY_INTERVAL = 0.02
 RECORD_PATIENCE = 10.0
+TENTH = 0.1
 SINK = "crl"
 Sink = Literal["hardware", "null"]
 
@@ -200,18 +207,51 @@ class X2GoPulseAudio(OwnThread):
         Raises:
             X2GoSoundException: It plays on loudspeakers, or has ended.
         """
+        pieces = self._pieces(seconds, Deadline.after(seconds + RECORD_PATIENCE))
+        with contextlib.closing(pieces):
+            return next(pieces)
+
+    def wait_for_tone(self, frequency: float, timeout: float = 15.0, share: float = 0.9) -> Recording:
+        """Listen until a tone is heard, and hardly anything else.
+
+        Args:
+            frequency: In hertz.
+            timeout: Seconds.
+            share: How much of the sound has to be that tone, for a tenth of a second.
+
+        Returns:
+            That tenth.
+
+        Raises:
+            X2GoTimeOutException: It was not heard in time; the text says what was.
+            X2GoSoundException: It plays on loudspeakers, or has ended.
+        """
+        deadline, best, loudest = Deadline.after(timeout), 0.0, 0.0
+        with contextlib.closing(self._pieces(TENTH, Deadline.after(timeout + RECORD_PATIENCE))) as pieces:
+            for piece in pieces:
+                best, loudest = max(best, piece.share_of(frequency)), max(loudest, piece.loudness)
+                if best >= share:
+                    return piece
+                if deadline.expired:
+                    break
+        raise X2GoTimeOutException(
+            f"no tone of {frequency:g} Hz was heard: at best {best:.0%} of the sound, whose loudness was {loudest:.3f}",
+            host="this machine",
+            doing="listening to a session",
+        )
+
+    def _pieces(self, seconds: float, deadline: Deadline) -> Generator[Recording, None, None]:
+        """What is played from now on, piece by piece, without a gap."""
         self.wait_ready()
         if self.sink != "null" or self._folder is None or not hasattr(socket, "AF_UNIX"):
             raise self._error("records only with sink='null', and not on Windows")
-        wanted = int(seconds * RATE) * 2
         with socket.socket(socket.AF_UNIX) as sock:
-            deadline = Deadline.after(seconds + RECORD_PATIENCE)
             try:
                 sock.connect(str(self._folder / "monitor"))
-                data = _read_exactly(sock, wanted, deadline)
+                while True:
+                    yield Recording.from_bytes(_read_exactly(sock, int(seconds * RATE) * 2, deadline), RATE)
             except OSError as error:
                 raise self._error(f"gives no recording: {error}") from error
-        return Recording.from_bytes(data, RATE)
 
     # The life of the thread.
 

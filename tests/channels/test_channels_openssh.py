@@ -358,3 +358,27 @@ def test_an_idle_login_is_not_ready_to_read(sshd: Sshd) -> None:
         assert not poll.poll(50)
     finally:
         channel.close()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ssh_dispatch_run_fatal: Connection to 10.0.0.2 port 22: Broken pipe",
+        "ssh_dispatch_run_fatal: Connection to 10.0.0.2 port 22: message authentication code incorrect",
+        "packet_write_wait: Connection to 10.0.0.2 port 22: Broken pipe",
+        "client_loop: send disconnect: Broken pipe",
+        "Read from remote host 10.0.0.2: Connection reset by peer",
+        "Connection to 10.0.0.2 closed by remote host.",
+    ],
+)
+def test_a_login_that_broke_in_the_middle_may_be_tried_again(text: str) -> None:
+    error = diagnose(f"Warning: something else\n{text}\n", SshSettings("host"))
+    assert isinstance(error, ConnectionClosedByHost)
+    assert not error.definite
+    assert text.rpartition(": ")[2] in str(error)
+
+
+def test_what_nobody_knows_may_be_tried_again() -> None:
+    error = diagnose("mumble\n", SshSettings("host"))
+    assert (type(error), error.definite) == (SshLoginError, False)
+    assert "mumble" in str(error)

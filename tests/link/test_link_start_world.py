@@ -222,13 +222,15 @@ def test_nothing_on_the_disk_and_nothing_in_the_history(make_shell: MakeShell, t
     shell = make_shell("pty", argv, env=env, cwd=str(tmp_path))
     # As every pushed shell is told; what was typed before may be there.
     shell.ask(FORGET[name])
+    # Where each line ends with CR and LF, an editor of lines has taken the CR and leaves the LF to what follows it.
+    shell.ask("true")
     before = _listing(tmp_path)
     link = Link.start(shell.lane(), timeout=20)
     link.run("true")
     link.evaluate("import decimal")
     assert link.close()
     assert _listing(tmp_path) == before
-    assert "crl_r" not in shell.ask("fc -l 1 2>/dev/null | tail -n 0; cat history 2>/dev/null")
+    assert "crl_r" not in shell.ask("cat history 2>/dev/null")
     shell.say("exit")
     assert eventually(partial(_ended, shell))
     assert not (tmp_path / "history").exists() or "crl_r" not in (tmp_path / "history").read_text(errors="replace")
@@ -316,7 +318,9 @@ def _children(pid: int) -> list[int]:
 @pytest.mark.parametrize("end", ["in order", "killed", "killed in a call", "killed with input"])
 def test_the_terminal_gets_its_settings_back(make_shell: MakeShell, end: str) -> None:
     shell = make_shell("pty")
-    shell.ask("stty -echo -onlcr intr ^K rows 31 cols 97")
+    # Nothing that is typed may be longer than the narrowest lane.
+    shell.ask("stty -echo -onlcr intr ^K")
+    shell.ask("stty rows 31 cols 97")
     before = shell.ask("stty -g; stty size")
     link = Link.start(shell.lane(), timeout=20)
     if end == "killed in a call":

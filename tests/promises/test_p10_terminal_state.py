@@ -128,9 +128,9 @@ class Terminal(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "session"):
-            self.session.close_terminal()
-            assert not any(Path(f"/proc/{level.pid}").exists() for level in self.levels)
-            self.folder.cleanup()
+            with self.folder:
+                self.session.close_terminal()
+                assert not any(Path(f"/proc/{level.pid}").exists() for level in self.levels)
 
 
 Terminal.TestCase.settings = settings(max_examples=12, stateful_step_count=12, deadline=None)

@@ -55,13 +55,13 @@ def remains_of(lab: Lab, host: str, login: str) -> Remains:
     temporary = [str(path) for path in Path(tempfile.gettempdir()).iterdir()]
     return Remains(
         server=frozenset(found.splitlines()),
-        children=frozenset(_children()),
+        children=frozenset(children()),
         files=frozenset(temporary),
         descriptors=len(os.listdir("/proc/self/fd")),
     )
 
 
-def _children() -> Iterator[str]:
+def children() -> Iterator[str]:
     """Command lines of this process's children, zombies included."""
     for entry in filter(str.isdigit, os.listdir("/proc")):
         try:

@@ -19,7 +19,7 @@ from tests.published import Names
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "x2go-modules.md"
 ROW = re.compile(r"^\| (?P<names>`[\w.]+`(?:, `[\w.]+`)*) \| (?P<status>[\w ]+) \|", re.MULTILINE)
-STATUSES = {"as there", "better", "different", "ours", "not yet"}
+STATUSES = {"as there", "better", "different", "ours"}
 OURS = Names("crl.x2go")
 
 
@@ -35,7 +35,6 @@ def published() -> Iterator[str]:
         module = importlib.import_module(f"tests.x2go.{file.stem}")
         for line in module.PUBLISHED.strip().splitlines():
             yield line.partition("(")[0]
-        yield from getattr(module, "NOT_YET", "").split()
 
 
 def top_of(path: str) -> str:
@@ -50,8 +49,7 @@ def top_of(path: str) -> str:
 @pytest.mark.parametrize(("name", "status"), [pytest.param(*row, id=row[0]) for row in rows()])
 def test_what_the_page_names_is_there(name: str, status: str) -> None:
     assert status in STATUSES
-    if status != "not yet":
-        assert OURS.find(name) is not None
+    assert OURS.find(name) is not None
 
 
 def test_no_name_stands_twice() -> None:

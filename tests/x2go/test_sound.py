@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import signal
 import socket
@@ -15,18 +16,18 @@ import pytest
 from crl.lab import Lab
 from crl.targets import Target
 from crl.x2go import AgentState, ClientDisplay, X2GoClient, X2GoSession
-from crl.x2go.pulseaudio import SoundServer, X2GoPulseAudio, daemon_plan, find_sound_server
+from crl.x2go.pulseaudio import Recording, SoundServer, X2GoPulseAudio, daemon_plan, find_sound_server
 from crl.x2go.soundtunnel import X2GoRevFwTunnelToAudio
-from crl.x2go.x2go_exceptions import X2GoParameterError, X2GoSoundException
-from tests.x2go.conftest import wait_until
-from tests.x2go.tunnelling import Left, connection_of, listens_there
+from crl.x2go.x2go_exceptions import X2GoParameterError, X2GoSoundException, X2GoTimeOutException
+from tests.x2go.conftest import children, wait_until
+from tests.x2go.tunnelling import Hooks, Left, connection_of, listens_there
 
 # Plays a tone for as long as somebody lets it: frequency, then what has to be in the environment.
 PLAYER = r"""
 import array, math, subprocess, sys, time
 frequency = float(sys.argv[1])
 period = array.array("h", [int(12000 * math.sin(2 * math.pi * frequency * n / 44100)) for n in range(44100)]).tobytes()
-words = ["pacat", "--playback", "--raw", "--rate=44100", "--channels=1", "--format=s16le", "--latency-msec=50"]
+words = ["pacat", "--playback", "--raw", "--rate=44100", "--channels=1", "--format=s16le", "--latency-msec=200"]
 player = subprocess.Popen(words + ["--client-name=tone"], stdin=subprocess.PIPE)
 try:
     for _ in range(60):
@@ -60,8 +61,8 @@ def play(target: Target, frequency: float, **env: str) -> Any:
     return target.start(["python3", "-c", PLAYER, str(frequency)], env=env)
 
 
-def hears(server: X2GoPulseAudio, frequency: float) -> Callable[[], bool]:
-    return lambda: server.record(0.2).share_of(frequency) > 0.9
+def is_silent(server: X2GoPulseAudio) -> bool:
+    return server.record(0.2).loudness == 0.0
 
 
 # The sound server here.
@@ -70,7 +71,9 @@ def hears(server: X2GoPulseAudio, frequency: float) -> Callable[[], bool]:
 def test_a_sound_server_of_our_own(pulse: X2GoPulseAudio, monkeypatch: pytest.MonkeyPatch) -> None:
     server = pulse.wait_ready()
     assert isinstance(server.address, str)
-    assert pulse.record(0.1).loudness == 0.0
+    assert is_silent(pulse)
+    with pytest.raises(X2GoTimeOutException, match="no tone of 440 Hz was heard: at best 0%"):
+        pulse.wait_for_tone(440, 0.2)
     cookie = Path(server.address).with_name("cookie")
     assert cookie.stat().st_mode & 0o77 == 0
     assert cookie.read_bytes().hex() not in repr((pulse, server))
@@ -202,6 +205,11 @@ def test_how_it_is_called_on_windows_and_elsewhere() -> None:
 # The tunnel.
 
 
+class SoundHooks(Hooks):
+    def HOOK_on_sound_tunnel_failed(self, **what: Any) -> None:
+        self.calls.append(("sound", what))
+
+
 @pytest.mark.lab
 @pytest.mark.parametrize("kind", ["paramiko", "target"])
 def test_a_tone_through_a_tunnel_and_nothing_but_sound(
@@ -209,7 +217,8 @@ def test_a_tone_through_a_tunnel_and_nothing_but_sound(
 ) -> None:
     with connection_of(kind, lab) as connection:
         left = Left()
-        tunnel = X2GoRevFwTunnelToAudio(0, connection, pulse.wait_ready())
+        hooks = SoundHooks()
+        tunnel = X2GoRevFwTunnelToAudio(0, connection, pulse.wait_ready(), session_instance=hooks)
         tunnel.start()
         assert tunnel.wait_listening(10)
         port = tunnel.server_port
@@ -218,10 +227,7 @@ def test_a_tone_through_a_tunnel_and_nothing_but_sound(
         alpha.files.write(cookie, tunnel.cookie)
         env = {"PULSE_SERVER": f"127.0.0.1:{port}", "PULSE_COOKIE": cookie, "HOME": folder}
         tone = play(alpha, 440, **env)
-        wait_until(hears(pulse, 440))
-        heard = pulse.record(0.3)
-        assert heard.share_of(440) > 0.9
-        assert heard.share_of(1000) < 0.05
+        assert pulse.wait_for_tone(440).share_of(1000) < 0.05
         for words in (
             ["pactl", "load-module", "module-null-sink"],
             ["pactl", "list", "modules"],
@@ -235,10 +241,45 @@ def test_a_tone_through_a_tunnel_and_nothing_but_sound(
         assert "Server Name" in alpha.run(["pactl", "info"], env=env).stdout
         stranger = alpha.run(["pactl", "info"], env={**env, "PULSE_COOKIE": "/dev/null"})
         assert stranger.status == 1
+        assert hooks.calls == []
+        # The sound server goes: who plays then is refused, and the hook hears it once.
+        pulse.stop_thread()
+        for _ in range(2):
+            assert alpha.run(["pactl", "info"], env=env).status == 1
+        assert hooks.calls == [("sound", {})]
         tone.kill()
         tunnel.stop_thread()
         assert not listens_there(lab, port)
         alpha.run(["rm", "-r", folder])
+        left.check()
+
+
+@pytest.mark.lab
+def test_a_microphone_that_is_open_and_a_port_that_is_not_to_be_had(
+    lab: Lab, alpha: Target, pulse: X2GoPulseAudio
+) -> None:
+    with connection_of("target", lab) as connection:
+        left, hooks = Left(), SoundHooks()
+        refused = X2GoRevFwTunnelToAudio(22, connection, pulse.wait_ready(), session_instance=hooks)
+        refused.start()
+        assert not refused.wait_listening(10)
+        refused.stop_thread()
+        assert hooks.calls == [("reverse", {"server_port": 22})]
+        tunnel = X2GoRevFwTunnelToAudio(0, connection, pulse.wait_ready(), microphone=True)
+        tunnel.start()
+        assert tunnel.wait_listening(10)
+        alpha.files.write("/home/zshuser/cookie", tunnel.cookie)
+        env = {"PULSE_SERVER": f"127.0.0.1:{tunnel.server_port}", "PULSE_COOKIE": "/home/zshuser/cookie"}
+        tone = play(alpha, 500, **env)
+        pulse.wait_for_tone(500)
+        record = "timeout 5 parec --raw --rate=44100 --channels=1 --format=s16le --latency-msec=50"
+        text = alpha.run(["sh", "-c", f"{record} | head -c 88200 | base64"], env=env).stdout
+        heard = Recording.from_bytes(base64.b64decode(text))
+        assert heard.seconds == pytest.approx(1.0)
+        assert max(heard.part(n / 10, 0.1).share_of(500) for n in range(10)) > 0.9
+        tone.kill()
+        tunnel.stop_thread()
+        alpha.files.remove("/home/zshuser/cookie")
         left.check()
 
 
@@ -269,8 +310,7 @@ def test_a_session_is_heard_until_it_is_suspended_and_again_after_that(
     one = session(alpha, cmd=command, snd_system="pulse", sound_server=pulse, client_display=display)
     one.start()
     assert one.has_sound
-    wait_until(hears(pulse, 660))
-    assert pulse.record(0.3).share_of(660) > 0.9
+    pulse.wait_for_tone(660, 30)
     folder = f"/home/zshuser/.x2go/C-{one.get_session_name()}"
     modes = alpha.run(["stat", "-c", "%a", f"{folder}/.pulse-cookie", f"{folder}/.pulse-client.conf"]).stdout
     assert modes.split() == ["600", "600"]
@@ -279,14 +319,19 @@ def test_a_session_is_heard_until_it_is_suspended_and_again_after_that(
     assert len(there) == 256
     assert there != pulse.wait_ready().cookie
     one.stop_sound()
-    wait_until(lambda: pulse.record(0.1).loudness == 0)
-    assert pulse.record(0.2).loudness == 0
+    wait_until(lambda: is_silent(pulse))
+    assert is_silent(pulse)
+    # The server cannot take the file that programs are told by.
+    alpha.run(["mkdir", f"{folder}/.pulse-cookie.new"])
+    with pytest.raises(X2GoSoundException, match=r"the session has no sound: .*cookie.new"):
+        one.start_sound()
+    assert one.session_ok()
+    alpha.run(["rmdir", f"{folder}/.pulse-cookie.new"])
     one.start_sound()
     one.suspend()
     one.resume()
     one.exec_published_application(f"python3 {player} 880")
-    wait_until(hears(pulse, 880))
-    assert pulse.record(0.3).share_of(880) > 0.9
+    pulse.wait_for_tone(880, 30)
     # The sound server goes; the session does not.
     pulse.stop_thread()
     assert alpha.run(["pactl", "info"], env={"PULSE_CLIENTCONFIG": f"{folder}/.pulse-client.conf"}).status == 1
@@ -349,3 +394,26 @@ def test_a_client_without_a_sound_server_is_told_and_gets_its_session(
         assert "no sound server" in str(one.sound_error)
         knocks_at_another_sound_system(one, lab, tmp_path)
         assert client.terminate_session(uuid)
+
+
+@pytest.mark.long
+@pytest.mark.lab
+def test_sound_outlives_a_cut_of_the_link(lab: Lab, pulse: X2GoPulseAudio) -> None:
+    with connection_of("target", lab) as connection:
+        tunnel = X2GoRevFwTunnelToAudio(0, connection, pulse.wait_ready())
+        tunnel.start()
+        assert tunnel.wait_listening(10)
+        connection.files.write("/home/zshuser/cookie", tunnel.cookie)
+        env = {"PULSE_SERVER": f"127.0.0.1:{tunnel.server_port}", "PULSE_COOKIE": "/home/zshuser/cookie"}
+        tone = play(connection, 440, **env)
+        pulse.wait_for_tone(440)
+        for child in list(children()):
+            number, _, command = child.partition(" ")
+            if "alpha-zsh" in command:
+                os.kill(int(number), signal.SIGKILL)
+        assert connection.run(["true"]).status == 0  # over another ssh
+        pulse.wait_for_tone(440, 60)  # the same program plays on
+        assert tone.status is None
+        tone.kill()
+        tunnel.stop_thread()
+        connection.files.remove("/home/zshuser/cookie")

@@ -93,7 +93,9 @@ def diagnose(stderr_text: str, settings: SshSettings, stops: Sequence[Stop] = ()
         if matches:
             return make(matches[-1], case)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return case.place().other(lines[-1] if lines else "")
+    error = case.place().other(lines[-1] if lines else "")
+    error.definite = False  # who does not know what it was cannot know that it will be so again
+    return error
 
 
 def _stops_of(settings: SshSettings) -> tuple[Stop, ...]:
@@ -207,6 +209,10 @@ _PATTERNS: Final[tuple[tuple[str, _Maker], ...]] = (
     (r"^Connection timed out during banner exchange$|^Timeout, server .* not responding\.$", _silent),
     (rf"^Connection to {_PEER} timed out$", _silent),
     (r"^(?:kex|ssh)_exchange_identification: .*$", _closed_early),
+    # What is said where the connection broke in the middle: while it sent, while it read, or of a packet that was torn.
+    (rf"^(?:ssh_dispatch_run_fatal|packet_write_wait|ssh_packet_\w+): Connection to {_PEER}: .*$", _closed),
+    (r"^(?:client_loop: send disconnect|Write failed|Read from remote host \S+): .*$", _closed_early),
+    (r"^Connection to \S+ closed by remote host\.$", _closed_early),
     (rf"^(?:Connection (?:closed|reset) by|Received disconnect from) (?:\S+ user \S+ )?{_PEER}.*$", _closed),
 )
 _RULES: Final = tuple((re.compile(pattern, re.MULTILINE), make) for pattern, make in _PATTERNS)

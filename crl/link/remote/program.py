@@ -1,8 +1,7 @@
 """The remote program itself: reads frames from the terminal, runs calls, writes answers.
 
-One thread has the turn: it reads and runs the calls itself, for a thread hop costs more than a call; a deputy takes the
-turn over when a call is not back within two milliseconds, so that a slow call holds up no other. The program promises
-to answer nothing from a forked child, and to end what it was asked to own when it ends.
+It joins a session, its terminals and the calls; which thread reads and calls is the matter of `turn`. The program
+promises to answer nothing from a forked child, and to end what it was asked to own when it ends.
 """
 # ruff: noqa: F401, FBT003 - names in type comments look unused; locks of Python 2 take no keywords.
 
@@ -13,6 +12,7 @@ import sys
 import time
 
 from crl.link.remote import calls, terminal, world
+from crl.link.remote.turn import Turn
 from crl.link.wire import messages, session, values
 from crl.link.wire.compat import allocate_lock, deque, error, get_ident, start_new_thread
 from crl.link.wire.errors import NotTransferable, ProtocolError
@@ -23,8 +23,6 @@ if MYPY:
     from typing import Any
 
 READ_SIZE = 65536
-TICK = 0.002
-TICKS_BEFORE_PARKING = 25
 SWITCH_INTERVAL = 0.0005
 MISSED_HEARTBEATS = 3
 GREETING_INTERVAL_MS = 1000
@@ -32,7 +30,7 @@ END_LIMIT = 10.0
 CANCELLED_KEPT = 1024
 
 
-class Program(object):
+class Program(Turn):
     """The program's state: one session, on one terminal at a time.
 
     Args:
@@ -43,13 +41,14 @@ class Program(object):
 
     def __init__(self, first, config):
         # type: (terminal.Terminal, dict[str, Any]) -> None
+        Turn.__init__(
+            self,
+            session.Session(config["epoch"], config["window"], config["frame"], clock=world.now, pings_back=True),
+        )
         self.terminal = first
         self.config = config
         self._detached_after = MISSED_HEARTBEATS * config["heartbeat"]
         self.patience = self._detached_after + config["grace"]
-        self.session = session.Session(
-            config["epoch"], config["window"], config["frame"], clock=world.now, pings_back=True
-        )
         self.calls = calls.Calls(sys.modules["__main__"].__dict__)
         self.handlers = {
             messages.CALL: self._run_call,
@@ -57,19 +56,13 @@ class Program(object):
             messages.RELEASE: self._release,
             messages.LOAD: self._load,
             messages.CLOSE: self._close,
-        }  # type: dict[int, Callable[[int, bytes], None]]
+        }
         self.at_end = []  # type: list[Callable[[], None]]
         self.output = None  # type: world.Output | None
         self.door = None  # type: Any
         self.pid = os.getpid()
         self._reads = 0
         self._lock = allocate_lock()
-        self._turn_lock = allocate_lock()
-        self._turn = self._started = 0
-        self._busy = self._has_deputy = False
-        self._parked = True
-        self._wake_deputy = allocate_lock()
-        self._wake_deputy.acquire()
         self._wake_read, self._wake_write = (world.private(world.nonblocking(end)) for end in os.pipe())
         self._read_from = None  # type: terminal.Terminal | None
         self._poller = None  # type: Any
@@ -205,45 +198,7 @@ class Program(object):
         # The poller has to leave it out.
         self._read_from = None
 
-    # -- the turn --------------------------------------------------------------------------------------------------
-
-    def _serve_turn(self, turn):
-        # type: (int) -> None
-        """Read and run while the turn is ours."""
-        while True:
-            try:
-                self._serve_until_held_up(turn)
-            except BaseException:  # noqa: BLE001 - a signal handler of user code may raise anything anywhere
-                world.complain()
-                if self._goes_on(turn):
-                    continue
-            return
-
-    def _serve_until_held_up(self, turn):
-        # type: (int) -> None
-        delivered = self.session.delivered
-        while True:
-            while delivered:
-                self.handle(delivered.popleft()[2])
-                if not delivered:
-                    break
-                if not self._goes_on(turn):
-                    self.flush()
-                    return
-            # Still busy: a terminal that has room may not have enough of it, and a dead one never will.
-            self.flush()
-            if not self._goes_on(turn):
-                return
-            self._wait_and_read()
-
-    def _goes_on(self, turn):
-        # type: (int) -> bool
-        """Whether the turn is still ours, now that nothing holds us up."""
-        with self._turn_lock:
-            ours = self._turn == turn
-            if ours:
-                self._busy = False
-        return ours
+    # -- reading --------------------------------------------------------------------------------------------------
 
     def _wait_and_read(self):
         # type: () -> None
@@ -318,74 +273,6 @@ class Program(object):
         """A signal handler of user code has cut something short in the session. Under the lock."""
         self.session.recover()
         self.session.ping(0)
-
-    def handle(self, message):
-        # type: (bytes) -> None
-        """Do what one message asks."""
-        kind, number, body = messages.unpack(message)
-        handler = self.handlers.get(kind)
-        if handler is None:
-            return
-        if kind != messages.CALL and kind != messages.LOAD:
-            handler(number, body)
-            return
-        with self._turn_lock:
-            self._busy = True
-            self._started += 1
-            if self._parked:
-                self._unpark()
-        handler(number, body)
-
-    def _unpark(self):
-        # type: () -> None
-        """Have the deputy watch; with the lock of the turn."""
-        self._parked = False
-        if not self._has_deputy:
-            self._start_deputy()
-        self._wake_deputy.release()
-
-    def _start_deputy(self):
-        # type: () -> None
-        """Have a thread that waits for its turn; where none can be started now, the next call tries again."""
-        try:
-            start_new_thread(self._deputy, ())
-        except error:
-            self._has_deputy = False
-        else:
-            self._has_deputy = True
-
-    def _deputy(self):
-        # type: () -> None
-        """Watch the thread that has the turn, and take the turn when it is held up by a call."""
-        turn = None
-        while turn is None:
-            self._wake_deputy.acquire()
-            turn = self._watch_turn()
-        self._serve_turn(turn)
-
-    def _watch_turn(self):
-        # type: () -> int | None
-        """The number of our own turn; None when nothing was called for a while."""
-        idle = 0
-        seen = -1
-        while True:
-            time.sleep(TICK)
-            with self._turn_lock:
-                if not self._busy:
-                    idle += 1
-                    seen = -1
-                    if idle >= TICKS_BEFORE_PARKING:
-                        self._parked = True
-                        return None
-                elif self._started == seen:
-                    self._turn += 1
-                    self._busy = False
-                    self._parked = True
-                    self._start_deputy()
-                    return self._turn
-                else:
-                    idle = 0
-                    seen = self._started
 
     # -- messages --------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from crl.x2go._server import X2GoServer
     from crl.x2go._shares import Share, SharedFolders
     from crl.x2go.backends.info.plain import X2GoServerSessionInfo
+    from crl.x2go.rforward import X2GoRevFwTunnel
 
 __all__ = ["SessionShares"]
 
@@ -28,6 +29,7 @@ class SessionShares:
     client_encoding: str
     server_encoding: str
     logger: Any
+    sound_tunnel: X2GoRevFwTunnel | None
     _folders: SharedFolders | None = None
 
     if TYPE_CHECKING:
@@ -118,6 +120,17 @@ class SessionShares:
             self._folders.unshare_all(self.server, self.session_info, asked=asked)
         except (CrlError, OSError) as error:  # what is to be done with the session is to be done all the same
             self.logger(f"the server did not unmount all folders: {error}", loglevel=loglevel_WARN)
+
+    def _x2go_pause_rev_fw_tunnel(self, name: str) -> None:
+        """Have the server listen no more for a tunnel of this session.
+
+        Args:
+            name: ``"snd"`` for its sound, ``"sshfs"`` for its folders, as `X2GoControlSession` names them.
+        """
+        shares = None if self._folders is None else self._folders.tunnel
+        tunnel = {"snd": self.sound_tunnel, "sshfs": shares}.get(name)
+        if tunnel is not None:
+            tunnel.pause()
 
     def find_share(self, local_path: str | os.PathLike[str]) -> Share | None:
         """The share of a folder, if it is shared."""

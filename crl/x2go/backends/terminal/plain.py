@@ -545,10 +545,6 @@ class X2GoTerminalSession(
             self.proxy_log = proxy.log_tail
         self.control_session.dissociate(self)
 
-    def _x2go_pause_rev_fw_tunnel(self, name: str) -> None:
-        """End the way of sound (``snd``) or of folders (``sshfs``); starting it again makes a new one."""
-        {"snd": self.stop_sound, "sshfs": self.stop_sshfs}.get(name, lambda: None)()
-
     def _x2go_tidy_up(self) -> None:
         """End everything here; the session on the server stays."""
         self.release_proxy()
