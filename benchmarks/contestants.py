@@ -51,6 +51,7 @@ CONTESTANTS = [
     Contestant("paramiko", "paramiko_peer", "nodelay", ("paramiko",)),
     Contestant("asyncssh", "asyncssh_peer", "", ("asyncssh",)),
     Contestant("by hand", "x2go_steps", own=True),
+    Contestant("curl", "broker_steps", own=True),
     Contestant("pyhoca-cli", "x2go_steps", "pyhoca-cli", own=True),
     Contestant("crl-1.3.1", "crl131", "", ("crl.interactivesessions==1.3.1", "setuptools<81")),
 ]

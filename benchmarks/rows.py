@@ -60,7 +60,8 @@ class Row:
     """One line of the table.
 
     Attributes:
-        issue: 3 is the session and its calls, 4 the services, 5 the published names, recovery and fleets, 6 and 7 X2Go.
+        issue: 3 is the session and its calls, 4 the services, 5 the published names, recovery and fleets, 6 X2Go,
+            7 its second half.
         title: What is measured.
         figure: As `Figures.series` takes it.
         unit: ``us``, ``ms``, ``s``, ``MB/s``, ``/s``, ``MB`` or ``1``.
@@ -370,6 +371,7 @@ ROWS = (
     Row(6, "X2Go: 10 sessions at once, until all run", "x2go-at-once:started", "s", (
         Bound("all RUNNING and verified", _all_good),
     )),
+    Row(7, "X2Go: login on a broker, and its list", "broker", "s", (_ratio("broker", "curl", 1.2),)),
     Row(7, "X2Go: a printed page, until it is here", "x2go-print:client", "s", (
         Bound("≤ 1.2 × CUPS into a folder", _ratio("x2go-print:client", CRL, 1.2, other="x2go-print:cups").judge),
     )),

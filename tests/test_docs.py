@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
-from crl.lab.broker import LabBroker
+from crl.lab import LabBroker
 from tests.shells import consoles
 from tests.shells.test_more_shells import STAND_IN
 from tests.x2go.broker_peers import profiles_of
@@ -77,6 +77,7 @@ def _stand_in(folder: Path) -> Path:
 
 
 @pytest.mark.lab
+@pytest.mark.timeout(300)  # some are sessions of several hosts
 @pytest.mark.parametrize(("where", "source"), [pytest.param(*block, id=block[0]) for block in _blocks()])
 def test_example_runs(
     where: str, source: str, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

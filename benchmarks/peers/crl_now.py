@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.base import MIB, Peer, Settings, Thunk, target_text
+from benchmarks.peers.broker_steps import BrokerByCrl
 from benchmarks.peers.crl_runner import RunnerPeer
 from benchmarks.peers.x2go_print import PrintsByCrl
 from benchmarks.peers.x2go_steps import SessionsByCrl
@@ -35,7 +36,7 @@ PATIENCE = 60.0
 FEED = 256 * 1024
 
 
-class CrlPeer(SessionsByCrl, PrintsByCrl, RunnerPeer):
+class CrlPeer(SessionsByCrl, BrokerByCrl, PrintsByCrl, RunnerPeer):
     """A target of crl."""
 
     codec = (values.encode, values.decode)

@@ -5,6 +5,7 @@ It stands alone: it knows no other part of crl but its errors and secrets. What 
 
 from crl.lab._control import Condition
 from crl.lab._shaping import LinkState, Shape
+from crl.lab.broker import LabBroker
 from crl.lab.errors import (
     LabBootError,
     LabCommandError,
@@ -25,6 +26,7 @@ __all__ = [
     "HostStatus",
     "Lab",
     "LabBootError",
+    "LabBroker",
     "LabCommandError",
     "LabError",
     "LabHost",

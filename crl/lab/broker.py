@@ -77,6 +77,8 @@ class LabBroker:
             with the password of the host, ask the agent of the same host, let in by a key.
         ssh_users: Logins that may use the broker over SSH.
         port: Where it listens for HTTPS.
+        program: Text of a Python program that serves instead of the daemon, for another way to serve the same: run by
+            Debian's Python with address, port, certificate and key as arguments.
 
     Raises:
         LabError: It did not come up; the error carries what it said.
@@ -90,8 +92,9 @@ class LabBroker:
         settings: Mapping[str, str] | None = None,
         ssh_users: Sequence[str] = (),
         port: int = 8443,
+        program: str | None = None,
     ) -> None:
-        self._host, self._port = host, port
+        self._host, self._port, self._program = host, port, program
         self._here = Path(tempfile.mkdtemp(prefix="crl-broker-"))
         self._there, self._lets_in = "", False
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -208,6 +211,7 @@ class LabBroker:
             "loggers.conf": _loggers_text(),
             "broker.pem": (self._here / "broker.pem").read_text(),
             "broker.key": (self._here / "broker.key").read_text(),
+            "program": self._program or "",
             "agent": _AGENT.format(there),
             "ssh": f"#!/bin/sh\n{_exports(self._environment())}exec {_SSH_PROGRAM} \"$@\"\n",
         }
@@ -237,8 +241,10 @@ class LabBroker:
         # pdeathsig is forgotten when the user changes
         as_user = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--init-groups", "setpriv", "--pdeathsig=KILL"]
         own["X2GOBROKER_AGENT_CMD"] = f"{there}/agent"
-        daemon = ["x2gobroker-daemon", "--bind", f"{self._host.address}:{self._port}"]
-        self._run("daemon", daemon, {**settings, **own, **tls}, as_user)
+        argv = ["x2gobroker-daemon", "--bind", f"{self._host.address}:{self._port}"]
+        if self._program is not None:
+            argv = ["python3", f"{there}/program", self._host.address, str(self._port), *tls.values()]
+        self._run("daemon", argv, {**settings, **own, **tls}, as_user)
         self._wait_up()
 
     def _run(self, name: str, argv: list[str], env: Mapping[str, str], who: Sequence[str] = ()) -> None:

@@ -58,6 +58,7 @@ PACKAGES: Final[tuple[tuple[str, ...], ...]] = (
     ("x2gobroker-authservice",),
     ("x2gobroker-agent",),
     ("x2gobroker-ssh",),
+    ("x2gobroker-wsgi",),
 )
 """The Debian packages of the lab; of several in one row any one will do, the first is installed."""
 

@@ -173,6 +173,8 @@ def notes(sid):
 
 def put_private(sid, name, digits):
     folders = [me().pw_dir] if sid is None else [place for place in session_dirs(sid) if os.path.isdir(place)]
+    if not folders:
+        raise OSError("the folder of the session is gone")
     path = os.path.join(folders[0], name)
     fresh = path + ".new"
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -180,11 +181,14 @@ class GuardedStream:
     Args:
         sock: The connection; it becomes the stream's.
         gate: What lets through.
+        tell: Called with a sentence on what was not let through; once for each connection.
     """
 
-    def __init__(self, sock: socket.socket, gate: SoundGate) -> None:
+    def __init__(self, sock: socket.socket, gate: SoundGate, tell: Callable[[str], object]) -> None:
         self._sock = sock
         self._gate = gate
+        self._tell = tell
+        self._told = False
 
     def recv(self, size: int, /) -> bytes:
         """As of a socket."""
@@ -192,7 +196,14 @@ class GuardedStream:
 
     def sendall(self, data: bytes, /) -> None:
         """Pass on what may be said."""
-        passed = self._gate.feed(data)
+        try:
+            passed = self._gate.feed(data)
+        except SoundGateRefused as error:
+            self._tell(f"a connection to the sound server was refused: {error}")
+            raise
+        if self._gate.refused and not self._told:
+            self._told = True
+            self._tell("a program of the session was refused what is not playing sound")
         if passed:
             self._sock.sendall(passed)
 

@@ -72,13 +72,13 @@ class TransportShell(SshShell):
         patience = deadline.sooner(CHANNEL_PATIENCE).remaining() or 0.0
         channel: paramiko.Channel | None = None
         try:
-            channel = self._connection.open_session(timeout=patience)
-            channel.event = _PatientEvent()
-            if self._forward_agent:
-                AgentRequestHandler(channel)
-            channel.get_pty("dumb", COLUMNS, ROWS)
+            channel = self._open_session(patience)
+            command = self._remote_command() or "exec /bin/sh"
+            if not self._gets_terminal(channel):
+                channel = self._open_session(patience)
+                command += " 2>&1"  # in one stream, as with a terminal
             self._asked_at = time.monotonic()
-            channel.exec_command(self._remote_command() or "exec /bin/sh")
+            channel.exec_command(command)
         except (paramiko.SSHException, OSError, EOFError) as error:
             if channel is not None:
                 channel.close()
@@ -93,6 +93,24 @@ class TransportShell(SshShell):
                 )
             ) from error
         return ParamikoSpawn(channel, timeout=self.start_timeout)
+
+    def _open_session(self, patience: float) -> paramiko.Channel:
+        channel = self._connection.open_session(timeout=patience)
+        channel.event = _PatientEvent()
+        if self._forward_agent:
+            AgentRequestHandler(channel)
+        return channel
+
+    def _gets_terminal(self, channel: paramiko.Channel) -> bool:
+        """Whether a session has a terminal now; a key with ``no-pty``, as session brokers make them, gets it none."""
+        try:
+            channel.get_pty("dumb", COLUMNS, ROWS)
+        except paramiko.SSHException:
+            if not self._connection.is_active():
+                raise
+            channel.close()
+            return False
+        return True
 
 
 class TransportHost:

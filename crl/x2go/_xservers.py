@@ -42,7 +42,7 @@ _ON_WINDOWS: dict[str, tuple[str, tuple[tuple[str, str, str], ...], tuple[str, .
 _WINDOWS_PARAMETERS = {
     "VcXsrv": ["-multiwindow", "-notrayicon", "-clipboard", "-nowgl"],
     "Xming": ["-multiwindow", "-notrayicon", "-clipboard"],
-    "Cygwin-X": ["-multiwindow", "-notrayicon", "-clipboard"],
+    "Cygwin-X": ["-multiwindow", "-notrayicon", "-clipboard", "-listen", "tcp"],  # which it does not by itself
 }
 _ELSEWHERE = {"Xwayland": "WAYLAND_DISPLAY", "Xephyr": "DISPLAY", "Xvfb": ""}  # what each of them needs
 
@@ -118,7 +118,7 @@ def _expanded(text: str, environment: Mapping[str, str]) -> str:
 
 
 def windows_command(program: str, config: Mapping[str, Any], display: str) -> list[str]:
-    """The command line of an X server of Windows; it listens for this machine's programs alone.
+    """The command line of an X server of Windows; without ``-ac`` they let in this machine's programs alone.
 
     Args:
         program: Its program.

@@ -21,7 +21,7 @@ from crl.secrets import Secret, to_secret
 from crl.x2go import defaults
 from crl.x2go._broker.address import BrokerAddress, parse_address
 from crl.x2go._broker.answers import Answer, Chosen, refuse_answer
-from crl.x2go._broker.offers import checked_profiles, require_host
+from crl.x2go._broker.offers import OF_THIS_MACHINE, checked_profiles, require_host
 from crl.x2go._broker.questions import Question, Wire
 from crl.x2go.backends.info.plain import X2GoServerSessionInfo
 from crl.x2go.x2go_exceptions import (
@@ -34,7 +34,7 @@ from crl.x2go.x2go_exceptions import (
 if TYPE_CHECKING:
     import paramiko
 
-__all__ = ["Broker", "Selection"]
+__all__ = ["OF_THIS_MACHINE", "Broker", "Selection"]
 
 TIMEOUT: Final = 60.0
 
@@ -83,8 +83,8 @@ class Broker:
         verify: Whether an HTTPS broker has to prove who it is; False also allows ``http://`` beyond this machine.
         allowed_hosts: Patterns of names, addresses and networks of the only servers the broker may choose; by default
             the profile's own hosts, names in their domains, and private addresses.
-        trusted_options: Options of profiles that open this machine (``export``, ``forwardsshagent`` …) and shall be
-            taken from the broker nevertheless.
+        trusted_options: Options of profiles that open this machine (of `OF_THIS_MACHINE`: ``export``,
+            ``forwardsshagent`` …) and shall be taken from the broker nevertheless.
         timeout: Seconds for one question.
         **ssh: For a broker behind SSH: `known_hosts`, `ssh_rootdir`, `key_filename`, `look_for_keys`, `allow_agent`,
             `session_instance` (whose HOOK_check_host_dialog is asked about an unknown host key).

@@ -39,6 +39,7 @@ __all__ = [
     "X2GOCLIENT_OS",
     "X2GO_CLIENTPRINTING_DEFAULTS",
     "X2GO_CLIENTSETTINGS_DEFAULTS",
+    "X2GO_CLIENTXCONFIG_DEFAULTS",
     "X2GO_CLIENT_ROOTDIR",
     "X2GO_DESKTOPSESSIONS",
     "X2GO_DESKTOPSESSIONS_KDRIVE_PREFERRED",
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     X2GO_PRINTING_CONFIGFILES: list[str]
     X2GO_SESSIONPROFILES_CONFIGFILES: list[str]
     X2GO_XCONFIG_CONFIGFILES: list[str]
+    X2GO_CLIENTXCONFIG_DEFAULTS: dict[str, dict[str, Any]]
     X2GO_SESSIONPROFILE_DEFAULTS: dict[str, Any]
 
 ROOT_DIR: Final = "/"
@@ -274,6 +276,12 @@ def _x_display() -> Any:
     return connection
 
 
+def _xconfig_defaults() -> dict[str, dict[str, Any]]:
+    """The X servers that this system may have."""
+    found: dict[str, dict[str, Any]] = importlib.import_module("crl.x2go._xservers").known_defaults(platform.system())
+    return found
+
+
 _LOOKED_UP: Final[Mapping[str, Callable[[], Any]]] = MappingProxyType(
     {
         "X2GOCLIENT_OS": platform.system,
@@ -285,6 +293,7 @@ _LOOKED_UP: Final[Mapping[str, Callable[[], Any]]] = MappingProxyType(
         "X2GO_SESSIONPROFILES_CONFIGFILES": lambda: _config_files("sessions"),
         "X2GO_XCONFIG_CONFIGFILES": lambda: _config_files("xconfig"),
         "X2GO_SESSIONPROFILE_DEFAULTS": session_profile_defaults,
+        "X2GO_CLIENTXCONFIG_DEFAULTS": _xconfig_defaults,
     }
 )
 

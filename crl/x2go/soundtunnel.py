@@ -16,6 +16,7 @@ import shutil
 import socket
 import tempfile
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from crl.errors import CrlError
@@ -33,10 +34,13 @@ __all__ = ["SoundDoor", "X2GoRevFwTunnelToAudio"]
 class _Behind:
     """What is behind a door: the sound server, as something that makes connections."""
 
-    def __init__(self, server: SoundServer, cookie: bytes, *, microphone: bool) -> None:
+    def __init__(
+        self, server: SoundServer, cookie: bytes, *, microphone: bool, tell: Callable[[str], object]
+    ) -> None:
         self.server = server
         self._cookie = cookie
         self._microphone = microphone
+        self._tell = tell
 
     def connect_socket(self, address: Any, timeout: float) -> GuardedStream:  # noqa: ARG002 - there is one address
         """A guarded connection to the sound server."""
@@ -45,7 +49,8 @@ class _Behind:
         except X2GoSoundException as error:
             raise error from None  # else who is refused would be asked again for seconds, while a program waits
         sock.settimeout(None)
-        return GuardedStream(sock, SoundGate(self._cookie, self.server.cookie, microphone=self._microphone))
+        gate = SoundGate(self._cookie, self.server.cookie, microphone=self._microphone)
+        return GuardedStream(sock, gate, self._tell)
 
 
 class SoundDoor(X2GoFwServer):
@@ -76,13 +81,16 @@ class SoundDoor(X2GoFwServer):
             os.path.join(self._folder, "door") if unix else ("127.0.0.1", 0),
             "127.0.0.1",
             0,
-            _Behind(server, cookie, microphone=microphone),
+            _Behind(server, cookie, microphone=microphone, tell=self._tell_refusal),
             session_instance=session_instance,
             subsystem="Sound",
             logger=logger,
             loglevel=loglevel,
         )
         self._told = False
+
+    def _tell_refusal(self, text: str) -> None:
+        self.logger(text, loglevel=loglevel_WARN)
 
     def _report(self, failure: CrlError | None) -> None:
         self.failed = True

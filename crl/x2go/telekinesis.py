@@ -90,6 +90,7 @@ class X2GoTelekinesisClient(OwnThread):
         self._data: threading.Thread | None = None
         self._joint: Joint | None = None
         self._logs: list[IO[bytes]] = []
+        self._has_folder = False
         self._stopping = threading.Event()
         self._begun = threading.Event()
 
@@ -169,6 +170,7 @@ class X2GoTelekinesisClient(OwnThread):
             facts = folder.lstat()
             if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid() or facts.st_mode & 0o022:
                 raise self._error(f"{folder} is not a folder of ours alone")
+        self._has_folder = True
 
     def _mount(self) -> None:
         """Give sshfs a connection to the session's files, and wait until it has mounted them."""
@@ -256,11 +258,8 @@ class X2GoTelekinesisClient(OwnThread):
         for process in (self.tekiclient, self.sshfs):
             if process is not None:
                 end_process(process)
-        if self._is_mounted():  # sshfs was killed
-            subprocess.run(["fusermount3", "-uz", str(self.mount_point)], check=False, capture_output=True, timeout=10)
-        with contextlib.suppress(OSError):  # other sessions have theirs beside it
-            for folder in (self.mount_point, *self.mount_point.parents[:2]):
-                folder.rmdir()
+        if self._has_folder:
+            self._leave_folder()
         if self._joint is not None:
             self._joint.stop()
         if self._data is not None:
@@ -269,6 +268,18 @@ class X2GoTelekinesisClient(OwnThread):
             self.fw_tunnel.stop()
         for log in self._logs:
             log.close()
+
+    def _leave_folder(self) -> None:
+        self._has_folder = False
+        if self._is_mounted():  # sshfs was killed
+            subprocess.run(["fusermount3", "-uz", str(self.mount_point)], check=False, capture_output=True, timeout=10)
+        with contextlib.suppress(OSError):  # other sessions have theirs beside it
+            for folder in (self.mount_point, *self.mount_point.parents[:2]):
+                folder.rmdir()
+
+    def __del__(self) -> None:
+        if "_stopping" in self.__dict__:
+            self.stop_thread()
 
     def stop_thread(self) -> None:
         """End all of it; returns when it is gone. Again is harmless."""

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from crl.deadlines import Deadline
 from crl.errors import CrlError
 from crl.x2go import defaults as machine
 from crl.x2go._threads import OwnThread
@@ -323,10 +324,12 @@ class X2GoXServer(OwnThread):
         display = str(self.xserver_config.get("last_display") or self.xserver_config.get("display") or "localhost:0")
         command = windows_command(str(self.xserver_config.get("run_command")), self.xserver_config, display)
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-        number = int(command[1].lstrip(":"))
+        number, deadline = int(command[1].lstrip(":")), Deadline.after(READY_TIMEOUT)
         while not _in_use(number, "Windows"):
             if self._process.poll() is not None or self._stopping.wait(READY_INTERVAL):
                 raise X2GoClientDisplayError(f"{command[0]} ended at once", host="this machine")
+            if deadline.expired:
+                raise X2GoClientDisplayError(f"{command[0]} did not come up in time", host="this machine")
         self._put_into_environment(display, None)
 
     def _put_into_environment(self, display: str, xauthority: str | None) -> None:
@@ -361,6 +364,10 @@ class X2GoXServer(OwnThread):
             self._process.terminate()
         if threading.current_thread() is not self:
             self.join(READY_TIMEOUT)
+
+    def __del__(self) -> None:
+        if "_process" in self.__dict__:
+            self.stop_thread()
 
 
 def client_xserver(client_instance: Any, config_files: Iterable[str]) -> X2GoXServer | None:

@@ -163,6 +163,8 @@ def profiles_of(lab: Lab) -> str:
 command=xterm
 rootless=true
 fullscreen=false
+sound=false
+print=false
 user=BROKER_USER
 sshport={alpha.port}
 export="/:1;"
@@ -194,4 +196,75 @@ acl-users-allow={asked}
 name=Farm
 host={here}, gateway ({gateway.address})
 acl-users-allow={asked},{alpha.user("kbdint").login}
+"""
+
+
+WSGI = """\
+# Debian's file for WSGI, served by the standard library. It needs a class that tornado has dropped; this one stands in.
+import asyncio
+import importlib.machinery
+import importlib.util
+import ssl
+import sys
+import types
+from wsgiref.simple_server import make_server
+
+import tornado.web
+import tornado.wsgi
+from tornado.concurrent import Future
+from tornado.httputil import HTTPHeaders, HTTPServerRequest
+
+
+class Answer:
+    def __init__(self, environ):
+        self.body = b""
+        self.context = types.SimpleNamespace(remote_ip=environ["REMOTE_ADDR"], protocol=environ["wsgi.url_scheme"])
+
+    def write_headers(self, start, headers, chunk=None):
+        self.start, self.headers = start, headers
+        return self.write(chunk or b"")
+
+    def write(self, chunk):
+        self.body += chunk
+        done = Future()
+        done.set_result(None)
+        return done
+
+    def finish(self):
+        pass
+
+    def set_close_callback(self, callback):
+        pass
+
+
+class WSGIApplication(tornado.web.Application):
+    def __call__(self, environ, start_response):
+        headers = HTTPHeaders({"Content-Type": environ["CONTENT_TYPE"]})
+        body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+        answer = Answer(environ)
+        request = HTTPServerRequest(
+            environ["REQUEST_METHOD"], environ["PATH_INFO"], headers=headers, body=body, connection=answer
+        )
+        request._parse_body()
+
+        async def handle():
+            done = self.find_handler(request).execute()
+            if done is not None:
+                await done
+
+        asyncio.run(handle())
+        start_response("%d %s" % (answer.start.code, answer.start.reason), list(answer.headers.get_all()))
+        return [answer.body]
+
+
+tornado.wsgi.WSGIApplication = WSGIApplication
+sys.modules["wsgilog"] = types.SimpleNamespace(WsgiLog=lambda application, **options: application)
+loader = importlib.machinery.SourceFileLoader("broker", "/usr/lib/x2gobroker/wsgi/x2gobroker-wsgi")
+module = importlib.util.module_from_spec(importlib.util.spec_from_loader("broker", loader))
+loader.exec_module(module)
+server = make_server(sys.argv[1], int(sys.argv[2]), module.application)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[3], sys.argv[4])
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
 """

@@ -28,7 +28,8 @@ u=$1; h=$2
 ps -o args= -u "$u" | grep -E 'x2go|xterm|openbox|dbus' | grep -v grep
 ls -d /tmp/.x2go-"$u"/* "$h"/.x2go/C-* /tmp/.x2go-"$u" 2>/dev/null
 find /tmp/.X11-unix -user "$u" 2>/dev/null
-find /tmp -maxdepth 1 -user "$u" -name 'tmp.*' 2>/dev/null
+# The server's own Xsession leaves a file with an asterisk behind when it is ended while it tries whether it can write.
+find /tmp -maxdepth 1 -user "$u" -name 'tmp.*' -size +2c 2>/dev/null
 [ -s "$h/.Xauthority" ] && xauth -f "$h/.Xauthority" list
 true
 """
@@ -136,7 +137,7 @@ def nothing_left(lab: Lab, alpha: Target) -> Iterator[None]:
     assert list_sessions(alpha).keys() == listed.keys()
 
 
-def wait_until(holds: Callable[[], bool], seconds: float = 10.0) -> None:
+def wait_until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
     """Give the kernel and the server time for what they do after we have been told that it is done."""
     end = time.monotonic() + seconds
     while not holds() and time.monotonic() < end:

@@ -144,8 +144,8 @@ def test_an_agent_that_dies_during_the_start(alpha: Target, session: Session) ->
     started = time.monotonic()
     one = session(alpha, cmd="xterm", proxy_class=AgentKiller)
     with pytest.raises(X2GoAgentDied, match=r"x2goagent .* has died"):
-        one.start(timeout=30)
-    assert time.monotonic() - started < 15
+        one.start(timeout=100)
+    assert time.monotonic() - started < 80
 
 
 class CookieLoser(X2GoProxyNX3):

@@ -28,7 +28,8 @@ from crl.x2go import (
 from tests.link.peers import eventually
 from tests.x2go.conftest import QUIET, OpenTarget, Session, remains_of, wait_until
 
-pytestmark = pytest.mark.lab
+# A dozen steps of a real server, whatever else runs beside it.
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
 PATIENCE = 30.0
 

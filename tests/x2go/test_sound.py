@@ -6,6 +6,7 @@ import base64
 import os
 import signal
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -109,21 +110,34 @@ def test_a_sound_server_that_ends_is_told_and_leaves_nothing() -> None:
     left.check()
 
 
-def test_what_is_no_sound_server(tmp_path: Path) -> None:
+NO = struct.pack(">5I", 15, 0xFFFFFFFF, 0, 0, 0) + struct.pack(">cIcIcI", b"L", 0, b"L", 0, b"L", 1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n", r"what is at .* is no sound server"),
+        (b"", r"it ends the connection"),
+        (NO, r"does not let us in"),
+    ],
+)
+def test_what_is_no_sound_server(answer: bytes, why: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
 
-        def answer() -> None:
+        def serve() -> None:
             sock, _ = listening.accept()
-            sock.sendall(b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n")
-            sock.recv(1000)
-            sock.close()
+            with sock:
+                sock.sendall(answer)
+                sock.recv(1000)
 
-        thread = threading.Thread(target=answer)
+        thread = threading.Thread(target=serve)
         thread.start()
-        with pytest.raises(X2GoSoundException, match=r"no sound server: what is at .* is no sound server"):
-            find_sound_server(port)
+        with pytest.raises(X2GoSoundException, match=f"this machine has no sound server: .*{why}"):
+            find_sound_server(listening.getsockname()[1])
         thread.join(10)
+
+
+def test_a_sound_server_that_does_not_come_up(tmp_path: Path) -> None:
     (tmp_path / "pulseaudio").write_text("#!/bin/sh\necho no hardware >&2\nexit 1\n")
     (tmp_path / "pulseaudio").chmod(0o755)
     failing = X2GoPulseAudio(tmp_path)
@@ -213,7 +227,7 @@ class SoundHooks(Hooks):
 @pytest.mark.lab
 @pytest.mark.parametrize("kind", ["paramiko", "target"])
 def test_a_tone_through_a_tunnel_and_nothing_but_sound(
-    lab: Lab, alpha: Target, pulse: X2GoPulseAudio, kind: str
+    lab: Lab, alpha: Target, pulse: X2GoPulseAudio, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with connection_of(kind, lab) as connection:
         left = Left()
@@ -241,6 +255,8 @@ def test_a_tone_through_a_tunnel_and_nothing_but_sound(
         assert "Server Name" in alpha.run(["pactl", "info"], env=env).stdout
         stranger = alpha.run(["pactl", "info"], env={**env, "PULSE_COOKIE": "/dev/null"})
         assert stranger.status == 1
+        assert "a program of the session was refused what is not playing sound" in caplog.text
+        assert "does not know the session's cookie" in caplog.text
         assert hooks.calls == []
         # The sound server goes: who plays then is refused, and the hook hears it once.
         pulse.stop_thread()

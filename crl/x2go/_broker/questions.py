@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from crl.deadlines import Deadline
@@ -32,7 +32,7 @@ class Question:
     authid: Secret | None = None
     profile_id: str | None = None
     pubkey: str | None = None
-    new_password: Secret | None = field(default=None)
+    new_password: Secret | None = None
 
 
 class Wire(Protocol):
