@@ -109,6 +109,7 @@ def login(lab: Lab, tmp_path: Path) -> Iterator[dict[str, Any]]:
         }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("nothing_left")
 def test_a_login_of_its_own_and_the_clients_settings(login: dict[str, Any], alpha: Target, tmp_path: Path) -> None:
     (tmp_path / "client").mkdir()
