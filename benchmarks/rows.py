@@ -60,8 +60,7 @@ class Row:
     """One line of the table.
 
     Attributes:
-        issue: 3 is the session and its calls, 4 the services, 5 the published names, recovery and fleets, 6 X2Go,
-            7 its second half.
+        issue: 3 is the session and its calls, 4 the services, 5 the published names, recovery and fleets, 6 and 7 X2Go.
         title: What is measured.
         figure: As `Figures.series` takes it.
         unit: ``us``, ``ms``, ``s``, ``MB/s``, ``/s``, ``MB`` or ``1``.
@@ -377,4 +376,13 @@ ROWS = (
     )),
     Row(7, "X2Go: the same page by CUPS into a folder of the server", "x2go-print:cups", "s"),
     Row(7, "X2Go: the same page by cups-pdf", "x2go-print:cups-pdf", "s"),
+    Row(7, "X2Go: a shared folder, until it is mounted", "x2go-share:mount", "s", (
+        _value("x2go-share:mount", 0.5, 1, "s"),
+    )),
+    *(Row(7, f"X2Go: a shared folder, {what}", f"x2go-share:{figure}", unit, (
+        Bound("≥ 0.7 × plain sshfs", _ratio(f"x2go-share:{figure}", HAND, 0.7, least=True).judge),
+    ), larger=True)
+      for figure, what, unit in (
+          ("read", "64 MiB read", "MB/s"), ("write", "64 MiB written", "MB/s"), ("small", "400 small files", "/s"),
+      )),
 )  # fmt: skip

@@ -13,12 +13,13 @@ import shutil
 import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.base import NotThere, Peer, Settings
+from benchmarks.peers.x2go_clock import Clock, Times
+from benchmarks.peers.x2go_shares import share_by_crl, share_by_hand
 from crl.targets import Target
 from crl.x2go import AgentState, ClientDisplay, X2GoSession
 
@@ -34,23 +35,6 @@ OURS: dict[str, Any] = {"link": "lan", "pack": "nopack", "kbtype": "pc105/us", "
 INSTALL = "apt-get install --no-install-recommends pyhoca-cli"
 WINDOW_TIME = 30.0
 AT_ONCE_TIME = 240.0
-Times = dict[str, float]
-
-
-class Clock:
-    """Notes seconds since the last start."""
-
-    def __init__(self) -> None:
-        self.times: Times = {}
-        self.start()
-
-    def start(self) -> None:
-        """Count from now."""
-        self._began = time.perf_counter()
-
-    def note(self, what: str) -> None:
-        """That took so long."""
-        self.times[what] = time.perf_counter() - self._began
 
 
 class SessionsByCrl:
@@ -93,6 +77,10 @@ class SessionsByCrl:
             finally:
                 _together([one.close for one in sessions])
         return {**clock.times, "good": min(running, verified)}
+
+    def x2go_share(self) -> Times:
+        """Seconds of a mount, and bytes and files a second in it."""
+        return share_by_crl(self.settings)
 
     def _x2go_target(self) -> Target:
         return Target.from_ssh_alias(ALIAS, config=self.settings.ssh_config)
@@ -144,6 +132,10 @@ class ByHand(_Stepper):
                 return _Plain([*ssh, ALIAS], Path(folder)).session(display)
             finally:
                 subprocess.run([*ssh, "-O", "exit", ALIAS], check=True, capture_output=True)
+
+    def x2go_share(self) -> Times:
+        """Seconds of a mount, and bytes and files a second in it."""
+        return share_by_hand(self.settings)
 
 
 class _Plain:

@@ -18,6 +18,7 @@ import paramiko
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from crl.deadlines import Deadline
 from crl.secrets import Secret
 from crl.x2go._confined import ConfinedFolder
 from crl.x2go._sftpsession import SftpSession
@@ -27,6 +28,7 @@ from crl.x2go.x2go_exceptions import X2GoParameterError
 __all__ = ["Export", "Exports", "check_key", "new_key", "serve"]
 
 LOGIN_TIME: Final = 30.0
+LOOK_INTERVAL: Final = 0.25
 END_TIME: Final = 5.0
 WINDOW: Final = 4 * 1024 * 1024
 LARGEST_PACKET: Final = 64 * 1024
@@ -73,6 +75,9 @@ class Export:
         folder: The folder; it becomes the export's.
         name: Its absolute name there.
         key: The key that opens it.
+
+    Attributes:
+        was_used: Whether anybody has come with the key.
     """
 
     def __init__(self, folder: ConfinedFolder, name: str, key: paramiko.PKey) -> None:
@@ -82,12 +87,14 @@ class Export:
         self._lock = threading.Lock()
         self._users: set[paramiko.Transport] = set()
         self._closed = False
+        self.was_used = False
 
     def enter(self, transport: paramiko.Transport) -> bool:
         """Note a connection that uses the folder; False when it is taken back already."""
         with self._lock:
             if not self._closed:
                 self._users.add(transport)
+                self.was_used = True
             return not self._closed
 
     def leave(self, transport: paramiko.Transport) -> None:
@@ -224,18 +231,30 @@ def serve(
 def _serve(transport: paramiko.Transport, door: _Door, log: Callable[[str], object]) -> None:
     try:
         transport.start_server(server=door)
-        channel = transport.accept(LOGIN_TIME)
+        channel = _wanted_channel(transport, door)
     except (paramiko.SSHException, OSError, EOFError) as error:
         log(f"no login: {error or type(error).__name__}")
         return
     export = door.export
-    if channel is None or export is None or not door.wants_files.wait(LOGIN_TIME) or not export.enter(transport):
+    if channel is None or export is None or not export.enter(transport):
         log("no login in time, or no files were asked for")
         return
     try:
         _converse(channel, export, log)
     finally:
         export.leave(transport)
+
+
+def _wanted_channel(transport: paramiko.Transport, door: _Door) -> paramiko.Channel | None:
+    """The session in which files are asked for; None when there is none in time, or the connection ends."""
+    deadline = Deadline.after(LOGIN_TIME)
+    channel: paramiko.Channel | None = None
+    while transport.is_active() and not deadline.expired:  # paramiko tells nobody who waits that it has ended
+        if channel is None:
+            channel = transport.accept(LOOK_INTERVAL)
+        elif door.wants_files.wait(LOOK_INTERVAL):
+            return channel
+    return None
 
 
 def _converse(channel: paramiko.Channel, export: Export, log: Callable[[str], object]) -> None:

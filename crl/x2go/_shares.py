@@ -215,11 +215,15 @@ class SharedFolders:
         log = mount_log(server.target, info.name)
         seen = "\n".join(part.strip() for part in (answer.stderr, log) if part.strip()) or answer.stdout
         last = (log.strip() or answer.stderr.strip() or f"status {answer.status}").splitlines()[-1]
+        advice = "see whether the account may open /dev/fuse there, and sshfs-mounts.log of the session"
+        if not export.was_used and "/dev/fuse" not in last:
+            last += "; its ssh did not log in here with the share's key"
+            advice = "see what ssh is told there, such as PubkeyAuthentication in ~/.ssh/config"
         return X2GoFolderSharingException(
             f"the server did not mount {export.folder.path}: {last}",
             host=server.host,
             doing="sharing a folder",
-            advice="see whether the account may open /dev/fuse there, and sshfs-mounts.log of the session",
+            advice=advice,
             transcript=seen,
         )
 

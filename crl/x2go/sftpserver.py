@@ -65,6 +65,10 @@ class X2GoRevFwTunnelToSFTP(X2GoRevFwTunnel):
         exports: What can be had.
     """
 
+    _listener: socket.socket | None = None  # where a target's connections come out
+    _acceptor: threading.Thread | None = None
+    _place: str | None = None
+
     def __init__(
         self,
         server_port: int,
@@ -77,14 +81,11 @@ class X2GoRevFwTunnelToSFTP(X2GoRevFwTunnel):
         folder: str | os.PathLike[str] | None = None,
         read_only: bool = False,
     ) -> None:
+        self.exports = Exports()
         super().__init__(server_port, None, None, ssh_transport, session_instance, logger, loglevel)
         self.logger = logger_for(logger, loglevel, "sftpserver")
         self.auth_key = None if auth_key is None else check_key(auth_key)
         self.host_key = new_key()[0]
-        self.exports = Exports()
-        self._listener: socket.socket | None = None  # where a target's connections come out
-        self._acceptor: threading.Thread | None = None
-        self._place: str | None = None
         if folder is not None:
             self.share(folder, read_only=read_only)
 

@@ -321,6 +321,15 @@ def test_folders_are_shared_with_sessions_that_run(client: X2GoClient, tmp_path:
     assert client.unshare_all_local_folders(uuid)
 
 
+def test_a_profile_remembers_what_is_shared_where_that_is_wanted(client: X2GoClient) -> None:
+    session = client.register_session(profile_name="Office", return_object=True, restore_shared_local_folders=True)
+    assert not session.unshare_local_folder("/home/pat/papers")
+    assert session.share_local_folders == []
+    assert client.session_profiles.get_profile_config("Office", "export") == {"/home/pat/papers": False}
+    other = client.register_session(profile_name="Office", return_object=True)
+    assert other.share_local_folders == []
+
+
 def test_a_client_ends_what_it_has(rootdir: Path) -> None:
     with X2GoClient(client_rootdir=rootdir, auto_update_sessionregistry=True) as client:
         uuid = client.register_session("a.example", profile_name="Lab")

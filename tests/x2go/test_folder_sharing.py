@@ -80,18 +80,16 @@ def test_several_folders_both_ways_over_suspend_and_resume(
 
         assert one.unshare_local_folder(odd)
         assert not one.unshare_local_folder(odd)
-        assert one.get_shared_folders(check_list_mounts=True) == [str(first), str(second)]
+        assert one.get_shared_folders() == [str(first), str(second)]
         one.suspend()
         assert mounts(lab) == []
         assert one.get_shared_folders() == []
         one.resume()
-        assert one.get_shared_folders(check_list_mounts=True) == [str(first), str(second)]
+        assert one.get_shared_folders() == [str(first), str(second)]
+        assert len(mounts(lab)) == 2
         assert alpha.run(["touch", f"{places(one)[str(second)]}/new"]).status != 0, "not read only any more"
         (first / "later").write_text("written while it was shared again")
         assert there(alpha, "cat", f"{places(one)[str(first)]}/later") == "written while it was shared again"
-        assert one.unshare_all_local_folders()
-        assert mounts(lab) == []
-        assert one.share_local_folder(first)
     assert mounts(lab) == []
 
 
@@ -166,6 +164,12 @@ def test_a_cut_keeps_the_shares(
         assert there(target, "cat", f"{places(one)[str(kept)]}/here") == (kept / "here").read_text()
     finally:
         process.kill()
+    # What printing and the MIME box stand on.
+    for kind in ("spool", "mimebox"):
+        assert one._terminal.share_local_folder(kept, folder_type=kind)
+        seen = there(target, "sh", "-c", f"cat ~/.x2go/C-{one.get_session_name()}/{kind}/here")
+        assert seen == (kept / "here").read_text()
+    assert one.get_shared_folders() == [str(kept)]
     assert one.unshare_all_local_folders(force_all=True)
     assert mounts(lab) == []
 
@@ -185,6 +189,12 @@ def test_what_is_missing_is_told_and_the_session_goes_on(
         assert "/dev/fuse" in str(refused.value)
     finally:
         host.exec(["chmod", "666", "/dev/fuse"])
+    host.exec(["sh", "-c", "mkdir -p ~/.ssh; echo PubkeyAuthentication no > ~/.ssh/config"], "zshuser")
+    try:
+        with pytest.raises(X2GoFolderSharingException, match="did not log in here with the share's key"):
+            one.share_local_folder(folder)
+    finally:
+        host.exec(["sh", "-c", "rm ~/.ssh/config"], "zshuser")
     one._terminal.stop_sshfs()
     host.exec(["mv", "/usr/bin/sshfs", "/usr/bin/sshfs.away"])
     try:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import stat
 import struct
-import threading
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -224,35 +226,53 @@ def test_read_only_means_it(served: Served, world: Path) -> None:
     assert everything(world / "share") == before
 
 
-def test_a_folder_that_becomes_a_link_meanwhile(served: Served, export: Export, world: Path) -> None:
-    share, stop = world / "share", threading.Event()
-    (share / "swap").mkdir()
-    (share / "swap/secret").write_bytes(b"ours")
-    (share / "other").symlink_to(world / "outside/folder")
+SWAP = r"""
+import os, sys
+os.chdir(sys.argv[1])
+while True:
+    os.rename(sys.argv[2], "kept")
+    os.rename("other", sys.argv[2])
+    os.rename(sys.argv[2], "other")
+    os.rename("kept", sys.argv[2])
+"""
 
-    def swap() -> None:
-        while not stop.is_set():
-            os.rename(share / "swap", share / "kept")
-            os.rename(share / "other", share / "swap")
-            os.rename(share / "swap", share / "other")
-            os.rename(share / "kept", share / "swap")
 
-    before = outside_of(world)
-    swapping = threading.Thread(target=swap, daemon=True)
-    swapping.start()
-    seen = set()
+@contextlib.contextmanager
+def swapped(share: Path, name: str, target: Path) -> Iterator[None]:
+    """Something in the folder is replaced by a link that leads out, and comes back, all the time."""
+    (share / "other").symlink_to(target)
+    process = subprocess.Popen([sys.executable, "-c", SWAP, str(share), name])
     try:
-        with served.client(export) as client:
+        yield
+    finally:
+        process.kill()
+        process.wait(20)
+        for left in ("other", name):
+            if (share / left).is_symlink():
+                (share / left).unlink()
+
+
+def test_what_becomes_a_link_meanwhile(served: Served, export: Export, world: Path) -> None:
+    share = world / "share"
+    (share / "swap").mkdir()
+    for place in (share / "swap/secret", share / "swapped"):
+        place.write_bytes(b"ours")
+    before = outside_of(world)
+    seen = set()
+    with served.client(export) as client:
+        with swapped(share, "swap", world / "outside/folder"):
             for _ in range(300):
                 seen.add(client.read(b"swap/secret"))
                 client.write(b"swap/new", b"x")
                 client.ask(Kind.REMOVE, text(b"swap/new"))
                 client.ask(Kind.SETSTAT, text(b"swap/secret"), struct.pack(">III", 0x8, 1, 1))
                 client.ask(Kind.RENAME, text(b"swap/secret"), text(b"swap/secret"))
-    finally:
-        stop.set()
-        swapping.join(10)
-    assert seen <= {b"ours", None}
+        with swapped(share, "swapped", world / "outside/secret"):
+            for _ in range(600):
+                seen.add(client.read(b"swapped"))
+                client.write(b"swapped", b"ours", WRITE | TRUNCATE)
+                client.ask(Kind.SETSTAT, text(b"swapped"), struct.pack(">II", 0x4, 0o644))
+    assert seen <= {b"ours", b"", None}
     assert b"ours" in seen
     assert outside_of(world) == before
 
@@ -264,3 +284,22 @@ def test_the_folder_itself_replaced_by_a_link(served: Served, export: Export, wo
         assert client.read(b"secret") is None
         assert client.read(os.fsencode(world / "share/secret")) is None
         assert client.read(b"file") == b"inside"  # the folder that was shared, wherever it is
+
+
+@pytest.mark.lab  # which is what may mount
+def test_a_full_disk_is_told(served: Served, tmp_path: Path) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(tmp_path)], check=True)
+    try:
+        export = served.share(tmp_path)
+        with served.client(export) as client:
+            assert client.write(b"large", bytes(200_000)) == Status.OK
+            refused = client.open(b"larger", WRITE | CREATE)
+            answer = client.ask(Kind.WRITE, text(refused.first), struct.pack(">Q", 0), text(bytes(200_000)))
+            assert answer.status == Status.FAILURE
+            assert b"No space left" in answer.body
+            assert len(client.read(b"large") or b"") == 4096
+            assert client.ask(Kind.REMOVE, text(b"large")).status == Status.OK
+        served.exports.remove(export)
+    finally:
+        served.close()
+        subprocess.run(["umount", str(tmp_path)], check=True)
