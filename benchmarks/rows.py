@@ -371,6 +371,11 @@ ROWS = (
         Bound("all RUNNING and verified", _all_good),
     )),
     Row(7, "X2Go: login on a broker, and its list", "broker", "s", (_ratio("broker", "curl", 1.2),)),
+    Row(7, "X2Go: a printed page, until it is here", "x2go-print:client", "s", (
+        Bound("≤ 1.2 × CUPS into a folder", _ratio("x2go-print:client", CRL, 1.2, other="x2go-print:cups").judge),
+    )),
+    Row(7, "X2Go: the same page by CUPS into a folder of the server", "x2go-print:cups", "s"),
+    Row(7, "X2Go: the same page by cups-pdf", "x2go-print:cups-pdf", "s"),
     Row(7, "X2Go: a shared folder, until it is mounted", "x2go-share:mount", "s", (
         _value("x2go-share:mount", 0.5, 1, "s"),
     )),

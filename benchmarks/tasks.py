@@ -181,6 +181,7 @@ PHASES = (
             _special("x2go-list", ("pyhoca-cli",), "x2go_list", timeout=180.0),
             _special("x2go-share", ("by hand", "crl"), "x2go_share", timeout=180.0),
             _special("x2go-at-once", ("crl",), "x2go_at_once", count=10, rounds=2, timeout=600.0),
+            _special("x2go-print", ("crl",), "x2go_print", pages=3, rounds=5, timeout=300.0),
         ),
     ),
 )

@@ -19,6 +19,7 @@ from typing import Any
 from benchmarks.peers.base import MIB, Peer, Settings, Thunk, target_text
 from benchmarks.peers.broker_steps import BrokerByCrl
 from benchmarks.peers.crl_runner import RunnerPeer
+from benchmarks.peers.x2go_print import PrintsByCrl
 from benchmarks.peers.x2go_steps import SessionsByCrl
 from crl.errors import CrlError
 from crl.interactivesessions import SshShell, SudoShell
@@ -35,7 +36,7 @@ PATIENCE = 60.0
 FEED = 256 * 1024
 
 
-class CrlPeer(SessionsByCrl, BrokerByCrl, RunnerPeer):
+class CrlPeer(SessionsByCrl, BrokerByCrl, PrintsByCrl, RunnerPeer):
     """A target of crl."""
 
     codec = (values.encode, values.decode)

@@ -29,7 +29,7 @@ from crl.x2go.x2go_exceptions import X2GoException, X2GoTimeOutException
 __all__ = ["BoxJob", "BoxQueue", "FinishedJob"]
 
 LOOK_INTERVAL = 0.1
-JOBS_AT_A_TIME = 8
+JOBS_AT_A_TIME = 32  # an open viewer is a job too
 HISTORY = 100
 END_PATIENCE = 5.0
 

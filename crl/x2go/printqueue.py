@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from crl.x2go import defaults
 from crl.x2go._boxqueue import BoxJob, BoxQueue, FinishedJob
 from crl.x2go._spool import SpoolError, clean_title, look_into, read_small, take
 from crl.x2go.log import X2GoLogger, loglevel_DEFAULT
@@ -95,7 +96,10 @@ class X2GoPrintQueue(BoxQueue):
 
     def _action_of_settings(self) -> X2GoPrintAction:
         """What the client's print settings say now."""
-        where = {} if self.client_rootdir is None else {"config_files": [os.path.join(self.client_rootdir, "printing")]}
+        own, usual = self.client_rootdir, os.path.join(defaults.LOCAL_HOME, defaults.X2GO_CLIENT_ROOTDIR)
+        where = {}
+        if own is not None and os.path.abspath(os.path.expanduser(own)) != usual:
+            where = {"config_files": [os.path.join(own, "printing")]}  # in the usual folder: over those of the machine
         settings = self.printing_backend(client_instance=self.client_instance, logger=self.logger, **where)
         action: X2GoPrintAction = settings.get_print_action()
         return action

@@ -6,6 +6,8 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from crl.x2go.printactions import (
     make_print_action,
 )
 from crl.x2go.x2go_exceptions import X2GoPrintActionException
+from tests.link.peers import eventually
 from tests.x2go.printing import PDF, Told
 
 HOSTILE = ["; touch pwned", "$(touch pwned)", "../../etc/cron.d/x", "-o raw", "--version", "a\nb\0c", "\u202efdp", "/"]
@@ -209,3 +212,63 @@ def test_a_copy_that_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path: 
     with pytest.raises(_spool.SpoolError, match="does not begin with"):
         _spool.take(tmp_path, "job.pdf", tmp_path / "copy", b"%PS")
     assert not (tmp_path / "copy").exists()
+
+
+CUPSD = """
+LogLevel warn
+MaxLogSize 0
+Listen {0}/socket
+Browsing No
+WebInterface No
+<Location />
+  Order allow,deny
+</Location>
+"""
+FILES = """
+FileDevice Yes
+ServerRoot {0}
+StateDir {0}
+CacheDir {0}/cache
+RequestRoot {0}/requests
+TempDir {0}/requests/tmp
+AccessLog {0}/access_log
+ErrorLog {0}/error_log
+PageLog {0}/page_log
+"""
+PRINTERS = """
+<Printer office>
+DeviceURI file:{0}/paper
+State Idle
+Accepting Yes
+</Printer>
+"""
+
+
+@pytest.fixture
+def cups(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A CUPS of this test's own, with a printer ``office``."""
+    with tempfile.TemporaryDirectory(prefix="cups") as name:  # a socket's path is short
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "requests" / "tmp").mkdir(parents=True)
+        for file, text in (("cupsd.conf", CUPSD), ("cups-files.conf", FILES), ("printers.conf", PRINTERS)):
+            (folder / file).write_text(text.format(folder))
+            (folder / file).chmod(0o640)
+        command = ["/usr/sbin/cupsd", "-f", "-c", str(folder / "cupsd.conf"), "-s", str(folder / "cups-files.conf")]
+        monkeypatch.setenv("CUPS_SERVER", str(folder / "socket"))
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:
+            try:
+                assert eventually((folder / "socket").exists)
+                assert process.poll() is None
+                yield folder
+            finally:
+                process.terminate()
+
+
+@pytest.mark.lab  # whose packages it needs, and root
+def test_a_real_printer(pdf: Path, cups: Path) -> None:
+    X2GoPrintActionPRINT(printer="office").do_print(pdf, "; $(id)", pdf.parent)
+    assert [path.read_bytes() for path in (cups / "requests").glob("d*")] == [PDF]  # CUPS keeps what it prints
+    with pytest.raises(X2GoPrintActionException, match="lp ended with status 1") as caught:
+        X2GoPrintActionPRINT(printer="attic").do_print(pdf, "letter", pdf.parent)
+    assert "does not exist" in str(caught.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -210,7 +211,7 @@ def test_the_end_ends_viewers(make: Make, folder: Path, tmp_path: Path) -> None:
     viewer = f"sh -c 'echo $$ > {started}; exec sleep 600' viewer"
     queue = make(print_action="PDFVIEW", print_action_args={"pdfview_cmd": viewer})
     spool(folder)
-    eventually(lambda: started.exists() and started.read_text().endswith("\n"))
+    assert eventually(lambda: started.exists() and started.read_text().endswith("\n"))
     assert list(queue.active_jobs)
     queue.stop_thread()
     assert not Path(f"/proc/{started.read_text().strip()}").exists()
@@ -258,3 +259,19 @@ def test_many_jobs_in_two_queues_do_not_meet(make: Make, folder: Path, tmp_path:
     assert len(list((tmp_path / "a").iterdir())) == len(list((tmp_path / "b").iterdir())) == 30
     two.stop_thread()
     other.rmdir()
+
+
+@pytest.mark.long
+def test_a_job_of_500_megabytes(make: Make, folder: Path, tmp_path: Path) -> None:
+    """It is copied in constant memory, and nothing of it is left but what the action keeps."""
+    with (folder / "large.pdf").open("wb") as stream:
+        stream.write(PDF)
+        stream.truncate(500 << 20)
+    (folder / "large.pdf.ready").write_text("large.pdf\nlarge")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    job = make(print_action="PDFSAVE", print_action_args={"save_to_folder": tmp_path / "out"}).wait_for_jobs()[0]
+    assert job.error is None
+    assert job.result.stat().st_size == 500 << 20
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10
+    assert list(folder.iterdir()) == []
+    job.result.unlink()
