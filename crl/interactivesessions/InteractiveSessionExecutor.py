@@ -165,7 +165,7 @@ class InteractiveSessionExecutor:
         place = shlex.quote(str(self._work_dir))
         output = self.run(f"mkdir -p {place} && cd {place}", timeout=10)
         if status := self.get_status_code():
-            raise FailedToSetWorkingDirectory(status, output, host=self.node_ip or self.host_name)
+            raise self._failed(FailedToSetWorkingDirectory, "changing to", status, output)
 
     def remove_working_directory(self) -> None:
         """Leave the working directory and remove it.
@@ -175,7 +175,13 @@ class InteractiveSessionExecutor:
         """
         output = self.run(f"cd && rm -rf {shlex.quote(str(self._work_dir))}", timeout=10)
         if status := self.get_status_code():
-            raise FailedToRemoveWorkingDirectory(status, output, host=self.node_ip or self.host_name)
+            raise self._failed(FailedToRemoveWorkingDirectory, "removing", status, output)
+
+    def _failed(
+        self, kind: type[InteractiveSessionError], doing: str, status: int, output: str
+    ) -> InteractiveSessionError:
+        where = self.node_ip or self.host_name
+        return kind(status, output, host=where, doing=f"{doing} {self._work_dir}", transcript=output)
 
     def transfer_text_file(self, textfile: str, destination_dir: str = "") -> None:
         """Write a file of this machine to the node, under its own name."""

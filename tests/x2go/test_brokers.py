@@ -134,7 +134,7 @@ def test_an_authentication_id_of_the_site(lab: Lab) -> None:
     with LabBroker(alpha, profiles_of(lab), settings=settings, port=8444) as one:
         with Broker(one.url(), zsh, auth_id=COOKIE, ca_file=one.ca_file) as asker:
             assert sorted(asker.profiles()) == ["pool", "term"]
-        asker = Broker(one.url(), zsh, auth_id="another", ca_file=one.ca_file)
+        asker = Broker(one.url(), zsh, auth_id="the-id-of-somebody-else", ca_file=one.ca_file)
         with asker, pytest.raises(X2GoBrokerAuthenticationFailed):
             asker.profiles()
 

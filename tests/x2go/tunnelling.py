@@ -134,12 +134,14 @@ class Left:
 
     def _now(self) -> tuple[list[str], int]:
         threads = [one.name for one in threading.enumerate() if one not in self._threads]
-        return threads, len(os.listdir("/proc/self/fd")) - self._descriptors
+        # What others had left open may have been closed meanwhile.
+        return threads, max(0, len(os.listdir("/proc/self/fd")) - self._descriptors)
 
     def check(self) -> None:
         """Nothing is there that was not there before."""
-        wait_until(lambda: self._now() == ([], 0), 5)
-        assert self._now() == ([], 0)
+        wait_until(lambda: self._now() == ([], 0), 15)
+        threads, descriptors = self._now()
+        assert (threads, descriptors) == ([], 0), f"left: threads {threads}, {descriptors} descriptors"
 
 
 class Hooks:
