@@ -86,6 +86,15 @@ def test_the_password_goes_once() -> None:
     assert PASSWORD not in repr(one)
 
 
+def test_a_proxy_of_the_environment_does_not_hear_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    with broker(honest) as proxy, broker(honest) as peer:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.setenv("all_proxy", proxy.url)
+        with asks(peer) as one:
+            one.login()
+    assert (len(proxy.asked), len(peer.asked)) == (0, 1)
+
+
 def test_an_authentication_id_that_has_lapsed_is_not_the_end() -> None:
     def forgetful(fields: Fields) -> Said:
         return Said(b"", 401) if "authid" in fields else honest(fields)

@@ -75,7 +75,13 @@ class HttpWire:
     def _connected(self) -> httpx.Client:
         if self._client is None:
             headers = {"Accept-Encoding": "identity", "User-Agent": "crl"}
-            self._client = self._httpx.Client(verify=self._verify, follow_redirects=False, headers=headers)
+            # A proxy of the environment could read what goes without TLS.
+            self._client = self._httpx.Client(
+                verify=self._verify,
+                follow_redirects=False,
+                headers=headers,
+                trust_env=self._address.scheme == "https",
+            )
         return self._client
 
     def ask(self, question: Question, deadline: Deadline) -> Answer:
