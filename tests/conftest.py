@@ -60,11 +60,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session", autouse=True)
 def own_home() -> Iterator[None]:
     """A home without files for shells of this machine: what theirs do is not to be tested, waited for or written to."""
-    with tempfile.TemporaryDirectory(prefix="crl-home-") as home, pytest.MonkeyPatch.context() as patch:
+    # No TemporaryDirectory, and nothing that ends with this block: tests fork children that exit in the ordinary way,
+    # and those would remove it.
+    home = tempfile.mkdtemp(prefix="crl-home-")
+    with pytest.MonkeyPatch.context() as patch:
         # The shared lab stays where it is.
         patch.setenv("CRL_LAB_DIR", str(Lab().folder))
         patch.setenv("HOME", home)
         yield
+    shutil.rmtree(home)
 
 
 @pytest.fixture
