@@ -11,6 +11,7 @@ import pytest
 from crl.errors import UsageError
 from crl.lab import LabTimeout
 from crl.lab.plan import HOSTS
+from tests.link.peers import eventually
 
 if TYPE_CHECKING:
     from crl.lab import Lab, LabHost
@@ -130,7 +131,8 @@ def test_exec_that_takes_too_long_is_killed_there(lab: Lab, user: str) -> None:
     host = lab.host("gamma")
     with pytest.raises(LabTimeout, match="was killed"):
         host.exec(["sleep", "4321"], user, timeout=0.3)
-    assert not [process for process in host.processes() if "4321" in process.argv]
+    # What was killed takes a moment to be gone.
+    assert eventually(lambda: not [process for process in host.processes() if "4321" in process.argv], 10)
 
 
 def test_hosts_without_x2go_have_no_trace_of_it(lab: Lab) -> None:
