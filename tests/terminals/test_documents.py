@@ -257,8 +257,9 @@ class TestRunnerTerminal:
             terminal.initialize(SimpleNamespace(get_session=lambda: session))
             pid = terminal.run_python("__import__('os').getpid()")
             terminal.close()
-            said = session.current_shell().exec_command(f"kill -0 {pid} 2>&1 || echo gone")
-            assert said.split()[-1] == "gone"
+            wait = f"for i in $(seq 100); do kill -0 {pid} 2>/dev/null || break; sleep 0.1; done"
+            said = session.current_shell().exec_command(f"{wait}; kill -0 {pid} 2>&1 || echo gone")
+            assert said.split()[-1:] == ["gone"]
 
     @pytest.mark.parametrize("kind", [_RemoteProxy, _RecursiveProxy])
     def test_empty_proxies(self, term: AutoRunnerTerminal, kind: type[_RemoteProxy]) -> None:
