@@ -12,11 +12,12 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from crl.x2go import defaults
+from crl.x2go._jobactions import JobAction
 from crl.x2go._programs import ProgramFailed, current_place, run_program
-from crl.x2go.log import X2GoLogger, logger_for, loglevel_DEFAULT
+from crl.x2go.log import X2GoLogger, loglevel_DEFAULT
 from crl.x2go.printactions import VIEWING_TIME, open_file
 from crl.x2go.x2go_exceptions import X2GoException, X2GoMIMEboxActionException
 
@@ -31,7 +32,7 @@ __all__ = [
 DOING = "opening a file of a session"
 
 
-class X2GoMIMEboxAction:
+class X2GoMIMEboxAction(JobAction):
     """Base of the MIME box's actions; a class of your own overrides `_do_process`.
 
     Args:
@@ -40,30 +41,7 @@ class X2GoMIMEboxAction:
         loglevel: Levels to log when `logger` is not an `X2GoLogger`.
     """
 
-    NAME: ClassVar[str] = ""
-    DESCRIPTION: ClassVar[str] = ""
-
-    def __init__(
-        self,
-        client_instance: Any = None,
-        logger: X2GoLogger | logging.Logger | None = None,
-        loglevel: int = loglevel_DEFAULT,
-    ) -> None:
-        self.client_instance = client_instance
-        self.logger = logger_for(logger, loglevel, tag="mimeboxaction")
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}>"
-
-    @property
-    def name(self) -> str:
-        """The action's name."""
-        return self.NAME or type(self).__name__
-
-    @property
-    def description(self) -> str:
-        """What the action does, for people."""
-        return self.DESCRIPTION or self.name
+    LOG_TAG = "mimeboxaction"
 
     def do_process(self, mimebox_file: str | os.PathLike[str], mimebox_dir: str | os.PathLike[str]) -> Any:
         """Do it.

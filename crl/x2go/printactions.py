@@ -18,9 +18,10 @@ from typing import Any, ClassVar
 
 from crl.errors import CrlError
 from crl.x2go import defaults
+from crl.x2go._jobactions import JobAction
 from crl.x2go._programs import ProgramFailed, current_place, run_program, split_command
 from crl.x2go._spool import clean_title, file_names, keep_copy
-from crl.x2go.log import X2GoLogger, logger_for, loglevel_DEFAULT, loglevel_NOTICE
+from crl.x2go.log import X2GoLogger, loglevel_DEFAULT, loglevel_NOTICE
 from crl.x2go.x2go_exceptions import X2GoPrintActionException
 
 __all__ = [
@@ -40,7 +41,7 @@ VIEWING_TIME = 24 * 3600.0
 DOING = "printing a job of a session"
 
 
-class X2GoPrintAction:
+class X2GoPrintAction(JobAction):
     """Base of print actions; a class of your own overrides `_do_print`.
 
     Args:
@@ -53,33 +54,10 @@ class X2GoPrintAction:
         printer: The printer that it uses, where it knows one.
     """
 
-    NAME: ClassVar[str] = ""
-    DESCRIPTION: ClassVar[str] = ""
+    LOG_TAG = "printaction"
     KEEPS_FILE: ClassVar[bool] = False
 
     printer: str | None = None
-
-    def __init__(
-        self,
-        client_instance: Any = None,
-        logger: X2GoLogger | logging.Logger | None = None,
-        loglevel: int = loglevel_DEFAULT,
-    ) -> None:
-        self.client_instance = client_instance
-        self.logger = logger_for(logger, loglevel, tag="printaction")
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}>"
-
-    @property
-    def name(self) -> str:
-        """The action's name."""
-        return self.NAME or type(self).__name__
-
-    @property
-    def description(self) -> str:
-        """What the action does, for people."""
-        return self.DESCRIPTION or self.name
 
     def do_print(self, pdf_file: str | os.PathLike[str], job_title: str, spool_dir: str | os.PathLike[str]) -> Any:
         """Do it.
