@@ -87,9 +87,9 @@ class Engine(Terminals):
         self._on_doubt = on_doubt
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        # Whether they are ours can be asked, so that an exception right after taking one leaves none behind.
+        # Whether it is ours can be asked, so that an exception right after taking it seldom leaves it behind.
         self._reading = threading.RLock()
-        self._writing = threading.RLock()
+        self._writing = threading.Lock()
         # Whether somebody has something to write while another thread writes.
         self._more = False
         self._handing_out = threading.RLock()
@@ -166,17 +166,14 @@ class Engine(Terminals):
         writing = self._writing
         while True:
             self._more = True
-            try:
-                # Many threads that queue for this lock would each wake for one small write.
-                if not writing.acquire(blocking=False):
-                    return
+            # Many threads that queue for this lock would each wake for one small write.
+            if writing.locked():
+                return
+            # By `with`, which no exception can part from giving it back; who comes between us waits for one write.
+            with writing:
                 while self._more:
                     self._more = False
                     self._write_ready()
-            finally:
-                # Asked, for an exception may have come right after it was taken.
-                if writing._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001
-                    writing.release()
             if not self._more:
                 return
 

@@ -45,7 +45,7 @@ class Terminals(ABC):
     _on_doubt: Callable[[LinkLost], bool]
     _on_message: Callable[[bytes], None]
     _wake: int
-    _writing: threading.RLock
+    _writing: threading.Lock
 
     @abstractmethod
     def flush(self) -> None:

@@ -5,11 +5,15 @@ Robot's timeouts and Ctrl-C do that: a signal handler raises between any two ins
 
 from __future__ import annotations
 
+import dis
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import CodeType, FrameType
+from typing import Any
 
 import pytest
 
@@ -123,5 +127,56 @@ def test_other_threads_do_not_suffer(link: Link) -> None:
             worker.join(20)
     assert not any(worker.is_alive() for worker in workers)
     assert wrong == []
+    counted = link.evaluate("counted", timeout=30)
+    assert len(set(counted)) == len(counted)
+
+
+class _Strike:
+    """A tracer that raises at the n-th point of the link's code at which a signal's handler may run.
+
+    Those are behind calls, behind jumps backwards, and at the beginning of functions.
+    """
+
+    def __init__(self, at: int) -> None:
+        self._left = at
+        self._before: dict[FrameType, tuple[str, int]] = {}
+        self.struck = ""
+
+    def __call__(self, frame: FrameType, event: str, _arg: Any) -> Any:
+        if "/crl/link/" not in frame.f_code.co_filename:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            before, place = self._before.get(frame, ("", 0))
+            self._before[frame] = dis.opname[frame.f_code.co_code[frame.f_lasti]], frame.f_lasti
+            if before.startswith("CALL") or before == "RESUME" or frame.f_lasti < place:
+                self._left -= 1
+                if not self._left:
+                    self.struck = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
+                    raise Tick
+        return self
+
+
+@pytest.mark.timeout(240)
+def test_an_exception_at_any_point_of_a_call_leaves_nothing_behind_that_others_wait_for(link: Link) -> None:
+    link.evaluate(PREPARE)
+    places = set()
+    with ThreadPoolExecutor(1) as other:
+        for at in range(1, 10_000):
+            strike = _Strike(at)
+            before = sys.gettrace()
+            sys.settrace(strike)
+            try:
+                _bump(link, at)
+            except Tick:
+                pass
+            finally:
+                sys.settrace(before)
+            # The thread that was struck does nothing more.
+            assert other.submit(link.invoke, "abs", -at, timeout=5).result() == at, strike.struck
+            if not strike.struck:
+                break
+            places.add(strike.struck)
+    assert len(places) > 30
     counted = link.evaluate("counted", timeout=30)
     assert len(set(counted)) == len(counted)
