@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import io
 import logging
+import marshal
 import pickle
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,17 +22,19 @@ from crl.link.errors import ArgumentNotTransferable, CallCancelled, CallTimeout,
 from crl.link.exceptions import rebuild
 from crl.link.wire import messages, records, values
 from crl.link.wire.errors import NotTransferable, ProtocolError
+from crl.link.wire.sending import MAX_MESSAGE
 
 if TYPE_CHECKING:
     from crl.link.link import Link
 
-__all__ = ["BASIC_TYPES", "Call", "DoorCall", "Keep", "Kept", "as_arguments", "encode_request"]
+__all__ = ["BASIC_TYPES", "PLAIN_TYPES", "Call", "DoorCall", "Keep", "Kept", "as_arguments", "encode_request"]
 
 logger = logging.getLogger(__name__)
 
 CANCEL_PATIENCE: Final = 2.0
 IN_PIECES: Final = "give less at a time, or write it to a file there with link.files or target.files"
 BASIC_TYPES: Final = records.BASIC_TYPES
+PLAIN_TYPES: Final = frozenset({type(None), bool, int, float, str, bytes})
 
 
 @dataclass(frozen=True)
@@ -66,13 +70,25 @@ class Kept:
     callable: bool
 
 
-def encode_request(operation: int, *parts: Any, keep: Keep | None) -> bytes:
+def encode_request(operation: int, *parts: Any, keep: Keep | None, plain: bool = False) -> bytes:
     """The body of a CALL; arguments outside the codec go as pickle, for the target trusts the controller.
+
+    Args:
+        operation: What is asked for.
+        parts: Its parts.
+        keep: What happens to the result.
+        plain: Whether the target has Python 3 and all arguments are of `PLAIN_TYPES`.
 
     Raises:
         ArgumentNotTransferable: An argument can neither be encoded nor pickled.
     """
     kept = () if keep is None else (_plain_keep(keep),)
+    if plain:
+        # An expression may be an instance of a subclass of str, and what is too large is refused below.
+        with suppress(ValueError):
+            request = marshal.dumps((operation, *parts, *kept), messages.MARSHAL_VERSION)
+            if len(request) <= MAX_MESSAGE:
+                return request
     try:
         return values.encode((operation, *parts, *kept))
     except NotTransferable:

@@ -25,7 +25,7 @@ from crl.link._services import OUTPUT_PATIENCE, Services
 from crl.link._underway import UnderWay
 from crl.link._unsure import start_unsure
 from crl.link.callbacks import Callbacks
-from crl.link.calls import Call, DoorCall, Keep, encode_request
+from crl.link.calls import PLAIN_TYPES, Call, DoorCall, Keep, encode_request
 from crl.link.errors import ArgumentNotTransferable, LinkError, LinkLost
 from crl.link.facts import LinkFacts, Statistics, read_facts
 from crl.link.files import Files
@@ -75,6 +75,7 @@ class Link(Services, UnderWay):
         self.statistics = Statistics()
         self.why_not_resumable: str | None = _why_not(lane, recipe) or "it has only just been started"
         self._door_asked = False
+        self._takes_plain = facts.python >= (3,)
         self._last_number = 0
         self._handles = itertools.count(1)
         self._prefix = secrets.token_hex(4)
@@ -228,7 +229,7 @@ class Link(Services, UnderWay):
 
     def submit_evaluate(self, source: str, *, keep: Keep | None = None) -> Call:
         """Have an expression evaluated, or statements executed, without waiting for the answer."""
-        return self._submit(messages.CALL, self._encoded(messages.EVALUATE, source, keep=keep))
+        return self._submit(messages.CALL, self._encoded((), messages.EVALUATE, source, keep=keep))
 
     def submit_invoke(
         self, function: str, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None, *, keep: Keep | None = None
@@ -241,8 +242,10 @@ class Link(Services, UnderWay):
             kwargs: Keyword arguments.
             keep: What happens to the result; None brings its value back.
         """
-        body = self._encoded(messages.INVOKE, function, tuple(args), dict(kwargs) if kwargs else None, keep=keep)
-        return self._submit(messages.CALL, body)
+        args = tuple(args)
+        named = dict(kwargs) if kwargs else None
+        plain = (kwargs,) if named else args
+        return self._submit(messages.CALL, self._encoded(plain, messages.INVOKE, function, args, named, keep=keep))
 
     def submit_step(self, expression: str, step: str, args: Sequence[Any] = (), *, keep: Keep | None = None) -> Call:
         """Have one operator applied to an object of the target, without waiting for the answer.
@@ -253,11 +256,13 @@ class Link(Services, UnderWay):
             args: Its further operands.
             keep: What happens to the result; None brings its value back.
         """
-        return self._submit(messages.CALL, self._encoded(messages.STEP, expression, step, tuple(args), keep=keep))
+        args = tuple(args)
+        return self._submit(messages.CALL, self._encoded(args, messages.STEP, expression, step, args, keep=keep))
 
-    def _encoded(self, operation: int, *parts: Any, keep: Keep | None) -> bytes:
+    def _encoded(self, values: Sequence[Any], operation: int, *parts: Any, keep: Keep | None) -> bytes:
+        plain = self._takes_plain and PLAIN_TYPES.issuperset(map(type, values))
         try:
-            return encode_request(operation, *parts, keep=keep)
+            return encode_request(operation, *parts, keep=keep, plain=plain)
         except ArgumentNotTransferable as error:
             error.host = self.host
             raise

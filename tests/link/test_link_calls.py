@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import threading
@@ -100,6 +101,34 @@ def test_a_large_call_is_dropped_when_its_cancel_overtakes_it(link: Link) -> Non
     call.abandon()
     link.invoke("len", bytes(9_000_000))
     assert link.evaluate("len(seen)") == 0
+
+
+class Number(int):
+    """Crosses as an int."""
+
+
+class Text(str):
+    """Crosses as a str."""
+
+
+PLAIN = [
+    None, True, False, 0, -1, 127, 128, 2**31 - 1, 2**31, -(2**31) - 1, 2**63 - 1, 2**63, -(2**63), -(2**200), 0.0, -0.0,
+    1e300, math.inf, "", "plain", "\0", "\xe4\u20ac\U0001f600", "\ud800 alone", "x" * 300,
+]  # fmt: skip
+OTHERS = [b"", b"\x00\xff" * 200, bytearray(b"b"), (1, "a"), [None], {"a": 1}]
+
+
+@pytest.mark.parametrize("python", [INTERPRETERS[0], INTERPRETERS[-1]], ids=lambda path: path.split("/")[-3])
+def test_arguments_arrive_as_they_are(make_link: MakeLink, python: str) -> None:
+    link = make_link(python=python)
+    link.evaluate("def same(*args, **kwargs):\n    return args, kwargs")
+    # Bytes are text to the users of Python 2.
+    values = PLAIN + (OTHERS if link.facts.python >= (3,) else [])
+    for given in (*([one] for one in values), PLAIN, values):
+        assert repr(link.invoke("same", *given)) == repr((tuple(given), {}))
+        assert repr(link.invoke("same", *given, word=given[0])) == repr((tuple(given), {"word": given[0]}))
+    assert repr(link.invoke(Text("same"), Number(7), Text("t"))) == "((7, 't'), {})"
+    assert link.evaluate("same(1)[0][0] + 2**70") == 2**70 + 1
 
 
 def test_kept_objects_and_expressions(link: Link) -> None:

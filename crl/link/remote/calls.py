@@ -5,6 +5,7 @@ terminals. What user code raises becomes a plain description, never an object fo
 """
 # ruff: noqa: F401 - names in type comments look unused.
 
+import marshal
 import operator
 import sys
 
@@ -218,7 +219,8 @@ class Calls(object):
         # type: (int, bytes) -> bytes
         """The answer to one call, whatever happens in it."""
         try:
-            request = values.decode(body, self.resolve)
+            quick = body[:1] == messages.MARSHALLED
+            request = marshal.loads(body) if quick else values.decode(body, self.resolve)
             result, keep = self._operations[request[0]](*request[1:])
             if keep is None:
                 return messages.pack(messages.RESULT, number, values.encode(result, records.plain_of_any))

@@ -89,6 +89,9 @@ def encode(value, record_of=records.plain_of):
         NotTransferable: Some part of it is outside the codec, it is nested deeper than `MAX_DEPTH` (a cycle is), or it
             has more than `MAX_ITEMS` items.
     """
+    if type(value) is int and INT64_MIN <= value <= INT64_MAX:
+        # The most frequent answer.
+        return SMALL_INTS[value] if 0 <= value < 128 else TAGGED_INT64.pack(b"i", value)
     out = Written()
     out.left = MAX_ITEMS
     out.record_of = record_of
