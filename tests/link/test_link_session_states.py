@@ -233,6 +233,21 @@ class TwoSessions(RuleBasedStateMachine):
         assert self.ends[side].backlog == before + len(message)
         self.posted[side].append((order, message))
 
+    @rule(side=SIDES, size=st.sampled_from([0, 1, 30, 64]), fate=st.sampled_from(FATES))
+    def say(self, side: int, size: int, fate: str) -> None:
+        session = self.ends[side]
+        message = b"%d:%06d:" % (side, len(self.posted[side])) + bytes(size)
+        waits, wanted_ack = session.has_outgoing, session.receiver.ack_wanted
+        frame = session.at_once(message)
+        if frame is None:
+            session.post(message)
+        else:
+            # An acknowledgement alone needs no frame of its own then.
+            assert wanted_ack or not waits
+            self.pipes[side].carry(frame, fate)
+            assert not session.has_outgoing
+        self.posted[side].append((None, message))
+
     @rule(side=SIDES, fates=st.lists(st.sampled_from(FATES), min_size=1, max_size=8))
     def write(self, side: int, fates: list[str]) -> None:
         session = self.ends[side]

@@ -27,6 +27,7 @@ class Receiver(object):
         expected: All frames below this number have arrived.
         ack_wanted: Whether the peer asked for an acknowledgement.
         naks: Numbers of frames to ask for.
+        early: Frames that came before their turn, by number.
     """
 
     def __init__(self, max_message, early_limit):
@@ -37,7 +38,7 @@ class Receiver(object):
         self.naks = []  # type: list[int]
         self._max_message = max_message
         self._early_limit = early_limit
-        self._early = {}  # type: dict[int, frames.Frame]
+        self.early = {}  # type: dict[int, frames.Frame]
         self._early_bytes = 0
         self._newest = 0
         self._open = {}  # type: dict[int, list[tuple[int, bytes]]]
@@ -63,10 +64,16 @@ class Receiver(object):
             else:
                 self._join(frame)
             self.expected = seq = seq + 1
-            if seq not in self._early:
+            if seq not in self.early:
                 return
-            frame = self._early.pop(seq)
+            frame = self.early.pop(seq)
             self._early_bytes -= frames.HEADER_SIZE + len(frame.payload)
+
+    def take_whole(self, seq, message, payload):
+        # type: (int, int, bytes) -> None
+        """Take the frame whose turn it is, which is a message of its own; nothing behind it may have come `early`."""
+        self.delivered.append((seq, message, payload))
+        self.expected = seq + 1
 
     def _join(self, frame):
         # type: (frames.Frame) -> None
@@ -98,9 +105,9 @@ class Receiver(object):
         # type: (frames.Frame) -> None
         """Keep a frame that came before its turn, and ask for those that are missing."""
         cost = frames.HEADER_SIZE + len(frame.payload)
-        if frame.seq not in self._early and self._early_bytes + cost <= self._early_limit:
+        if frame.seq not in self.early and self._early_bytes + cost <= self._early_limit:
             newest = max(self._newest, self.expected - 1)
-            self._early[frame.seq] = frame
+            self.early[frame.seq] = frame
             self._early_bytes += cost
             # Only the gap that this frame uncovers: what was missing before has been asked for.
             if frame.seq > newest:
@@ -113,7 +120,7 @@ class Receiver(object):
         for seq in range(start, min(end, start + MAX_NAKS)):
             if len(self.naks) >= MAX_NAKS:
                 return
-            if seq not in self._early and seq not in self.naks:
+            if seq not in self.early and seq not in self.naks:
                 self.naks.append(seq)
 
     def recover(self):
@@ -129,7 +136,7 @@ class Receiver(object):
             if not self._open[number]:
                 del self._open[number]
         self._open_bytes = sum(len(payload) for pieces in self._open.values() for _, payload in pieces)
-        for seq in [seq for seq in self._early if seq < self.expected]:
-            del self._early[seq]
-        self._early_bytes = sum(frames.HEADER_SIZE + len(frame.payload) for frame in self._early.values())
+        for seq in [seq for seq in self.early if seq < self.expected]:
+            del self.early[seq]
+        self._early_bytes = sum(frames.HEADER_SIZE + len(frame.payload) for frame in self.early.values())
         self.naks = []

@@ -162,6 +162,34 @@ class Sender(object):
             self._was_full = True
         return False
 
+    def at_once(self, message, epoch, ack):
+        # type: (bytes, int, int) -> bytes | None
+        """Number a small message and give its frame, as `post` and `take_frames` would, but in one go.
+
+        Returns:
+            None, and nothing has changed, when something else is to go first or with it.
+        """
+        size = frames.HEADER_SIZE + len(message)
+        since_asked = self._since_asked + size
+        if (
+            since_asked >= self.window >> 2
+            or size > self.frame_size
+            or self._unacked_bytes >= self.window
+            or self._small
+            or self._turns
+            or self._waiting
+        ):
+            return None
+        seq, number = self.next_seq, self._next_message
+        frame = frames.encode(frames.DATA, frames.WHOLE, epoch, number, seq, ack, message)
+        self._unacked[seq] = frame
+        self._next_message = (number % 0xFFFFFFFF) + 1
+        # From here on it counts as sent.
+        self.next_seq = seq + 1
+        self._since_asked = since_asked
+        self._unacked_bytes += size
+        return frame
+
     def take_frames(self, epoch, ack, ready):
         # type: (int, int, list[bytes]) -> bool
         """Put the data frames that the window has room for into a list; whether there were any."""
@@ -340,9 +368,9 @@ class Sender(object):
             seq, entry, end = framing
             if seq < self.next_seq:
                 self._finish(entry, end)
-            else:
-                self._unacked.pop(seq, None)
             self._framing = None
+        # What was kept and did not get its number yet.
+        self._unacked.pop(self.next_seq, None)
         for key in [key for key, queue in self._bulk.items() if not queue]:
             del self._bulk[key]
         # Whose message has begun keeps its turn; all others wait again.

@@ -130,6 +130,21 @@ class Session(object):
         receiver.ack_wanted = False
         return ready
 
+    def at_once(self, message):
+        # type: (bytes) -> bytes | None
+        """Queue a small message and take its frame, which is all that may be written now.
+
+        Returns:
+            None, and nothing has changed, when something else is to go first or with it: then `post` it.
+        """
+        sender, receiver = self.sender, self.receiver
+        if self._control or receiver.naks or sender.repeats or self._parted or self._awaits_peer:
+            return None
+        frame = sender.at_once(message, self.epoch, receiver.expected)
+        if frame is not None:
+            receiver.ack_wanted = False
+        return frame
+
     def _urgent(self, ready):
         # type: (list[bytes]) -> None
         """The frames that go before all data: signs of life, questions for lost frames and their answers."""
@@ -174,6 +189,10 @@ class Session(object):
         # type: (bytes) -> None
         """Take bytes of the stream; what has arrived whole stands in `delivered`. Raises as `receive`."""
         decoder = self.decoder
+        # An answer, or a question, mostly comes alone.
+        only = decoder.only(data)
+        if only is not None and self._take_only(only):
+            return
         found = decoder.feed(data)
         while True:
             for frame in found:
@@ -194,6 +213,25 @@ class Session(object):
                 return
             # The BYE was one of an older attachment.
             found = decoder.go_on()
+
+    def _take_only(self, only):
+        # type: (tuple[int, int, int, int, int, int, bytes]) -> bool
+        """Take a data frame that is a message of its own and has its turn; False, and nothing is done, if it is not."""
+        kind, flags, epoch, message, seq, ack, payload = only
+        receiver = self.receiver
+        if (
+            seq != receiver.expected
+            or kind != frames.DATA
+            or flags != frames.WHOLE
+            or epoch != self.epoch
+            or receiver.early
+            or self._awaits_peer
+        ):
+            return False
+        self.heard += 1
+        self.sender.forget(ack)
+        receiver.take_whole(seq, message, payload)
+        return True
 
     def _take_control(self, frame):
         # type: (frames.Frame) -> None
