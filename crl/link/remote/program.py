@@ -303,12 +303,41 @@ class Program(Turn):
 
     def _answer(self, number, answer):
         # type: (int, bytes) -> None
+        # Where more has come, the answers go out together.
+        if not self.session.delivered and self._answer_at_once(answer):
+            return
         if self.output is not None:
             self.output.drain()
         try:
             self.post(answer)
         except NotTransferable as refusal:
             self.post(messages.pack(messages.REFUSED, number, values.encode(str(refusal))))
+
+    def _answer_at_once(self, answer):
+        # type: (bytes) -> bool
+        """Write a small answer when nobody writes, no print has to go before it and there is room; whether it went."""
+        here, output, session = self.terminal, self.output, self.session
+        if output is None or len(answer) > terminal.ANSWER or not here.lock_for_writing(False):
+            return False
+        try:
+            if not here.is_quiet(output):
+                return False
+            with self._lock:
+                if here is not self.terminal or session.interrupted:
+                    return False
+                try:
+                    frame = session.at_once(answer)
+                except BaseException:
+                    session.interrupted = True
+                    raise
+            if frame is None:
+                return False
+            here.write(frame)
+        finally:
+            here.unlock()
+        if here.flush_again:
+            self.flush()
+        return True
 
     def _cancel(self, number, _body):
         # type: (int, bytes) -> None

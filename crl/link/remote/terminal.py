@@ -22,6 +22,8 @@ ARMOURED_PATIENCE_MS = 8000
 # What a pipe takes whole when it says that it takes anything; armour makes at most twice as much of it.
 SMALL = 4096
 ARMOURED_SMALL = SMALL // 2
+# An answer that is no more than that in any armour.
+ANSWER = ARMOURED_SMALL - 256
 
 
 class Terminal(object):
@@ -66,6 +68,8 @@ class Terminal(object):
         self.lock_for_writing = self._write_lock.acquire
         self._room = select.poll()
         self._room.register(tty_out, select.POLLOUT)
+        self._room_alone = [(tty_out, select.POLLOUT)]
+        self._room_and_prints = None  # type: Any
         self._armour = _armour(armour)
 
     # -- reading ---------------------------------------------------------------------------------------------------
@@ -100,6 +104,16 @@ class Terminal(object):
             self.write(frames[0] if count == 1 else b"".join(frames[:count]))
             frames = frames[count:]
         return []
+
+    def is_quiet(self, output):
+        # type: (world.Output) -> bool
+        """Whether there is room, and nothing that user code has printed is on its way; asked by the one who writes."""
+        poller = self._room_and_prints
+        if poller is None:
+            poller = self._room_and_prints = output.new_poller()
+            poller.register(self.tty_out, select.POLLOUT)
+        # In this order: what was read from a pipe meanwhile is posted, or being posted.
+        return world.wait(poller, 0) == self._room_alone and not output.is_posting()
 
     def write(self, frame):
         # type: (bytes) -> bool

@@ -66,7 +66,8 @@ class Turn(object):
 
     def _serve_until_held_up(self, turn):
         # type: (int) -> None
-        delivered = self.session.delivered
+        session = self.session
+        delivered = session.delivered
         while True:
             while delivered:
                 self.handle(delivered.popleft()[2])
@@ -76,7 +77,8 @@ class Turn(object):
                     self.flush()
                     return
             # Still busy: a terminal that has room may not have enough of it, and a dead one never will.
-            self.flush()
+            if session.has_outgoing or session.interrupted:
+                self.flush()
             if not self._goes_on(turn):
                 return
             self._wait_and_read()

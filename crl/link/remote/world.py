@@ -54,10 +54,20 @@ class Output(object):
         self._bell = allocate_lock()
         self._bell.acquire()
         # One each for the thread and for those who drain, for Python 2 polls an object in one thread only.
-        self._poller, self._drain_poller = select.poll(), select.poll()
-        for source in self._numbers:
-            self._poller.register(source, select.POLLIN)
-            self._drain_poller.register(source, select.POLLIN)
+        self._poller, self._drain_poller = self.new_poller(), self.new_poller()
+
+    def new_poller(self):
+        # type: () -> Any
+        """What tells whether user code has printed anything."""
+        poller = select.poll()
+        for source in list(self._numbers):
+            poller.register(source, select.POLLIN)
+        return poller
+
+    def is_posting(self):
+        # type: () -> bool
+        """Whether something was read from the pipes and may not be posted yet."""
+        return self._lock.locked()
 
     def run(self):
         # type: () -> None
