@@ -33,7 +33,7 @@ class Deadline:
         Raises:
             WrongArgument: It is no number.
         """
-        if not isinstance(seconds, float | int | None):
+        if seconds is not None and not isinstance(seconds, (float, int)):
             raise WrongArgument(f"a timeout is a number of seconds or None, not {seconds!r}")
         return cls(None if seconds is None else time.monotonic() + seconds)
 

@@ -77,7 +77,11 @@ class Timer:
 
 
 class Driver:
-    """Runs handlers when descriptors are ready and when timers are due."""
+    """Runs handlers when descriptors are ready and when timers are due.
+
+    Attributes:
+        pid: The number of this process, of a forked child too: without asking the system for it.
+    """
 
     def __init__(self) -> None:
         self._forget_all()
@@ -85,6 +89,7 @@ class Driver:
 
     def _forget_all(self) -> None:
         """Nothing is served: at the beginning, and in a forked child, which has no thread of its parent's."""
+        self.pid = os.getpid()
         self._lock = threading.Lock()
         self._handlers: dict[int, Registration] = {}
         self._timers: list[tuple[float, int, Timer]] = []

@@ -85,7 +85,7 @@ class Engine(Terminals):
         self._on_message = on_message
         self._on_lost = on_lost
         self._on_doubt = on_doubt
-        self._pid = os.getpid()
+        self._pid = driver.pid
         self._lock = threading.Lock()
         # Whether it is ours can be asked, so that an exception right after taking it seldom leaves it behind.
         self._reading = threading.RLock()
@@ -119,10 +119,10 @@ class Engine(Terminals):
             LinkLost: The link is gone; the message was not sent.
             NotTransferable: It is too large.
         """
-        if self.lost is not None or os.getpid() != self._pid:
+        if self.lost is not None or driver.pid != self._pid:
             self.check()
         self._activity += 1
-        if order is None and self._send_at_once(message):
+        if self._send_at_once(message):
             return
         session = self.session
         with self._lock:
@@ -187,7 +187,7 @@ class Engine(Terminals):
     @property
     def foreign(self) -> bool:
         """Whether this is a forked child of the process that the link belongs to."""
-        return os.getpid() != self._pid
+        return driver.pid != self._pid
 
     def flush(self) -> None:
         """Write what may be written, without ever blocking; who writes already takes ours along.
@@ -272,7 +272,7 @@ class Engine(Terminals):
         while not waiter.done:
             if self.lost is not None:
                 return self._await_verdict(waiter)
-            if os.getpid() != self._pid:
+            if driver.pid != self._pid:
                 self.check()
             try:
                 if self._attachment is not None and self._reading.acquire(blocking=False):

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -111,11 +112,11 @@ class Text(str):
     """Crosses as a str."""
 
 
-PLAIN = [
-    None, True, False, 0, -1, 127, 128, 2**31 - 1, 2**31, -(2**31) - 1, 2**63 - 1, 2**63, -(2**63), -(2**200), 0.0, -0.0,
-    1e300, math.inf, "", "plain", "\0", "\xe4\u20ac\U0001f600", "\ud800 alone", "x" * 300,
+PLAIN: list[Any] = [
+    None, True, False, 0, -1, 127, 128, 2**31 - 1, 2**31, -(2**31) - 1, 2**63 - 1, 2**63, -(2**63), -(2**200),
+    0.0, -0.0, 1e300, math.inf, "", "plain", "\0", "\xe4\u20ac\U0001f600", "\ud800 alone", "x" * 300,
 ]  # fmt: skip
-OTHERS = [b"", b"\x00\xff" * 200, bytearray(b"b"), (1, "a"), [None], {"a": 1}]
+OTHERS: list[Any] = [b"", b"\x00\xff" * 200, bytearray(b"b"), (1, "a"), [None], {"a": 1}]
 
 
 @pytest.mark.parametrize("python", [INTERPRETERS[0], INTERPRETERS[-1]], ids=lambda path: path.split("/")[-3])
@@ -124,7 +125,8 @@ def test_arguments_arrive_as_they_are(make_link: MakeLink, python: str) -> None:
     link.evaluate("def same(*args, **kwargs):\n    return args, kwargs")
     # Bytes are text to the users of Python 2.
     values = PLAIN + (OTHERS if link.facts.python >= (3,) else [])
-    for given in (*([one] for one in values), PLAIN, values):
+    one_by_one: list[list[Any]] = [[one] for one in values]
+    for given in (*one_by_one, PLAIN, values):
         assert repr(link.invoke("same", *given)) == repr((tuple(given), {}))
         assert repr(link.invoke("same", *given, word=given[0])) == repr((tuple(given), {"word": given[0]}))
     assert repr(link.invoke(Text("same"), Number(7), Text("t"))) == "((7, 't'), {})"

@@ -49,8 +49,8 @@ MOST_ASKED = 256
 # How many bytes of a stream may be under way before the receiver has used some.
 STREAM_CREDIT = 512 * 1024
 
-# How a CALL begins that is no value of the codec but made by `marshal`: it costs the target, which trusts the controller,
-# a tenth. Only for Python 3, which gives every plain value back as it was.
+# How a CALL begins that is no value of the codec but made by `marshal`, at a tenth of the cost: the target trusts the
+# controller. Only for Python 3, which gives every plain value back as it was.
 MARSHALLED = b"("
 MARSHAL_VERSION = 2
 

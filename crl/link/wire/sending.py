@@ -20,6 +20,8 @@ WIDE_FRAME = 128 * 1024
 # In armour: lines that need it may damage bytes too, and a frame is repeated as a whole.
 ARMOURED_FRAME = 8 * 1024
 LEAST_FRAME = 512
+# The largest frame that need not stand in a line: what is larger is bulk, and goes as that.
+AT_ONCE = 2048
 WINDOW = 256 * 1024
 LEAST_WINDOW = 64 * 1024
 SLOW_WINDOW = 4 * 1024
@@ -166,6 +168,8 @@ class Sender(object):
         # type: (bytes, int, int) -> bytes | None
         """Number a small message and give its frame, as `post` and `take_frames` would, but in one go.
 
+        Where nothing waits, this keeps every order.
+
         Returns:
             None, and nothing has changed, when something else is to go first or with it.
         """
@@ -173,6 +177,7 @@ class Sender(object):
         since_asked = self._since_asked + size
         if (
             since_asked >= self.window >> 2
+            or size > AT_ONCE
             or size > self.frame_size
             or self._unacked_bytes >= self.window
             or self._small
@@ -283,13 +288,13 @@ class Sender(object):
         seq = self._acked
         if ack <= seq:
             return
+        pop = self._unacked.pop
+        size = 0
         while seq < ack:
-            frame = self._unacked.pop(seq, None)
-            if frame is not None:
-                size = len(frame)
-                self._unacked_bytes -= size
-                self._acked_bytes += size
+            size += len(pop(seq, b""))
             seq += 1
+        self._unacked_bytes -= size
+        self._acked_bytes += size
         self._acked = ack
         asked = self._asked
         if asked is not None and ack > asked[0]:

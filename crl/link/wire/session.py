@@ -191,8 +191,21 @@ class Session(object):
         decoder = self.decoder
         # An answer, or a question, mostly comes alone.
         only = decoder.only(data)
-        if only is not None and self._take_only(only):
-            return
+        if only is not None:
+            kind, flags, epoch, message, seq, ack, payload = only
+            receiver = self.receiver
+            if (
+                seq == receiver.expected
+                and kind == frames.DATA
+                and flags == frames.WHOLE
+                and epoch == self.epoch
+                and not receiver.early
+                and not self._awaits_peer
+            ):
+                self.heard += 1
+                self.sender.forget(ack)
+                receiver.take_whole(seq, message, payload)
+                return
         found = decoder.feed(data)
         while True:
             for frame in found:
@@ -213,25 +226,6 @@ class Session(object):
                 return
             # The BYE was one of an older attachment.
             found = decoder.go_on()
-
-    def _take_only(self, only):
-        # type: (tuple[int, int, int, int, int, int, bytes]) -> bool
-        """Take a data frame that is a message of its own and has its turn; False, and nothing is done, if it is not."""
-        kind, flags, epoch, message, seq, ack, payload = only
-        receiver = self.receiver
-        if (
-            seq != receiver.expected
-            or kind != frames.DATA
-            or flags != frames.WHOLE
-            or epoch != self.epoch
-            or receiver.early
-            or self._awaits_peer
-        ):
-            return False
-        self.heard += 1
-        self.sender.forget(ack)
-        receiver.take_whole(seq, message, payload)
-        return True
 
     def _take_control(self, frame):
         # type: (frames.Frame) -> None
