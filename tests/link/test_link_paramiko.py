@@ -70,6 +70,6 @@ def test_a_lost_connection_fails_what_is_under_way(shell: Shell, connection: Ssh
     pid = link.facts.pid
     connection.close()
     with pytest.raises(LinkLost):
-        call.result(10)
+        call.result(20)
     assert not link.close()
-    assert eventually(lambda: not alive(pid), 10)
+    assert eventually(lambda: not alive(pid))

@@ -188,7 +188,7 @@ def test_a_program_that_ends_by_force_is_noticed_and_the_shell_comes_back(make_s
         before = shell.ask("stty -a 2>&1")
         link = Link.start(shell.lane(), timeout=20)
         os.kill(link.facts.pid, 9)
-        assert eventually(partial(_is_lost, link), 2.0)
+        assert eventually(partial(_is_lost, link))
         assert link.close()
         assert shell.ask("stty -a 2>&1") == before
 
