@@ -105,7 +105,7 @@ def make_link(make_shell: Callable[..., Shell]) -> Iterator[Callable[..., Link]]
     links: list[Link] = []
 
     def make(kind: str = "pipe", python: str | None = None, **kwargs: Any) -> Link:
-        links.append(Link.start(make_shell(kind, **kwargs).lane(), timeout=20, python=python))
+        links.append(Link.start(make_shell(kind, **kwargs).lane(), timeout=60, python=python))
         return links[-1]
 
     yield make

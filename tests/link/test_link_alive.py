@@ -27,7 +27,7 @@ HOLDS_THE_GIL = "__import__('ctypes').PyDLL(None).usleep(%d)"
 
 def test_the_end_of_a_terminal_is_known_at_once(make_shell: Callable[..., Shell], figure: Figure) -> None:
     shell = make_shell("pty")
-    link = Link.start(shell.lane(), timeout=20)
+    link = Link.start(shell.lane(), timeout=60)
     call = link.submit_invoke("__import__('time').sleep", (30,))
     closed: list[float] = []
 
@@ -111,7 +111,7 @@ def test_a_refused_second_login_takes_nothing_from_a_terminal_that_is_only_silen
         tried.append(time.monotonic())
         raise Refused("wrong password")
 
-    link = Link.start(shell.lasting_lane(again), timeout=20)
+    link = Link.start(shell.lasting_lane(again), timeout=60)
     try:
         assert eventually(lambda: link.resumable)
         freeze(link.facts.pid)
@@ -185,7 +185,7 @@ def test_silence_of_a_relay_is_doubted_and_resumed(make_shell: Callable[..., She
     relay = str(Path(__file__).with_name("relay.py"))
     shell = make_shell("relay", channel=ProcessChannel([sys.executable, relay]))
     made: list[Shell] = []
-    link = Link.start(shell.lasting_lane(lambda: Shell("pty"), made), timeout=20)
+    link = Link.start(shell.lasting_lane(lambda: Shell("pty"), made), timeout=60)
     try:
         assert eventually(lambda: link.resumable)
         os.kill(shell.pid, signal.SIGSTOP)

@@ -152,7 +152,7 @@ def test_code_that_forks_never_answers_twice(link: Link) -> None:
     child = link.evaluate("os.fork() or time.sleep(30)")
     assert alive(child)
     # The child holds neither the terminal nor the shell's prompt.
-    assert link.close()
+    assert link.close(20)
     os.kill(child, signal.SIGKILL)
 
 
@@ -210,7 +210,7 @@ def test_a_c_call_that_holds_the_interpreter_is_not_death(quick_silence: None, m
 @pytest.mark.parametrize("victim", ["program", "shell"])
 def test_a_kill_is_told_at_once_to_all_who_wait(make_shell: Callable[..., Shell], victim: str) -> None:
     shell = make_shell()
-    link = Link.start(shell.lane(), timeout=20)
+    link = Link.start(shell.lane(), timeout=60)
     told: list[BaseException] = []
 
     def wait() -> None:
@@ -241,7 +241,7 @@ def test_a_kill_is_told_at_once_to_all_who_wait(make_shell: Callable[..., Shell]
 
 def test_the_end_of_the_terminal_ends_the_program_and_what_it_owns(make_shell: Callable[..., Shell]) -> None:
     shell = make_shell()
-    link = Link.start(shell.lane(), timeout=20)
+    link = Link.start(shell.lane(), timeout=60)
     process = link.start_process(["sleep", "300"])
     detached = link.start_detached(["sleep", "300"])
     shell.close()
@@ -269,7 +269,7 @@ def test_closing_with_calls_under_way_fails_them(link: Link) -> None:
     thread = threading.Thread(target=wait)
     thread.start()
     time.sleep(0.1)
-    assert link.close()
+    assert link.close(20)
     # The call itself would take longer.
     thread.join(20)
     assert "closed" in str(told[0])
@@ -298,7 +298,7 @@ def test_output_of_the_target_is_logged_in_order(make_link: MakeLink, caplog: py
         "sys.stdout.write('fo')\nsys.stdout.write('ur\\n')\nwarnings.warn('careful')\nsys.stdout.write('no newline')"
     )
     link.evaluate("import atexit\natexit.register(lambda: sys.stdout.write('\\nlast words'))")
-    assert link.close()
+    assert link.close(20)
     out = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
     errors = " ".join(record.getMessage() for record in caplog.records if record.levelno == logging.WARNING)
     assert out == ["one", "two", "three", "four", "no newline", "last words"]
@@ -338,7 +338,7 @@ def test_writers_on_the_same_terminal_and_closed_descriptors_do_no_harm(
     shell = make_shell("pty")
     size = 5_000_000 if over == "here" else 500_000
     tty = shell.ask("tty")
-    link = Link.start(shell.lane(), timeout=20, python=python)
+    link = Link.start(shell.lane(), timeout=60, python=python)
     link.evaluate("import os\nfor d in (0, 1, 2):\n    os.close(d)")
     stop = threading.Event()
 
@@ -359,7 +359,7 @@ def test_writers_on_the_same_terminal_and_closed_descriptors_do_no_harm(
     finally:
         stop.set()
         thread.join(20)
-    assert link.close()
+    assert link.close(20)
 
 
 def _at_most(folder: Path, count: int) -> bool:
@@ -371,7 +371,7 @@ def test_what_holds_the_link_is_freed(make_shell: Callable[..., Shell]) -> None:
     shell = make_shell()
     opened = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
-        link = Link.start(shell.lane(), timeout=20)
+        link = Link.start(shell.lane(), timeout=60)
         for _ in range(3):
             link.run("true")
         target_fds = Path(f"/proc/{link.facts.pid}/fd")
@@ -379,6 +379,6 @@ def test_what_holds_the_link_is_freed(make_shell: Callable[..., Shell]) -> None:
         for _ in range(20):
             link.run("true")
         assert eventually(partial(_at_most, target_fds, first))
-        assert link.close()
+        assert link.close(20)
     assert eventually(lambda: len(os.listdir("/proc/self/fd")) <= opened)
     assert opened >= before

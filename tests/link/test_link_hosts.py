@@ -37,7 +37,7 @@ def test_a_host_behind_a_terminal(lab: Lab, make_shell: MakeShell) -> None:
     data = os.urandom(3_000_000)
     assert link.run(["cat"], stdin=data).stdout == data
     assert link.run("hostname").stdout.strip() == b"alpha"
-    assert link.close()
+    assert link.close(20)
     assert shell.ask("stty -g") == before
 
 
@@ -47,7 +47,7 @@ def test_a_call_costs_one_round_trip_and_no_more(lab: Lab, make_shell: MakeShell
     link.evaluate("1")
     link.invoke("len", "abc")
     assert link.statistics.requests == before + 2
-    assert link.close()
+    assert link.close(20)
 
 
 def test_a_killed_ssh_is_noticed_at_once(lab: Lab, make_shell: MakeShell) -> None:
@@ -86,7 +86,7 @@ def test_a_cut_host_keeps_no_caller_beyond_its_deadline(lab: Lab, make_shell: Ma
     finally:
         alpha.restore()
     assert call.result(20) == 42
-    assert link.close()
+    assert link.close(20)
 
 
 CONTROLLER = """
@@ -94,7 +94,7 @@ import sys, time
 sys.path.insert(0, {root!r})
 from tests.link.peers import Shell
 from crl.link import Link
-link = Link.start(Shell({kind!r}).lane(), timeout=20)
+link = Link.start(Shell({kind!r}).lane(), timeout=60)
 process = link.start_process("sleep 307 & setsid sleep 308 & echo $!; wait")
 stray = int(process.read_stdout(20))
 print(link.facts.pid, process.pid, stray, link.start_detached(["sleep", "309"]).pid, flush=True)

@@ -48,7 +48,7 @@ class Changing:
         self.channels: list[ProcessChannel] = []
         self._run = run or self.run
         lane = replace(self.shells[0].lasting_lane(made=self.shells), beside=self._open)
-        self.link = Link.start(lane, timeout=20, python=python, grace=20.0, lane_change=lane_change)
+        self.link = Link.start(lane, timeout=60, python=python, grace=20.0, lane_change=lane_change)
         assert eventually(lambda: self.link.resumable), self.link.why_not_resumable
 
     def run(self, command: str, deadline: Deadline) -> ProcessChannel:
@@ -101,7 +101,7 @@ def changing() -> Iterator[Callable[..., Changing]]:
 
 
 def _prompt_is_exact(one: Changing) -> bool:
-    return one.link.close() and one.shells[-1].ask("echo $((6 * 7))") == "42"
+    return one.link.close(20) and one.shells[-1].ask("echo $((6 * 7))") == "42"
 
 
 @pytest.mark.parametrize("direction", ["push", "pull", "value there", "value back", "output", "input"])

@@ -43,14 +43,14 @@ def _pour(link: Link, data: bytes) -> threading.Thread:
 @pytest.mark.parametrize("end", ["close", "kill"])
 def test_the_shell_executes_nothing_of_a_push(make_shell: MakeShell, tmp_path: Path, kind: str, end: str) -> None:
     shell = make_shell(kind)
-    link = Link.start(shell.lane(), timeout=20)
+    link = Link.start(shell.lane(), timeout=60)
     thread = _pour(link, _evil(tmp_path))
     seen = link.engine.session.sender
     assert eventually(lambda: seen.next_seq > 40)
     if end == "kill":
         os.kill(link.facts.pid, signal.SIGKILL)
         assert eventually(lambda: not link.alive)
-    assert link.close()
+    assert link.close(20)
     thread.join(20)
     assert shell.ask("echo alive") == "alive"
     assert list(tmp_path.iterdir()) == []
@@ -84,7 +84,7 @@ def test_a_terminal_that_was_left_executes_nothing(tmp_path: Path, monkeypatch: 
         # The old one stays open and full, so whoever writes into it hangs.
         assert one.link.evaluate("6 * 7", timeout=20) == 42
         assert len(one.link.run(["head", "-c", "3000000", "/dev/zero"], timeout=20).stdout) == 3_000_000
-        assert one.link.close()
+        assert one.link.close(20)
         thread.join(20)
         assert list(tmp_path.iterdir()) == []
     finally:

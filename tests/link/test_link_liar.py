@@ -58,7 +58,7 @@ def audited(figure: Print, *args: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("lie", [*liar.FRAMES, *NAMES[len(liar.FRAMES) :: 8]])
 def test_a_lie_is_one_clear_violation(make_shell: MakeShell, lie: str) -> None:
-    link = Link.start(lying_lane(make_shell(), lie), timeout=20)
+    link = Link.start(lying_lane(make_shell(), lie), timeout=60)
     call = link.submit_evaluate("1", keep=Keep(None))
     with pytest.raises(ProtocolViolation) as caught:
         call.result(20)
@@ -116,7 +116,7 @@ def test_only_the_first_answer_to_a_call_counts() -> None:
 def test_a_greeting_that_is_none_is_refused(make_shell: MakeShell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("crl.link.wire.values.VERSION", 99)
     with pytest.raises(LinkStartError, match="not ours"):
-        Link.start(lying_lane(make_shell(), "an unknown kind"), timeout=20)
+        Link.start(lying_lane(make_shell(), "an unknown kind"), timeout=60)
 
 
 # -- no failing test passes or is skipped ----------------------------------------------------------------------------

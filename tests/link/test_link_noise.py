@@ -139,7 +139,7 @@ def test_noise_on_a_local_terminal(make_shell: MakeShell, calls: int, megabytes:
     parent = shell.ask("echo $$")
     shell.say(JOB.format(parent=parent, words=" ".join(word.hex() for word in NOISE)))
     try:
-        with Link.start(shell.lane(), timeout=20) as link, _wall(lambda data: os.write(descriptor, data)):
+        with Link.start(shell.lane(), timeout=60) as link, _wall(lambda data: os.write(descriptor, data)):
             _work_through(link, calls, megabytes, figure)
             assert link.alive
     finally:

@@ -138,7 +138,7 @@ def mortal(make_shell: Callable[..., Shell]) -> Iterator[Callable[..., Link]]:
     links: list[Link] = []
 
     def make(kind: str, python: str | None = None) -> Link:
-        links.append(Link.start(make_shell(kind).lane(), timeout=20, python=python))
+        links.append(Link.start(make_shell(kind).lane(), timeout=60, python=python))
         return links[-1]
 
     yield make
@@ -164,7 +164,7 @@ def test_a_crash_is_named_and_its_last_words_come_first(mortal: Callable[..., Li
     if not _is_bash("/bin/sh"):
         # bash takes its children's end away before anybody can look at it.
         assert name in str(caught.value)
-    assert link.close()
+    assert link.close(20)
 
 
 def _is_bash(shell: str) -> bool:
@@ -187,7 +187,7 @@ def test_a_child_that_goes_on_writing_does_not_hold_up_the_end(mortal: Callable[
     assert eventually(lambda: "more" in recorder.text())
     with pytest.raises(LinkLost):
         link.evaluate("os.kill(os.getpid(), 9)", timeout=20)
-    assert link.close()
+    assert link.close(20)
     # Nobody reads what it writes any more.
     assert eventually(lambda: not Path(f"/proc/{child}").exists())
 
@@ -195,7 +195,7 @@ def test_a_child_that_goes_on_writing_does_not_hold_up_the_end(mortal: Callable[
 def test_output_of_exit_functions_arrives(mortal: Callable[..., Link]) -> None:
     recorder = Recorder(link := mortal("pty"))
     link.evaluate("import atexit, sys; atexit.register(sys.stdout.write, 'at the end\\n')")
-    assert link.close()
+    assert link.close(20)
     assert recorder.text() == "at the end\n"
 
 
@@ -272,7 +272,7 @@ def test_what_a_standing_link_cannot_take_is_dropped_counted_and_said(
         return blockable[0]
 
     lane = make_shell("pipe").lane(wrap)  # type: ignore[arg-type]
-    with Link.start(lane, timeout=20) as link:
+    with Link.start(lane, timeout=60) as link:
         recorder = Recorder(link)
         link.evaluate(FLOOD.format(megabytes=0))
         flooding = link.submit_evaluate(f"flood(8) or os.mkdir({str(written)!r})")

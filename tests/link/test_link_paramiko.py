@@ -59,7 +59,7 @@ def test_an_error_of_the_target_arrives(lent: Link) -> None:
 def test_the_shell_comes_back(shell: Shell) -> None:
     link = Link.start(shell.lane(), timeout=30)
     pid = link.facts.pid
-    assert link.close()
+    assert link.close(20)
     assert shell.ask("echo $((6 * 7))") == "42"
     assert eventually(lambda: not alive(pid))
 

@@ -142,7 +142,7 @@ def test_owned_processes_end_with_the_link_and_detached_ones_stay(make_link: Mak
     stray = int(owned.read_stdout(20))
     detached = link.start_detached(["sleep", "300"])
     try:
-        assert link.close()
+        assert link.close(20)
         assert eventually(lambda: not alive(owned.pid) and not alive(stray))
         # Its end may or may not have come before that of the link.
         with suppress(LinkLost):

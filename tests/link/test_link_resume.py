@@ -24,7 +24,7 @@ class Lasting:
 
     def __init__(self, kind: str, python: str | None = None, grace: float = GRACE) -> None:
         self.shells = [Shell(kind)]
-        self.link = Link.start(self.shells[0].lasting_lane(made=self.shells), timeout=20, python=python, grace=grace)
+        self.link = Link.start(self.shells[0].lasting_lane(made=self.shells), timeout=60, python=python, grace=grace)
         # What makes it so takes its time on a slow lane.
         assert eventually(lambda: self.link.resumable, 30), self.link.why_not_resumable
 
@@ -82,7 +82,7 @@ def test_every_interpreter_resumes(lasting: Callable[..., Lasting], python: str)
         one.cut()
         assert one.link.invoke("bump", number, timeout=20) == number
     assert one.link.evaluate("counted") == [0, 1, 2]
-    assert one.link.close()
+    assert one.link.close(20)
 
 
 @pytest.mark.every_way
@@ -90,7 +90,7 @@ def test_the_shell_has_its_terminal_back_after_a_resumed_link(lasting: Callable[
     one = lasting("pty")
     one.cut()
     assert one.link.evaluate("1", timeout=20) == 1
-    assert one.link.close()
+    assert one.link.close(20)
     assert one.shells[-1].ask("echo back") == "back"
 
 
@@ -187,7 +187,7 @@ def test_who_waits_in_the_shell_may_be_killed(lasting: Callable[..., Lasting]) -
 
 def test_without_grace_the_link_ends_with_its_terminal() -> None:
     shell = Shell("pty")
-    link = Link.start(shell.lasting_lane(), timeout=20, grace=0)
+    link = Link.start(shell.lasting_lane(), timeout=60, grace=0)
     assert not link.resumable
     assert link.why_not_resumable == "its grace is 0"
     shell.close()
@@ -203,7 +203,7 @@ def test_a_terminal_that_cannot_be_had_again_ends_the_link_after_the_grace() -> 
     def again() -> Shell:
         raise ConnectionRefusedError("no way there")
 
-    link = Link.start(shell.lasting_lane(again), timeout=20, grace=3.0)
+    link = Link.start(shell.lasting_lane(again), timeout=60, grace=3.0)
     assert eventually(lambda: link.resumable)
     owned = link.start_process(["sleep", "311"])
     shell.close()

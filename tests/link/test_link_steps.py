@@ -68,7 +68,7 @@ noting = Noting()
 @pytest.fixture(scope="module", params=INTERPRETERS, ids=lambda path: path.split("/")[-3])
 def link(request: pytest.FixtureRequest) -> Iterator[Link]:
     shell = Shell()
-    with Link.start(shell.lane(), timeout=20, python=request.param) as link:
+    with Link.start(shell.lane(), timeout=60, python=request.param) as link:
         yield link
     shell.close()
 

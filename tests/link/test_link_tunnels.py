@@ -209,7 +209,7 @@ def test_a_closed_tunnel_listens_no_more_and_open_connections_go_on(link: Link, 
 
 def test_a_lost_link_ends_connections_and_tunnels(make_shell: Callable[..., Shell], serve: Serve) -> None:
     shell = make_shell()
-    link = Link.start(shell.lane(), timeout=20)
+    link = Link.start(shell.lane(), timeout=60)
     address = serve()
     tunnel = link.forward(address)
     with link.connect(address) as direct, socket.create_connection(tunnel.address, 10) as accepted:
@@ -223,7 +223,7 @@ def test_a_lost_link_ends_connections_and_tunnels(make_shell: Callable[..., Shel
             accepted.recv(1)
         # Not necessarily before its connections.
         assert eventually(lambda: _refuses(tunnel.address))
-    assert link.close()
+    assert link.close(20)
 
 
 def _refuses(address: tuple[str, int]) -> bool:
@@ -452,7 +452,7 @@ def test_tunnels_say_what_they_are(link: Link, serve: Serve) -> None:
 
 
 def test_a_lost_link_ends_what_the_target_accepted(make_shell: Callable[..., Shell], serve: Serve) -> None:
-    link = Link.start(make_shell().lane(), timeout=20)
+    link = Link.start(make_shell().lane(), timeout=60)
     address = serve()
     tunnel = link.reverse(("127.0.0.1", 0), address)
     with reach(tunnel.address) as sock:
@@ -462,5 +462,5 @@ def test_a_lost_link_ends_what_the_target_accepted(make_shell: Callable[..., She
         # The kernel closed the target's end.
         with suppress(ConnectionResetError):
             assert sock.recv(1) == b""
-    assert link.close()
+    assert link.close(20)
     assert "closed" in repr(tunnel)
