@@ -67,6 +67,33 @@ def test_a_call_blocked_in_c_goes_on(link: Link) -> None:
         call.result(20)
 
 
+STRIKE = """
+import ctypes, sys
+compat = sys.modules['_crl.wire.compat']
+class Struck(Exception):
+    pass
+def strike():
+    here = 0
+    for _ in range(100):
+        try:
+            compat.start_new_thread(list, ())
+            me = ctypes.c_ulong(compat.get_ident())
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(me, ctypes.py_object(Struck))
+            for _ in range(1000):
+                pass
+        except Struck:
+            here += 1
+    return here
+"""
+
+
+@pytest.mark.parametrize("python", INTERPRETERS, ids=lambda path: path.split("/")[-3])
+def test_a_thread_that_begins_is_never_taken_for_its_starter(make_link: Callable[..., Link], python: str) -> None:
+    link = make_link(python=python)
+    link.evaluate(STRIKE)
+    assert link.invoke("strike", timeout=30) == 100
+
+
 def test_an_answered_call_keeps_its_answer(link: Link) -> None:
     call = link.submit_evaluate("1 + 1")
     assert eventually(lambda: link.evaluate("1") == 1 and call.done)
