@@ -6,11 +6,15 @@ so that it does.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 
 from crl.link import Link
+from crl.link.remote.terminal import Terminal
+from crl.link.remote.world import Output
 from tests.link.peers import INTERPRETERS, eventually
 
 LARGE = 100_000
@@ -51,3 +55,45 @@ def test_frames_that_another_thread_leaves_wake_their_writer_once(make_link: Cal
     for _ in range(3):
         assert len(link.evaluate(f"'x' * {LARGE}", timeout=20)) == LARGE
     assert eventually(lambda: len(b"".join(seen)) == 8000)
+
+
+@pytest.fixture
+def quiet() -> Iterator[tuple[Terminal, Output, dict[str, int]]]:
+    """A terminal of the remote program, what user code prints beside it, and the other ends of both."""
+    ends = dict(
+        zip(("keys", "in", "out", "screen", "pipe", "print"), (*os.pipe(), *os.pipe(), *os.pipe()), strict=True)
+    )
+    here = Terminal(ends["keys"], ends["screen"], -1, "m", "")
+    try:
+        yield here, Output(None, [(ends["pipe"], 1)]), ends
+    finally:
+        here.retire()
+        here.close_input()
+        for name in ("in", "out", "pipe", "print"):
+            os.close(ends[name])
+
+
+def test_an_answer_goes_at_once_only_where_there_is_room_and_nothing_was_printed(
+    quiet: tuple[Terminal, Output, dict[str, int]],
+) -> None:
+    here, output, ends = quiet
+    assert here.is_quiet(output)
+    os.write(ends["print"], b"printed")
+    assert not here.is_quiet(output)
+    os.read(ends["pipe"], 100)
+    assert here.is_quiet(output)
+    os.set_blocking(ends["screen"], False)
+    with suppress(BlockingIOError):
+        while os.write(ends["screen"], bytes(4096)):
+            continue
+    assert not here.is_quiet(output)
+
+
+@pytest.mark.parametrize("looked", [True, False])
+def test_a_terminal_that_was_closed_takes_no_answer(
+    quiet: tuple[Terminal, Output, dict[str, int]], looked: bool
+) -> None:
+    here, output, _ = quiet
+    assert not looked or here.is_quiet(output)
+    here.retire()
+    assert not here.is_quiet(output)

@@ -108,6 +108,9 @@ class Terminal(object):
     def is_quiet(self, output):
         # type: (world.Output) -> bool
         """Whether there is room, and nothing that user code has printed is on its way; asked by the one who writes."""
+        if self._broken:
+            # It was closed already.
+            return False
         poller = self._room_and_prints
         if poller is None:
             poller = self._room_and_prints = output.new_poller()
