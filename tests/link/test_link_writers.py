@@ -50,8 +50,10 @@ def test_frames_that_another_thread_leaves_wake_their_writer_once(make_link: Cal
     # From now on the terminal has a thread for what may block.
     assert len(link.evaluate(f"'x' * {LARGE}")) == LARGE
     link.evaluate(MEDDLE)
-    link.evaluate("here.unlock = unlock_and_meddle")
-    link.evaluate("gate.set()", timeout=20)
+    # Its answer may stand behind the frames that are held up.
+    meddled = link.submit_evaluate("here.unlock = unlock_and_meddle")
+    link.evaluate("stuck.wait(20); gate.set()", timeout=20)
+    meddled.result(20)
     for _ in range(3):
         assert len(link.evaluate(f"'x' * {LARGE}", timeout=20)) == LARGE
     assert eventually(lambda: len(b"".join(seen)) == 8000)

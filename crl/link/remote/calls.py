@@ -215,12 +215,15 @@ class Calls(object):
             messages.SERVICE: self._service,
         }  # type: dict[int, Callable[..., tuple[Any, Any]]]
 
-    def run(self, number, body):
+    def run(self, number, message):
         # type: (int, bytes) -> bytes
-        """The answer to one call, whatever happens in it."""
+        """The answer to the call of a message, whatever happens in it."""
         try:
-            quick = body[:1] == messages.MARSHALLED
-            request = marshal.loads(body) if quick else values.decode(body, self.resolve)
+            start = messages.HEAD.size
+            if message[start : start + 1] == messages.MARSHALLED:
+                request = marshal.loads(message[start:])
+            else:
+                request = values.decode(message, self.resolve, start)
             result, keep = self._operations[request[0]](*request[1:])
             if keep is None:
                 return messages.pack(messages.RESULT, number, values.encode(result, records.plain_of_any))
