@@ -305,6 +305,25 @@ def test_a_database_that_is_locked_keeps_no_session_from_being_seen_and_suspende
         one.terminate()
 
 
+FORGET = r"""
+import sqlite3, sys
+with sqlite3.connect("/var/lib/x2go/x2go_sessions", timeout=30) as database:
+    print(database.execute("DELETE FROM sessions WHERE session_id = ?", sys.argv[1:]).rowcount)
+"""
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_a_session_that_the_server_has_forgotten_can_be_ended(alpha: Target, session: Session, lab: Lab) -> None:
+    """Its daemon forgets sessions whose start takes more than ten seconds; its script then ends nothing."""
+    with ClientDisplay.start((640, 480)) as display:
+        one = session(alpha, cmd="", session_type="application", published_applications=True, client_display=display)
+        one.start()
+        forgotten = lab.host("alpha").exec(["/usr/bin/python3", "-c", FORGET, one.info.name])
+        assert forgotten.stdout == b"1\n"
+        one.terminate()
+        assert one.state is SessionState.TERMINATED
+
+
 @pytest.fixture(scope="module")
 def own_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A lab whose hosts may be rebooted."""
