@@ -30,7 +30,7 @@ from crl.interactivesessions.runnerexceptions import (
 from crl.interactivesessions.shells.shell import Shell
 from crl.interactivesessions.shells.shellstack import ShellStack
 from crl.interactivesessions.shells.sshshell import SshShell
-from crl.link import TUNNEL_LIMIT, Address, Link, LinkLost, ProcessTimeout, RemoteProcess, TcpAddress, Tunnel
+from crl.link import TUNNEL_LIMIT, Address, Link, LinkLost, ProcessTimeout, RemoteProcess, Taker, TcpAddress, Tunnel
 from crl.link import RunResult as LinkResult
 from crl.link.given import CommandLine, Environment, RemoteName
 from crl.secrets import Secret, to_secret
@@ -392,20 +392,23 @@ class Target:
 
     @overload
     def reverse(
-        self, listen: TcpAddress, address: Address, *, public: bool = ..., limit: int = ...
+        self, listen: TcpAddress, address: Address | Taker, *, public: bool = ..., limit: int = ...
     ) -> Tunnel[TcpAddress]: ...
 
     @overload
-    def reverse(self, listen: str, address: Address, *, public: bool = ..., limit: int = ...) -> Tunnel[str]: ...
+    def reverse(
+        self, listen: str, address: Address | Taker, *, public: bool = ..., limit: int = ...
+    ) -> Tunnel[str]: ...
 
     def reverse(
-        self, listen: Any, address: Address, *, public: bool = False, limit: int = TUNNEL_LIMIT
+        self, listen: Any, address: Address | Taker, *, public: bool = False, limit: int = TUNNEL_LIMIT
     ) -> Tunnel[Any]:
         """Have the target listen; each connection comes out at an address that this machine reaches.
 
         Args:
             listen: Where the target listens, as in `forward`.
-            address: Where this machine connects to, as in `forward`.
+            address: Where this machine connects to, as in `forward`; or a function of this program, which is given each
+                connection as a `crl.link.End`, with the methods of a socket, and must neither wait nor raise.
             public: As in `forward`.
             limit: As in `forward`.
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import signal
+import termios
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -24,6 +26,7 @@ from tests.link.storm import Storm
 
 pytestmark = pytest.mark.clean_only("a terminal that needs armour is not left for another channel")
 MUCH = 8 * 1024 * 1024
+WIDE = 256 * 1024
 
 
 class Changing:
@@ -48,7 +51,7 @@ class Changing:
         self.channels: list[ProcessChannel] = []
         self._run = run or self.run
         lane = replace(self.shells[0].lasting_lane(made=self.shells), beside=self._open)
-        self.link = Link.start(lane, timeout=20, python=python, grace=20.0, lane_change=lane_change)
+        self.link = Link.start(lane, timeout=60, python=python, grace=20.0, lane_change=lane_change)
         assert eventually(lambda: self.link.resumable), self.link.why_not_resumable
 
     def run(self, command: str, deadline: Deadline) -> ProcessChannel:
@@ -101,7 +104,18 @@ def changing() -> Iterator[Callable[..., Changing]]:
 
 
 def _prompt_is_exact(one: Changing) -> bool:
-    return one.link.close() and one.shells[-1].ask("echo $((6 * 7))") == "42"
+    return one.link.close(20) and one.shells[-1].ask("echo $((6 * 7))") == "42"
+
+
+def test_who_expects_much_moves_the_link_at_once(changing: Callable[..., Changing]) -> None:
+    one, stays = changing(), changing(lane_change=False)
+    for each in (one, stays):
+        each.link.expect_much()
+    assert eventually(lambda: one.link.beside, 20), one.link.why_no_lane_change
+    one.link.expect_much()
+    assert one.link.evaluate("6 * 7") == stays.link.evaluate("6 * 7") == 42
+    assert (one.link.statistics.lane_changes, stays.link.statistics.lane_changes) == (1, 0)
+    assert _prompt_is_exact(one)
 
 
 @pytest.mark.parametrize("direction", ["push", "pull", "value there", "value back", "output", "input"])
@@ -164,9 +178,9 @@ def test_every_interpreter_goes_there_and_back(changing: Callable[..., Changing]
     one.link.evaluate("counted = []")
     for number in range(3):
         one.move()
-        assert one.link.evaluate(f"counted.append({number})", timeout=10) is None
+        assert one.link.evaluate(f"counted.append({number})", timeout=20) is None
         one.kill_beside()
-        assert one.link.evaluate(f"counted.append({number} + 10)", timeout=10) is None
+        assert one.link.evaluate(f"counted.append({number} + 10)", timeout=20) is None
         assert eventually(lambda: not one.link.beside)
     assert one.link.evaluate("counted") == [0, 10, 1, 11, 2, 12]
     assert eventually(lambda: one.link.statistics.resumed == 3)
@@ -239,7 +253,7 @@ def test_a_program_that_went_over_unheard_is_called_back(
         calls.append(link.submit_evaluate(f"counted.append({len(calls)})"))
         time.sleep(0.01)
     for call in calls:
-        call.result(4)
+        call.result(20)
     assert link.evaluate("counted") == list(range(len(calls)))
     assert link.engine.session.epoch > 2
     assert not link.beside
@@ -254,7 +268,7 @@ def test_a_program_killed_on_the_other_lane_is_told_with_its_last_words(changing
     one.link.evaluate("import os")
     call = one.link.submit_evaluate("(os.write(2, b'last words'), os.kill(os.getpid(), 9))")
     with pytest.raises(LinkLost) as caught:
-        call.result(10)
+        call.result(20)
     assert "SIGKILL" in str(caught.value)
     one.link.settle_output()
     assert b"".join(said) == b"last words"
@@ -266,7 +280,7 @@ def test_the_terminal_may_end_under_the_other_lane(changing: Callable[..., Chang
     one.move()
     one.shells[-1].close()
     for number in range(10):
-        assert one.link.invoke("abs", number, timeout=10) == number
+        assert one.link.invoke("abs", number, timeout=20) == number
     assert one.link.beside
     one.kill_beside()
     # Nothing is left to go back to, so that a fresh terminal is opened.
@@ -280,7 +294,7 @@ def test_who_waits_beside_may_be_killed(changing: Callable[..., Changing]) -> No
     one.move()
     os.kill(one.channels[-1].pid, signal.SIGKILL)
     # Here the program still holds the pipes; a host's sshd would close them.
-    assert one.link.evaluate("7", timeout=10) == 7
+    assert one.link.evaluate("7", timeout=20) == 7
     assert _prompt_is_exact(one)
 
 
@@ -289,7 +303,7 @@ def test_who_waits_in_the_terminal_may_be_killed(changing: Callable[..., Changin
     waiting = one.link.evaluate("__import__('os').getppid()")
     one.move()
     os.kill(waiting, signal.SIGKILL)
-    assert one.link.evaluate("7", timeout=10) == 7
+    assert one.link.evaluate("7", timeout=20) == 7
     one.kill_beside()
     # That terminal's shell has its prompt again, so that a fresh one is opened.
     assert one.link.evaluate("7", timeout=15) == 7
@@ -316,7 +330,7 @@ def test_there_and_back_at_random_moments_under_load(changing: Callable[..., Cha
             one.move()
             time.sleep(chance.uniform(0.0, 0.05))
             one.kill_beside()
-            assert eventually(lambda: not one.link.beside, 15)
+            assert eventually(lambda: not one.link.beside)
             time.sleep(chance.uniform(0.0, 0.03))
         storm.end()
     except BaseException:
@@ -346,6 +360,45 @@ def test_transfers_go_on_over_every_change(changing: Callable[..., Changing], tm
     assert _prompt_is_exact(one)
 
 
+def _relay_of_output(channel: ProcessChannel) -> int:
+    """The process id of the second `cat` of `_through_pipes`."""
+    children = Path(f"/proc/{channel.pid}/task/{channel.pid}/children").read_text(encoding="ascii").split()
+    return int(children[-1])
+
+
+def _in_pipe(pid: int) -> tuple[int, int]:
+    """How many bytes stand in the pipe that a process reads, and how many it holds."""
+    descriptor = os.open(f"/proc/{pid}/fd/0", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        count = fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4))
+        return int.from_bytes(count, "little"), fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ)
+    finally:
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize("python", INTERPRETERS)
+def test_a_full_pipe_beside_holds_up_nothing_but_itself(changing: Callable[..., Changing], python: str) -> None:
+    """Where sshd gives pipes, they are wide, and a frame that stands in one in part comes whole over the terminal."""
+
+    def through_pipes(command: str, deadline: Deadline) -> Channel:
+        return one.run(f"cat | ({command}) | cat", deadline)
+
+    one: Changing = changing("pty", python, through_pipes)
+    one.move()
+    one.link.evaluate("import sys; sys.modules['_crl'].program.session.sender._set_window(1 << 20)")
+    relay = _relay_of_output(one.channels[-1])
+    os.kill(relay, signal.SIGSTOP)
+    try:
+        call = one.link.submit_evaluate(f"u'x' * {MUCH}")
+        assert eventually(lambda: _in_pipe(relay)[0] > WIDE * 3 // 4), _in_pipe(relay)
+        assert _in_pipe(relay)[1] == WIDE
+    finally:
+        one.kill_beside()
+    assert call.result(20) == "x" * MUCH
+    assert not one.link.beside
+    assert _prompt_is_exact(one)
+
+
 def test_nothing_is_executed_by_the_shell_that_waits(changing: Callable[..., Changing], tmp_path: Path) -> None:
     """What stood in the terminal when the link left it, and when it came back."""
     one = changing()
@@ -363,7 +416,7 @@ def test_nothing_is_executed_by_the_shell_that_waits(changing: Callable[..., Cha
 def test_errors_of_the_lane_beside_are_ours(changing: Callable[..., Changing]) -> None:
     one = changing()
     with pytest.raises(CrlError, match="ended"):
-        lane_beside(lambda _command, deadline: one.run("exit 3", deadline), "localhost", Deadline.after(5))
+        lane_beside(lambda _command, deadline: one.run("exit 3", deadline), "localhost", Deadline.after(20))
     with pytest.raises(CrlError, match="in time"):
         lane_beside(lambda _command, deadline: one.run("exec sleep 60", deadline), "localhost", Deadline.after(0.2))
     assert all(channel.closed for channel in one.channels)
