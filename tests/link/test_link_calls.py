@@ -289,7 +289,11 @@ def test_a_program_that_loses_its_controller_ends_after_the_grace(
 # -- output ----------------------------------------------------------------------------------------------------------
 
 
-def test_output_of_the_target_is_logged_in_order(make_link: MakeLink, caplog: pytest.LogCaptureFixture) -> None:
+def test_output_of_the_target_is_logged_in_order(
+    make_link: MakeLink, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # However long the target takes between two pieces of a line, they are one.
+    monkeypatch.setattr("crl.link._output.LINGER", 60.0)
     caplog.set_level(logging.INFO, "crl.remote")
     link = make_link()
     link.evaluate(

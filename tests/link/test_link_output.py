@@ -120,6 +120,18 @@ def test_an_ended_subscription_is_quiet_and_a_failing_one_disturbs_nobody(
     assert [text for name, text in told if name == "crl.remote.localhost"] == ["one", "two"]
 
 
+def test_the_end_of_a_line_that_was_logged_is_no_line(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "crl.remote")
+    log = OutputLog("nowhere")
+    for number in range(3):
+        log.take(1, b"no end")
+        assert eventually(lambda number=number: len(caplog.records) == 3 * number + 1)  # type: ignore[misc]
+        log.take(1, b"\nnext\n\n")
+        assert log.settle(20)
+    log.close(20)
+    assert [record.getMessage() for record in caplog.records] == ["no end", "next", ""] * 3
+
+
 def test_a_callback_may_call_the_target(make_link: MakeLink) -> None:
     link = make_link()
     answers: list[object] = []
