@@ -8,6 +8,7 @@ from crl.link._output import OutputEvent
 from crl.link.callbacks import Callback
 from crl.link.calls import BASIC_TYPES, Call, Keep, Kept
 from crl.link.detached import Detached, KeptOutput
+from crl.link.ends import End, Taker
 from crl.link.errors import (
     ArgumentNotTransferable,
     CallCancelled,
@@ -61,6 +62,7 @@ __all__ = [
     "CallTimeout",
     "Callback",
     "Detached",
+    "End",
     "Expression",
     "FileAccessDenied",
     "FileInfo",
@@ -92,6 +94,7 @@ __all__ = [
     "RemoteProcess",
     "RunResult",
     "Statistics",
+    "Taker",
     "TcpAddress",
     "TransferIncomplete",
     "TransferOptions",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast, overload
 from crl.link import detached, processes, tunnels
 from crl.link._output import OutputEvent
 from crl.link.detached import Detached
+from crl.link.ends import Taker
 from crl.link.given import CommandLine, Environment, RemoteName
 from crl.link.processes import RemoteProcess, RunResult, StartOptions
 from crl.link.tunnels import Address, TcpAddress, Tunnel
@@ -160,32 +161,36 @@ class Services:
 
     @overload
     def reverse(
-        self, listen: TcpAddress, address: Address, *, public: bool = ..., limit: int = ...
+        self, listen: TcpAddress, address: Address | Taker, *, public: bool = ..., limit: int = ...
     ) -> Tunnel[TcpAddress]: ...
 
     @overload
-    def reverse(self, listen: str, address: Address, *, public: bool = ..., limit: int = ...) -> Tunnel[str]: ...
+    def reverse(
+        self, listen: str, address: Address | Taker, *, public: bool = ..., limit: int = ...
+    ) -> Tunnel[str]: ...
 
     @overload
     def reverse(
-        self, listen: Address, address: Address, *, public: bool = ..., limit: int = ...
+        self, listen: Address, address: Address | Taker, *, public: bool = ..., limit: int = ...
     ) -> Tunnel[Address]: ...
 
     def reverse(
-        self, listen: Any, address: Address, *, public: bool = False, limit: int = tunnels.LIMIT
+        self, listen: Any, address: Address | Taker, *, public: bool = False, limit: int = tunnels.LIMIT
     ) -> Tunnel[Any]:
         """Have the target listen and let every connection come out at an address that this machine reaches.
 
         Args:
             listen: Where the target listens; as of `forward`.
-            address: Where this machine connects to; see `connect`.
+            address: Where this machine connects to, see `connect`; or a function of this program, which is given each
+                connection as an `End` and must neither wait nor raise.
             public: As of `forward`.
             limit: As of `forward`.
 
         Raises:
             TunnelError: The target cannot listen there.
         """
-        address, listen = tunnels.plain_address(address), tunnels.plain_address(listen)
+        address = address if callable(address) else tunnels.plain_address(address)
+        listen = tunnels.plain_address(listen)
         return self._link.know_tunnel(tunnels.Reverse(self._link, listen, address, public=public, limit=limit))
 
     # -- output ----------------------------------------------------------------------------------------------------

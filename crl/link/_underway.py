@@ -70,6 +70,9 @@ class UnderWay(ABC):
     def replace_stream(self, number: int, joined: Joined) -> None:
         """Another one is joined to a stream from now on."""
         with self._lock:
+            before = self._inputs.get(number)
+            if before is not None and not isinstance(before, InputStream):
+                self.engine.busy_streams += joined.unattended - before.unattended
             self._inputs[number] = self.outputs[number] = joined
 
     def know_tunnel(self, tunnel: _Tunnel) -> _Tunnel:

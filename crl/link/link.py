@@ -203,6 +203,11 @@ class Link(Services, UnderWay):
         if not self._closing and not self.beside and not self._resumer.change(self.engine):
             self._watch_bulk()
 
+    def expect_much(self) -> None:
+        """Much is about to be asked or moved: go over to a channel without a terminal now, where that may be done."""
+        if self.why_no_lane_change is None:
+            self._change_lane()
+
     def _note_change(self) -> None:
         self.statistics.lane_changes += 1
         # Where lanes beside do not last, bulk stays on the terminal more and more.

@@ -270,9 +270,22 @@ class OutputStream:
         deadline = Deadline.after(timeout)
         view = memoryview(data)
         while view:
-            count = self._reserve(min(len(view), PIECE), deadline, timeout)
-            self._link.send(messages.pack(messages.DATA, self._number, bytes(view[:count])), self._number)
-            view = view[count:]
+            view = view[self._write_piece(view, deadline, timeout) :]
+
+    def write_some(self, data: bytes | memoryview, timeout: float | None = None) -> int:
+        """Send as many of the first bytes as the target takes now, waiting until it takes any; how many.
+
+        Raises:
+            BrokenPipeError: Nobody reads at the target's end.
+            LinkLost: The link is gone.
+            CallTimeout: The target took none in that time.
+        """
+        return self._write_piece(memoryview(data), Deadline.after(timeout), timeout)
+
+    def _write_piece(self, view: memoryview, deadline: Deadline, timeout: float | None) -> int:
+        count = self._reserve(min(len(view), PIECE), deadline, timeout)
+        self._link.send(messages.pack(messages.DATA, self._number, bytes(view[:count])), self._number)
+        return count
 
     def close(self) -> None:
         """Tell the target that nothing follows."""

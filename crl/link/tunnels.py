@@ -19,6 +19,7 @@ from crl.errors import RemoteWorldError, UsageError
 from crl.link._driver import driver
 from crl.link.calls import Call
 from crl.link.connections import Connection, report
+from crl.link.ends import End, Taker
 from crl.link.errors import CallTimeout, LinkError
 from crl.link.wire import messages
 
@@ -116,18 +117,18 @@ class Tunnel(Generic[Listening]):
 
     Attributes:
         address: Where it listens: ``(host, port)``, or the path or abstract name of a unix socket.
-        target: Where its connections come out.
+        target: Where its connections come out, or what is given each.
     """
 
     address: Listening
 
-    def __init__(self, link: Link, target: Address, limit: int) -> None:
+    def __init__(self, link: Link, target: Address | Taker, limit: int) -> None:
         if limit < 1:
             raise UsageError(f"a tunnel for {limit} connections is none", doing="opening a tunnel")
         self._link = link
         self._limit = limit
         self._lock = threading.Lock()
-        self._open: set[Connection] = set()
+        self._open: set[Connection | End] = set()
         self._closed = False
         self.target = target
 
@@ -243,11 +244,10 @@ class Forward(Tunnel[Listening]):
 class _Slot:
     """The number of a stream for the next connection that the target accepts."""
 
-    unattended = True
-
-    def __init__(self, tunnel: Reverse[Any], number: int) -> None:
+    def __init__(self, tunnel: Reverse[Any], number: int, *, unattended: bool) -> None:
         self._tunnel = tunnel
         self.number = number
+        self.unattended = unattended
         self.limit = 0
 
     def take(self, message: bytes) -> bool:
@@ -266,12 +266,12 @@ class _Slot:
 
 
 class Reverse(Tunnel[Listening]):
-    """A listener on the target whose connections come out at an address that this machine reaches."""
+    """A listener on the target whose connections come out here: at an address, or in the hands of this program."""
 
-    def __init__(self, link: Link, listen: Listening, target: Address, *, public: bool, limit: int) -> None:
+    def __init__(self, link: Link, listen: Listening, target: Address | Taker, *, public: bool, limit: int) -> None:
         super().__init__(link, target, limit)
         check_listening(plain_address(listen), public=public)
-        self._local: tuple[socket.AddressFamily, Any] = _resolved(target)
+        self._local: Taker | tuple[socket.AddressFamily, Any] = target if callable(target) else _resolved(target)
         link.load("tunnel")
         slots = [self._new_slot() for _ in range(min(limit, READY))]
         self._slots: dict[int, _Slot] = {slot.number: slot for slot in slots}
@@ -287,10 +287,13 @@ class Reverse(Tunnel[Listening]):
         self.address: Any = listen if isinstance(listen, str) else (str(name[0]), int(name[1]))
 
     def _way(self) -> str:
-        return f"{self.address!r} of {self._link.host} to {self.target!r} here"
+        where = "this program" if callable(self.target) else f"{self.target!r} here"
+        return f"{self.address!r} of {self._link.host} to {where}"
 
     def _new_slot(self) -> _Slot:
-        return self._link.new_stream(lambda number: _Slot(self, number))
+        # Whoever takes a connection in this program reads from it himself, and so on.
+        unattended = not callable(self._local)
+        return self._link.new_stream(lambda number: _Slot(self, number, unattended=unattended))
 
     def _accepted(self, slot: _Slot, message: bytes) -> bool:
         """The target has a connection: connect here; called by the reading thread."""
@@ -309,10 +312,23 @@ class Reverse(Tunnel[Listening]):
         self._give_more()
         return connection.take(message)
 
-    def _connection(self, slot: _Slot) -> Connection:
-        """A connection on its way to the address here."""
+    def _connection(self, slot: _Slot) -> Connection | End:
+        """A connection on its way to where it comes out."""
+        if callable(self._local):
+            return self._end(slot, self._local)
+        return self._connected(slot, *self._local)
+
+    def _end(self, slot: _Slot, taker: Taker) -> End:
+        end = End(self._link, slot.number, self._gone)
+        with self._lock:
+            self._open.add(end)
+        self._link.replace_stream(slot.number, end)
+        end.allow(slot.limit)
+        taker(end)
+        return end
+
+    def _connected(self, slot: _Slot, family: socket.AddressFamily, address: Any) -> Connection:
         number = slot.number
-        family, address = self._local
         sock = socket.socket(family)
         try:
             connection = Connection(self._link, number, sock, self._gone)
@@ -343,7 +359,7 @@ class Reverse(Tunnel[Listening]):
         with suppress(LinkError):  # a lost link accepts nothing any more
             self._link.submit_service("tunnel.give", self._number, [slot.number for slot in fresh])
 
-    def _gone(self, connection: Connection) -> None:
+    def _gone(self, connection: Connection | End) -> None:
         with self._lock:
             self._open.discard(connection)
         self._give_more()

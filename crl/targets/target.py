@@ -22,6 +22,7 @@ from crl.interactivesessions._recovery import RecoveryPending
 from crl.interactivesessions.autorunnerterminal import AutoRunnerTerminal
 from crl.interactivesessions.InteractiveSession import InteractiveSession
 from crl.interactivesessions.runnerexceptions import (
+    RemoteTimeout,
     RunnerException,
     RunnerTerminalSessionBroken,
     SessionInitializationFailed,
@@ -29,7 +30,7 @@ from crl.interactivesessions.runnerexceptions import (
 from crl.interactivesessions.shells.shell import Shell
 from crl.interactivesessions.shells.shellstack import ShellStack
 from crl.interactivesessions.shells.sshshell import SshShell
-from crl.link import TUNNEL_LIMIT, Address, Link, LinkLost, ProcessTimeout, RemoteProcess, TcpAddress, Tunnel
+from crl.link import TUNNEL_LIMIT, Address, Link, LinkLost, ProcessTimeout, RemoteProcess, Taker, TcpAddress, Tunnel
 from crl.link import RunResult as LinkResult
 from crl.link.given import CommandLine, Environment, RemoteName
 from crl.secrets import Secret, to_secret
@@ -391,20 +392,23 @@ class Target:
 
     @overload
     def reverse(
-        self, listen: TcpAddress, address: Address, *, public: bool = ..., limit: int = ...
+        self, listen: TcpAddress, address: Address | Taker, *, public: bool = ..., limit: int = ...
     ) -> Tunnel[TcpAddress]: ...
 
     @overload
-    def reverse(self, listen: str, address: Address, *, public: bool = ..., limit: int = ...) -> Tunnel[str]: ...
+    def reverse(
+        self, listen: str, address: Address | Taker, *, public: bool = ..., limit: int = ...
+    ) -> Tunnel[str]: ...
 
     def reverse(
-        self, listen: Any, address: Address, *, public: bool = False, limit: int = TUNNEL_LIMIT
+        self, listen: Any, address: Address | Taker, *, public: bool = False, limit: int = TUNNEL_LIMIT
     ) -> Tunnel[Any]:
         """Have the target listen; each connection comes out at an address that this machine reaches.
 
         Args:
             listen: Where the target listens, as in `forward`.
-            address: Where this machine connects to, as in `forward`.
+            address: Where this machine connects to, as in `forward`; or a function of this program, which is given each
+                connection as a `crl.link.End`, with the methods of a socket, and must neither wait nor raise.
             public: As in `forward`.
             limit: As in `forward`.
 
@@ -491,7 +495,7 @@ class Target:
         return parse_facts(answer, self.name)
 
     def _until_up(self, deadline: Deadline, old_boot_id: str | None) -> TargetFacts:
-        reason = "connecting took too long"
+        reason = "connecting, or the first answer, took too long"
         patience = Patience(self._session.find_door, LONGEST_PAUSE, SHUT_SECONDS)
         if self.terminal.session_id is None:
             # A login that begins while nobody is there notices late that somebody has come; but one says why not.
@@ -504,7 +508,7 @@ class Target:
                     raise
                 reason = error.message
                 continue
-            except ConnectTimeout:
+            except (ConnectTimeout, RemoteTimeout):
                 continue  # Only the time is over; the reason found before says more.
             except (RunnerException, LinkLost) as error:
                 reason = error.message

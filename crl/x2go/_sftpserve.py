@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from crl.deadlines import Deadline
 from crl.secrets import Secret
 from crl.x2go._confined import ConfinedFolder
+from crl.x2go._sftpanswering import Questions
 from crl.x2go._sftpsession import SftpSession
 from crl.x2go._sftpwire import SftpGarbage
 from crl.x2go.x2go_exceptions import X2GoParameterError
@@ -32,10 +33,6 @@ LOOK_INTERVAL: Final = 0.25
 END_TIME: Final = 5.0
 WINDOW: Final = 4 * 1024 * 1024
 LARGEST_PACKET: Final = 64 * 1024
-PIECE: Final = 256 * 1024
-AT_ONCE: Final = 60_000
-"""Answers are put together up to about two packets of SSH."""
-
 MOST_CONNECTIONS: Final = 16
 """At the same time, for one tunnel."""
 
@@ -172,6 +169,7 @@ class _Door(paramiko.ServerInterface):
         self._transport = transport
         self.export: Export | None = None
         self.session: int | None = None
+        self.questions: Questions | None = None
         self.wants_files = threading.Event()
 
     def get_allowed_auths(self, username: str) -> str:  # noqa: ARG002 - the same for all
@@ -190,9 +188,10 @@ class _Door(paramiko.ServerInterface):
         self.session = chanid
         return paramiko.OPEN_SUCCEEDED  # type: ignore[attr-defined,no-any-return]
 
-    def check_channel_subsystem_request(self, channel: paramiko.Channel, name: str | bytes) -> bool:  # noqa: ARG002
+    def check_channel_subsystem_request(self, channel: paramiko.Channel, name: str | bytes) -> bool:
         wanted = name in {"sftp", b"sftp"} and not self.wants_files.is_set()
         if wanted:
+            self.questions = Questions(channel)
             self.wants_files.set()
         return wanted
 
@@ -231,44 +230,33 @@ def serve(
 def _serve(transport: paramiko.Transport, door: _Door, log: Callable[[str], object]) -> None:
     try:
         transport.start_server(server=door)
-        channel = _wanted_channel(transport, door)
+        questions = _questions(transport, door)
     except (paramiko.SSHException, OSError, EOFError) as error:
         log(f"no login: {error or type(error).__name__}")
         return
     export = door.export
-    if channel is None or export is None or not export.enter(transport):
+    if questions is None or export is None or not export.enter(transport):
         log("no login in time, or no files were asked for")
         return
     try:
-        _converse(channel, export, log)
+        _converse(questions, export, log)
     finally:
         export.leave(transport)
 
 
-def _wanted_channel(transport: paramiko.Transport, door: _Door) -> paramiko.Channel | None:
-    """The session in which files are asked for; None when there is none in time, or the connection ends."""
+def _questions(transport: paramiko.Transport, door: _Door) -> Questions | None:
+    """What is asked in the session for files; None when none is asked for in time, or the connection ends."""
     deadline = Deadline.after(LOGIN_TIME)
-    channel: paramiko.Channel | None = None
     while transport.is_active() and not deadline.expired:  # paramiko tells nobody who waits that it has ended
-        if channel is None:
-            channel = transport.accept(LOOK_INTERVAL)
-        elif door.wants_files.wait(LOOK_INTERVAL):
-            return channel
+        if door.wants_files.wait(LOOK_INTERVAL):
+            return door.questions
     return None
 
 
-def _converse(channel: paramiko.Channel, export: Export, log: Callable[[str], object]) -> None:
+def _converse(questions: Questions, export: Export, log: Callable[[str], object]) -> None:
     session = SftpSession(export.folder, os.fsencode(export.name))
     try:
-        while data := channel.recv(PIECE):
-            answers = bytearray()
-            for answer in session.answers(data):
-                answers += answer
-                if len(answers) > AT_ONCE:
-                    channel.sendall(bytes(answers))
-                    answers.clear()
-            if answers:
-                channel.sendall(bytes(answers))
+        questions.answer(session)
     except SftpGarbage as error:
         log(f"what uses {export.name} speaks no SFTP: {error}")
     except (OSError, EOFError) as error:  # the connection has ended, or was ended

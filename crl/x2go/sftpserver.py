@@ -9,20 +9,16 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
-import socket
-import tempfile
-import threading
-from pathlib import Path
 from typing import Any
 
 import paramiko
 
+from crl.link import End
 from crl.x2go._confined import ConfinedFolder
 from crl.x2go._sftpserve import MOST_CONNECTIONS, Export, Exports, check_key, new_key, serve
 from crl.x2go.defaults import CURRENT_LOCAL_USER
 from crl.x2go.log import X2GoLogger, logger_for, loglevel_DEBUG_SFTPXFER, loglevel_DEFAULT, loglevel_WARN
-from crl.x2go.rforward import END_PATIENCE, X2GoRevFwChannelThread, X2GoRevFwTunnel
+from crl.x2go.rforward import X2GoRevFwChannelThread, X2GoRevFwTunnel
 from crl.x2go.x2go_exceptions import X2GoUserException
 
 __all__ = ["X2GoRevFwSFTPChannelThread", "X2GoRevFwTunnelToSFTP", "x2go_rev_forward_sftpchannel_handler"]
@@ -30,13 +26,6 @@ __all__ = ["X2GoRevFwSFTPChannelThread", "X2GoRevFwTunnelToSFTP", "x2go_rev_forw
 
 class X2GoRevFwSFTPChannelThread(X2GoRevFwChannelThread):
     """Serves SFTP on one connection of a reverse tunnel."""
-
-    def stop_thread(self) -> None:
-        """End the connection; the thread ends then."""
-        if isinstance(self.channel, socket.socket):
-            _end(self.channel)
-        else:
-            self.channel.close()
 
 
 class X2GoRevFwTunnelToSFTP(X2GoRevFwTunnel):
@@ -64,10 +53,6 @@ class X2GoRevFwTunnelToSFTP(X2GoRevFwTunnel):
         host_key: The key that shows who serves; a new one for each tunnel.
         exports: What can be had.
     """
-
-    _listener: socket.socket | None = None  # where a target's connections come out
-    _acceptor: threading.Thread | None = None
-    _place: str | None = None
 
     def __init__(
         self,
@@ -154,49 +139,12 @@ class X2GoRevFwTunnelToSFTP(X2GoRevFwTunnel):
     def _request_port_forwarding(self) -> bool:
         return self._listening or super()._request_port_forwarding()
 
-    def _listen_by_target(self) -> None:
-        """As of any tunnel; what comes over a target comes out at a socket that only we can reach."""
-        self._place = tempfile.mkdtemp(prefix="crl-x2go-")
-        listener = self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            listener.bind(self._place_here())
-            listener.listen(MOST_CONNECTIONS)
-            super()._listen_by_target()
-        except BaseException:
-            self._listen_here_no_more()
-            raise
-        self._acceptor = threading.Thread(target=self._accept, args=(listener,), name="crl-x2go-accept", daemon=True)
-        self._acceptor.start()
+    def _place_here(self) -> Any:
+        """As of any tunnel; what comes over a target comes out in this program."""
+        return self._take_end
 
-    def _place_here(self) -> str:
-        return str(Path(self._place or "", "sftp"))
-
-    def _accept(self, listener: socket.socket) -> None:
-        count = 0
-        while True:
-            try:
-                sock, _ = listener.accept()
-            except OSError:
-                return  # it was closed
-            count += 1
-            self._take(sock, ("target", count))
-
-    def cancel_port_forward(self, address: str, port: int) -> None:
-        """Have the server listen no more; one that does not answer is not waited for longer than ten seconds."""
-        super().cancel_port_forward(address, port)
-        self._listen_here_no_more()
-
-    def _listen_here_no_more(self) -> None:
-        listener, self._listener = self._listener, None
-        acceptor, self._acceptor = self._acceptor, None
-        place, self._place = self._place, None
-        if listener is not None:
-            _end(listener)
-            if acceptor is not None:
-                acceptor.join(END_PATIENCE)
-            listener.close()
-        if place is not None:
-            shutil.rmtree(place, ignore_errors=True)
+    def _take_end(self, end: End) -> None:
+        self._take(end, ("target", end.number))
 
     # Connections.
 
@@ -207,6 +155,9 @@ class X2GoRevFwTunnelToSFTP(X2GoRevFwTunnel):
             self.logger(f"more than {MOST_CONNECTIONS} connections at once are refused", loglevel=loglevel_WARN)
             chan.close()
             return
+        if isinstance(chan, End):
+            # Each step with a file is some questions, which wait for each other.
+            chan.expect_much()
         super()._begin(chan, origin)
 
     def _new_thread(self, chan: Any) -> X2GoRevFwChannelThread:
@@ -263,11 +214,3 @@ def x2go_rev_forward_sftpchannel_handler(
     finally:
         if exports is None:
             ours.close()
-
-
-def _end(sock: socket.socket) -> None:
-    """End a socket on which another thread may be waiting."""
-    try:
-        sock.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return  # nobody is at its other end any more

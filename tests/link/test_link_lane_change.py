@@ -104,6 +104,17 @@ def _prompt_is_exact(one: Changing) -> bool:
     return one.link.close(20) and one.shells[-1].ask("echo $((6 * 7))") == "42"
 
 
+def test_who_expects_much_moves_the_link_at_once(changing: Callable[..., Changing]) -> None:
+    one, stays = changing(), changing(lane_change=False)
+    for each in (one, stays):
+        each.link.expect_much()
+    assert eventually(lambda: one.link.beside, 20), one.link.why_no_lane_change
+    one.link.expect_much()
+    assert one.link.evaluate("6 * 7") == stays.link.evaluate("6 * 7") == 42
+    assert (one.link.statistics.lane_changes, stays.link.statistics.lane_changes) == (1, 0)
+    assert _prompt_is_exact(one)
+
+
 @pytest.mark.parametrize("direction", ["push", "pull", "value there", "value back", "output", "input"])
 def test_the_first_bulk_moves_the_link(changing: Callable[..., Changing], tmp_path: Path, direction: str) -> None:
     one = changing()

@@ -54,7 +54,7 @@ class RawSftp:
         channel.settimeout(20)
         self._number = 0
         self.send_packet(bytes([Kind.INIT]) + struct.pack(">I", 3))
-        self.extensions = self._packet()
+        self.extensions = self.packet()
 
     def send_packet(self, packet: bytes) -> None:
         """Send a packet, whatever is in it."""
@@ -64,11 +64,12 @@ class RawSftp:
         """Send a request and read its answer."""
         self._number += 1
         self.send_packet(bytes([kind]) + struct.pack(">I", self._number) + b"".join(parts))
-        packet = self._packet()
+        packet = self.packet()
         assert int.from_bytes(packet[1:5]) == self._number
         return Answer(packet[0], packet[5:])
 
-    def _packet(self) -> bytes:
+    def packet(self) -> bytes:
+        """The next that comes."""
         return self._exactly(int.from_bytes(self._exactly(4)))
 
     def _exactly(self, count: int) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +15,12 @@ import pytest
 from crl.lab import Lab
 from crl.x2go import X2GoParameterError
 from crl.x2go._sftpserve import MOST_CONNECTIONS, new_key
-from crl.x2go._sftpwire import Status
+from crl.x2go._sftpwire import Kind, Status
 from crl.x2go.defaults import CURRENT_LOCAL_USER
 from crl.x2go.sftpserver import X2GoRevFwTunnelToSFTP, x2go_rev_forward_sftpchannel_handler
 from crl.x2go.x2go_exceptions import X2GoUserException
 from tests.x2go.conftest import wait_until
-from tests.x2go.sftpraw import CREATE, USER, WRITE, RawSftp, Served
+from tests.x2go.sftpraw import CREATE, USER, WRITE, RawSftp, Served, text
 from tests.x2go.tunnelling import Left, connection_of, listens_there
 
 
@@ -133,6 +135,35 @@ def test_garbage_ends_the_connection_and_nothing_else(served: Served, two: list[
             sock.sendall(b"GET / HTTP/1.1\r\n\r\n" * 100)
         assert good.read(b"file") == b"one"
     assert any("no SFTP" in said for said in served.said)
+
+
+@pytest.mark.parametrize("how", ["little room", "new keys"])
+def test_many_questions_at_once_are_answered_in_order(
+    served: Served, two: list[Path], monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Also when the answers have to wait: for room, or until both sides have changed their keys in the middle."""
+    if how == "new keys":
+        monkeypatch.setattr("paramiko.packet.Packetizer.REKEY_BYTES", 1 << 20)
+    piece, count = 30_000, 300
+    data = os.urandom(count * piece)
+    (two[0] / "file").write_bytes(data)
+    export = served.share(two[0])
+    with served.transport() as transport:
+        transport.auth_publickey(USER, export.key)
+        channel = transport.open_session(window_size=2 * piece if how == "little room" else None, timeout=20)
+        channel.invoke_subsystem("sftp")
+        client = RawSftp(channel)
+        for _ in range(2):
+            handle = text(client.open(b"file").first)
+            for number in range(count):
+                place = struct.pack(">QI", number * piece, piece)
+                client.send_packet(bytes([Kind.READ]) + struct.pack(">I", number) + handle + place)
+            for number in range(count):
+                answer = client.packet()
+                assert answer[:5] == bytes([Kind.DATA]) + struct.pack(">I", number)
+                assert answer[9:] == data[number * piece : (number + 1) * piece]
+            assert client.ask(Kind.CLOSE, handle).status == Status.OK
+        assert client.read(b"file") == data[:4096]
 
 
 def test_weak_keys_and_missing_folders_are_refused(two: list[Path]) -> None:
