@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import signal
+import termios
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -24,6 +26,7 @@ from tests.link.storm import Storm
 
 pytestmark = pytest.mark.clean_only("a terminal that needs armour is not left for another channel")
 MUCH = 8 * 1024 * 1024
+WIDE = 256 * 1024
 
 
 class Changing:
@@ -354,6 +357,45 @@ def test_transfers_go_on_over_every_change(changing: Callable[..., Changing], tm
         echo.close_stdin()
         assert b"".join(iter(echo.read_stdout, b"")) == b"on both"
         assert (tmp_path / f"back{number}").read_bytes() == data
+    assert _prompt_is_exact(one)
+
+
+def _relay_of_output(channel: ProcessChannel) -> int:
+    """The process id of the second `cat` of `_through_pipes`."""
+    children = Path(f"/proc/{channel.pid}/task/{channel.pid}/children").read_text(encoding="ascii").split()
+    return int(children[-1])
+
+
+def _in_pipe(pid: int) -> tuple[int, int]:
+    """How many bytes stand in the pipe that a process reads, and how many it holds."""
+    descriptor = os.open(f"/proc/{pid}/fd/0", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        count = fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4))
+        return int.from_bytes(count, "little"), fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ)
+    finally:
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize("python", INTERPRETERS)
+def test_a_full_pipe_beside_holds_up_nothing_but_itself(changing: Callable[..., Changing], python: str) -> None:
+    """Where sshd gives pipes, they are wide, and a frame that stands in one in part comes whole over the terminal."""
+
+    def through_pipes(command: str, deadline: Deadline) -> Channel:
+        return one.run(f"cat | ({command}) | cat", deadline)
+
+    one: Changing = changing("pty", python, through_pipes)
+    one.move()
+    one.link.evaluate("import sys; sys.modules['_crl'].program.session.sender._set_window(1 << 20)")
+    relay = _relay_of_output(one.channels[-1])
+    os.kill(relay, signal.SIGSTOP)
+    try:
+        call = one.link.submit_evaluate(f"u'x' * {MUCH}")
+        assert eventually(lambda: _in_pipe(relay)[0] > WIDE * 3 // 4), _in_pipe(relay)
+        assert _in_pipe(relay)[1] == WIDE
+    finally:
+        one.kill_beside()
+    assert call.result(20) == "x" * MUCH
+    assert not one.link.beside
     assert _prompt_is_exact(one)
 
 

@@ -133,6 +133,14 @@ class Stream(object):
         self.pending = deque()  # type: deque[bytes | memoryview]
         self.ending = False
         self.cut = False
+        self._widened = set()  # type: set[int]
+
+    def widen(self, descriptor):
+        # type: (int) -> None
+        """There is much to move: let a pipe hold more of it."""
+        if descriptor not in self._widened:
+            self._widened.add(descriptor)
+            world.widen(descriptor)
 
     @property
     def held_back(self):
@@ -355,6 +363,8 @@ class Pump(object):
                 self.cut(stream, True)
                 return
             data = b""
+        if len(data) == READ_SIZE:
+            stream.widen(source)
         if not data:
             stream.reading = False
         elif ring is None:
@@ -394,6 +404,7 @@ class Pump(object):
                     pending.popleft()
                 else:
                     pending[0] = pending[0][count:]
+                    stream.widen(sink)
         except OSError as error:
             if error.errno not in AGAIN:
                 # Nobody reads any more, as when a program closes its standard input early.
