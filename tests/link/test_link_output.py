@@ -296,15 +296,19 @@ def test_what_a_standing_link_cannot_take_is_dropped_counted_and_said(
 
 def test_a_slow_handler_bounds_memory_and_loses_with_a_count() -> None:
     log = OutputLog("nowhere")
-    gate = threading.Event()
+    entered, gate = threading.Event(), threading.Event()
     seen: list[OutputEvent] = []
 
     def slow(event: OutputEvent) -> None:
+        entered.set()
         gate.wait(20)
         seen.append(event)
 
     log.subscribe(slow)
-    for _ in range(20):
+    log.take(1, bytes(MEBIBYTE))
+    # Who comes for the first only when much has been dropped tells of that first, and of the rest later.
+    assert entered.wait(20)
+    for _ in range(19):
         log.take(1, bytes(MEBIBYTE))
     assert not log.settle(0.05)
     gate.set()
