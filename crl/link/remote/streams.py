@@ -280,7 +280,7 @@ class Pump(object):
 
     def handle(self, kind, number, body):
         # type: (int, int, bytes) -> None
-        """Do what the controller says of a stream; keep it where the request is still to be looked at. Under the lock."""
+        """Do what the controller says of a stream; keep it where its request was not looked at yet. Under the lock."""
         stream = self.streams.get(number)
         if stream is not None:
             self._handlers[kind](stream, body)
