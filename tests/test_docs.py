@@ -1,7 +1,7 @@
 """The documentation's Python examples run, against the lab's hosts.
 
 Invariant: every ``python`` block of README.md and the pages of docs runs as it stands, given the names its text
-introduces. The blocks of the pages on Robot Framework and pytest are pieces of docs/examples; tests/faces runs those.
+introduces. tests/faces runs docs/examples, of which the page on pytest shows pieces, and the page on Robot Framework.
 """
 
 from __future__ import annotations

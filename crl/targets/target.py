@@ -22,6 +22,7 @@ from crl.interactivesessions._recovery import RecoveryPending
 from crl.interactivesessions.autorunnerterminal import AutoRunnerTerminal
 from crl.interactivesessions.InteractiveSession import InteractiveSession
 from crl.interactivesessions.runnerexceptions import (
+    RemoteTimeout,
     RunnerException,
     RunnerTerminalSessionBroken,
     SessionInitializationFailed,
@@ -494,7 +495,7 @@ class Target:
         return parse_facts(answer, self.name)
 
     def _until_up(self, deadline: Deadline, old_boot_id: str | None) -> TargetFacts:
-        reason = "connecting took too long"
+        reason = "connecting, or the first answer, took too long"
         patience = Patience(self._session.find_door, LONGEST_PAUSE, SHUT_SECONDS)
         if self.terminal.session_id is None:
             # A login that begins while nobody is there notices late that somebody has come; but one says why not.
@@ -507,7 +508,7 @@ class Target:
                     raise
                 reason = error.message
                 continue
-            except ConnectTimeout:
+            except (ConnectTimeout, RemoteTimeout):
                 continue  # Only the time is over; the reason found before says more.
             except (RunnerException, LinkLost) as error:
                 reason = error.message

@@ -49,6 +49,7 @@ SERVER_PROGRAMS = (
     "sh",
 )
 COMMAND_TIMEOUT = 30.0
+SUSPEND_AGAIN = 2
 # The server's scripts take what perl says of a locale that is not installed for the answers of their own helpers. What
 # runs in the session has the account's locale.
 PLAIN_LOCALE = {"LC_ALL": "C", "LANGUAGE": "C"}
@@ -258,8 +259,21 @@ class X2GoServer:
         return answer.stdout if answer is not None and answer.status == 0 else ""
 
     def suspend(self, session_name: str, deadline: Deadline | None = None) -> None:
-        """Ask the server to suspend a session; it does so shortly after."""
-        answer = self.execute(["x2gosuspend-session", self.checked_name(session_name)], deadline)
+        """Ask the server to suspend a session; it does so shortly after.
+
+        The script asks a database for the agent's process, which gives nothing when somebody else writes to it for more
+        than two seconds. It then says that it failed, has done nothing to the agent, and notes that the session has
+        ended, for which x2gocleansessions kills the agent 20 seconds later. So it is asked again.
+
+        Raises:
+            X2GoControlSessionException: It failed more than twice.
+        """
+        command = ["x2gosuspend-session", self.checked_name(session_name)]
+        answer = self.execute(command, deadline)
+        for _ in range(SUSPEND_AGAIN):
+            if answer.status != 0 or "ERROR" not in answer.stderr:
+                break
+            answer = self.execute(command, deadline)
         if answer.status != 0 or "ERROR" in answer.stderr:
             raise self._failed("suspending a session", "x2gosuspend-session", answer)
 

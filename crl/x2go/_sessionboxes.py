@@ -51,6 +51,18 @@ class SessionBoxes:
         """
         self._terminal.set_print_action(print_action, **kwargs)
 
+    def set_mimebox_action(self, mimebox_action: Any, **kwargs: Any) -> None:
+        """Say what is done with the files of the session's MIME box from now on.
+
+        Args:
+            mimebox_action: An action's name (``"OPEN"``, ``"OPENWITH"``, ``"SAVEAS"``), its class, or an object.
+            **kwargs: Arguments of the action, as ``open_with_cmd=…``.
+
+        Raises:
+            X2GoMIMEboxActionException: There is no such action, or it has no such arguments.
+        """
+        self._terminal.set_mimebox_action(mimebox_action, **kwargs)
+
     def wait_for_print_jobs(self, count: int = 1, timeout: float = 60.0) -> list[FinishedJob]:
         """Wait until that many print jobs have come and their actions are done, since the session had printing.
 

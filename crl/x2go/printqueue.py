@@ -22,7 +22,7 @@ from crl.x2go.printactions import DEFAULT_TITLE, DOING, X2GoPrintAction, make_pr
 from crl.x2go.utils import _get_backend_class
 from crl.x2go.x2go_exceptions import X2GoException, X2GoPrintQueueException
 
-__all__ = ["X2GoPrintJob", "X2GoPrintQueue", "x2go_printjob_handler"]
+__all__ = ["FinishedJob", "X2GoPrintJob", "X2GoPrintQueue", "x2go_printjob_handler"]
 
 READY = ".ready"
 LARGEST_NOTE = 16 * 1024

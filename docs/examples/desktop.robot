@@ -20,9 +20,9 @@ The Host Is The Right One
 
 A Desktop Starts With An Application
     [Documentation]    The application is started on the display that the desktop has on the server.
-    ${session}    Start Desktop Session    OPENBOX    geometry=800x600
-    VAR    &{display}    DISPLAY=:${session.info.display}
-    Start Process    xterm -geometry 80x24+60+60 -bg ivory -fg black    env=${display}
+    Start Desktop Session    OPENBOX    geometry=800x600
+    ${environment}    Get Session Environment
+    Start Process    xterm -geometry 80x24+60+60 -bg ivory -fg black    env=${environment}
     ${window}    Wait For Window    xterm
     Should Be True    ${window.geometry.width} > 100
 

@@ -8,13 +8,19 @@ from __future__ import annotations
 from robot.api.types import Secret
 
 from crl.lab import Lab
+from crl.secrets import Secret as Hidden
 
 
 def get_variables() -> dict[str, object]:
     """The variables; called by Robot Framework."""
     lab = Lab()
-    password = lab.plan.hosts["alpha"].users["password"].password
+    users = lab.plan.hosts["alpha"].users
     return {
         "SSH_CONFIG": str(lab.ssh_config),
-        "PASSWORD": Secret(password.value if password else ""),
+        "PASSWORD": _secret(users["password"].password),
+        "SUDO_PASSWORD": _secret(users["both"].password),
     }
+
+
+def _secret(password: Hidden | None) -> Secret:
+    return Secret(password.value if password else "")

@@ -6,6 +6,7 @@ it closes a target. Each keyword is one step or one look of a session.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
 from typing import Any, Literal
@@ -21,7 +22,10 @@ from crl.display import Window, window_matcher
 from crl.errors import CrlError, UsageError
 from crl.targets import Target
 from crl.x2go import SessionState, Verification, X2GoServerSessionInfo, X2GoSession, list_sessions
+from crl.x2go.pulseaudio import X2GoPulseAudio
 from X2GoLibrary.pictures import EMBED, Picture, show
+from X2GoLibrary.registry import OpenSessions
+from X2GoLibrary.services import ServiceKeywords, Sound, with_truth
 
 __all__ = ["X2GoLibrary"]
 
@@ -29,13 +33,12 @@ LinkSpeed = Literal["modem", "isdn", "adsl", "wan", "lan"]
 Clipboard = Literal["both", "server", "client", "none"]
 AtExit = Literal["terminate", "suspend", "leave"]
 
-LIVING = (SessionState.RUNNING, SessionState.SUSPENDED, SessionState.FAULTY)
 MINUTE = timedelta(minutes=1)
 HALF_A_MINUTE = timedelta(seconds=30)
 NO_TIME = timedelta()
 
 
-class X2GoLibrary(CrlLibrary):
+class X2GoLibrary(ServiceKeywords, CrlLibrary):
     """Starts, looks at, suspends, resumes and ends X2Go sessions.
 
     The server is a target of ``TargetLibrary``: open it there first. The graphics travel over the target's own
@@ -78,8 +81,7 @@ class X2GoLibrary(CrlLibrary):
         """
         self._run_on_failure = run_on_failure
         self._retry_for = retry_for
-        self._sessions: dict[str, X2GoSession] = {}
-        self._current: X2GoSession | None = None
+        self.sessions = OpenSessions()
         super().__init__()
 
     # Starting and ending
@@ -96,6 +98,9 @@ class X2GoLibrary(CrlLibrary):
         clipboard: Clipboard = "both",
         client_display: str | None = None,
         at_exit: AtExit = "terminate",
+        sound: Sound = "none",
+        printing: bool = False,
+        mimebox: bool = False,
         timeout: timedelta = MINUTE,
         **parameters: Any,
     ) -> X2GoSession:
@@ -114,14 +119,20 @@ class X2GoLibrary(CrlLibrary):
             clipboard: Which way the clipboard works.
             client_display: The display here, ``:0`` or ``$DISPLAY``; by default one is started for the session alone.
             at_exit: What becomes of the session when its target is closed.
+            sound: ``play`` lets its programs be heard by the sound server of this machine, ``record`` by one that
+                is started for the session alone; see `Wait For Tone`.
+            printing: Whether what it prints comes here; see `Set Print Action`.
+            mimebox: Whether it has a folder whose files come here.
             timeout: How long the start may take.
-            **parameters: Further parameters of `crl.x2go.X2GoSession`, such as ``depth``, ``pack``, ``kbtype``.
+            **parameters: Further parameters of `crl.x2go.X2GoSession`, such as ``depth``, ``pack``, ``kbtype``;
+                ``True`` and ``False`` are understood as such.
 
         Returns:
             The session.
         """
         parameters |= {"geometry": geometry, "link": link, "clipboard": clipboard}
         parameters |= {"client_display": client_display, "at_exit": at_exit}
+        parameters |= {"sound": sound, "printing": printing, "allow_mimebox": mimebox}
         return self._start("desktop", command, alias, target, timeout, parameters)
 
     @keyword
@@ -135,6 +146,9 @@ class X2GoLibrary(CrlLibrary):
         clipboard: Clipboard = "both",
         client_display: str | None = None,
         at_exit: AtExit = "terminate",
+        sound: Sound = "none",
+        printing: bool = False,
+        mimebox: bool = False,
         timeout: timedelta = MINUTE,
         **parameters: Any,
     ) -> X2GoSession:
@@ -148,6 +162,9 @@ class X2GoLibrary(CrlLibrary):
             clipboard: As of `Start Desktop Session`.
             client_display: As of `Start Desktop Session`.
             at_exit: As of `Start Desktop Session`.
+            sound: As of `Start Desktop Session`.
+            printing: As of `Start Desktop Session`.
+            mimebox: As of `Start Desktop Session`.
             timeout: As of `Start Desktop Session`.
             **parameters: As of `Start Desktop Session`.
 
@@ -155,6 +172,7 @@ class X2GoLibrary(CrlLibrary):
             The session.
         """
         parameters |= {"link": link, "clipboard": clipboard, "client_display": client_display, "at_exit": at_exit}
+        parameters |= {"sound": sound, "printing": printing, "allow_mimebox": mimebox}
         return self._start("application", command, alias, target, timeout, parameters)
 
     def _start(
@@ -166,32 +184,27 @@ class X2GoLibrary(CrlLibrary):
         timeout: timedelta,
         parameters: dict[str, Any],
     ) -> X2GoSession:
-        if alias is not None and self._is_alive(self._sessions.get(alias)):
-            raise UsageError(f"there is a session {alias!r}", advice="give another alias, or terminate that one first")
+        self.sessions.refuse_taken(alias)
         session = self._new_session(target, session_type=kind, cmd=command, **parameters)
-        self._current = session
+        self.sessions.use(session)
         session.start(timeout=timeout.total_seconds())
-        self._sessions[alias or str(session.get_session_name())] = session
+        self.sessions.add(session, alias)
         logger.info(repr(session))
         return session
 
-    def _new_session(self, target: str | Target | None, **parameters: Any) -> X2GoSession:
+    def _new_session(self, target: str | Target | None, *, sound: Sound = "none", **parameters: Any) -> X2GoSession:
         library = _target_library()
         server = library.targets.find(target)
-        session = X2GoSession(target=server, **parameters)
-        library.targets.before_closing(server, partial(self._leave, session))
+        with ExitStack() as made:
+            recorder = made.enter_context(X2GoPulseAudio(sink="null")) if sound == "record" else None
+            if sound != "none":
+                parameters |= {"snd_system": "pulse", "sound_server": recorder}
+            session = X2GoSession(target=server, **with_truth(parameters))
+            made.pop_all()
+        if recorder is not None:
+            self.sessions.add_recorder(session, recorder)
+        library.targets.before_closing(server, partial(self.sessions.leave, session))
         return session
-
-    def _leave(self, session: X2GoSession) -> None:
-        """Close a session whose target is about to be closed, and forget it."""
-        self._sessions = {alias: other for alias, other in self._sessions.items() if other is not session}
-        if self._current is session:
-            self._current = None
-        session.close()
-
-    @staticmethod
-    def _is_alive(session: X2GoSession | None) -> bool:
-        return session is not None and session.state in LIVING
 
     @keyword
     def suspend_session(self, session: str | X2GoSession | None = None, *, timeout: timedelta = MINUTE) -> None:
@@ -201,7 +214,7 @@ class X2GoLibrary(CrlLibrary):
             session: Alias or name; by default the session in use.
             timeout: How long it may take.
         """
-        self._find(session).suspend(timeout=timeout.total_seconds())
+        self.sessions.find(session).suspend(timeout=timeout.total_seconds())
 
     @keyword
     def resume_session(
@@ -224,12 +237,12 @@ class X2GoLibrary(CrlLibrary):
         Returns:
             The session.
         """
-        found = self._known(session) or self._new_session(
+        found = self.sessions.known(session) or self._new_session(
             target, session_name=session, client_display=client_display
         )
         found.resume(timeout=timeout.total_seconds())
-        self._sessions.setdefault(str(found.get_session_name()), found)
-        self._current = found
+        self.sessions.add(found)
+        self.sessions.use(found)
         return found
 
     @keyword
@@ -250,29 +263,10 @@ class X2GoLibrary(CrlLibrary):
         Returns:
             The name that it had.
         """
-        found = self._known(session) or self._new_session(target, session_name=session)
+        found = self.sessions.known(session) or self._new_session(target, session_name=session)
         found.terminate(timeout=timeout.total_seconds())
-        found.close()
-        self._sessions = {alias: other for alias, other in self._sessions.items() if other is not found}
+        self.sessions.close(found)
         return str(found.get_session_name())
-
-    def _find(self, wanted: str | X2GoSession | None) -> X2GoSession:
-        """The session of an alias or name; the one in use for None."""
-        found = self._known(wanted)
-        if found is None:
-            known = ", ".join(map(repr, self._sessions)) or "none"
-            raise UsageError(f"no session {wanted!r}", advice=f"there are: {known}")
-        return found
-
-    def _known(self, wanted: str | X2GoSession | None) -> X2GoSession | None:
-        """As `_find`, but None for a name that is not known here."""
-        if isinstance(wanted, X2GoSession):
-            return wanted
-        if wanted is None:
-            if self._current is None:
-                raise UsageError("no session is in use", advice="use the keyword Start Desktop Session first")
-            return self._current
-        return next((one for name, one in self._sessions.items() if wanted in (name, one.get_session_name())), None)
 
     # Looking
 
@@ -302,7 +296,7 @@ class X2GoLibrary(CrlLibrary):
             session: Alias or name; by default the session in use.
             retry_for: How long to ask again until the assertion holds.
         """
-        found = self._find(session)
+        found = self.sessions.find(session)
         return str(
             asserted(
                 lambda: str(found.get_state()),
@@ -333,6 +327,22 @@ class X2GoLibrary(CrlLibrary):
         logger.info("\n".join(map(repr, found)) or "no sessions")
         return found
 
+    @keyword(tags=("Getter",))
+    def get_session_environment(self, *, session: str | X2GoSession | None = None) -> dict[str, str]:
+        """Gets the variables with which a program on the server shows itself in a session, and is heard there.
+
+        Example:
+        | ${environment}    Get Session Environment
+        | Start Process    xterm    env=${environment}
+
+        Args:
+            session: Alias or name; by default the session in use.
+        """
+        found = self.sessions.find(session)
+        if found.terminal_session is None:
+            raise UsageError(f"{found!r} shows no programs", advice="start or resume it first")
+        return found.terminal_session.environment()
+
     @keyword
     def wait_for_window(
         self, window: str, *, session: str | X2GoSession | None = None, timeout: timedelta = HALF_A_MINUTE
@@ -347,7 +357,7 @@ class X2GoLibrary(CrlLibrary):
         Returns:
             The window, with ``name``, ``wm_class``, ``geometry``, ``pid`` and more.
         """
-        found = self._find(session).wait_for_window(window, timeout.total_seconds())
+        found = self.sessions.find(session).wait_for_window(window, timeout.total_seconds())
         logger.info(str(found))
         return found
 
@@ -360,7 +370,7 @@ class X2GoLibrary(CrlLibrary):
             session: Alias or name; by default the session in use.
         """
         matches = window_matcher(pattern)
-        found = [window for window in self._find(session).windows() if matches(window)]
+        found = [window for window in self.sessions.find(session).windows() if matches(window)]
         logger.info("\n".join(map(str, found)) or "no windows")
         return found
 
@@ -385,7 +395,7 @@ class X2GoLibrary(CrlLibrary):
         Returns:
             What was seen, with ``state``, ``server_windows``, ``client_windows`` and both pictures.
         """
-        found = self._find(session)
+        found = self.sessions.find(session)
         seen = found.verify(windows, timeout=timeout.total_seconds())
         logger.info("\n".join(f"{name}: {value}" for name, value in _described(seen).items()))
         if pictures:
@@ -406,7 +416,7 @@ class X2GoLibrary(CrlLibrary):
         Returns:
             The picture, with ``width``, ``height``, ``path`` and ``image``.
         """
-        found = self._find(session)
+        found = self.sessions.find(session)
         return show(found.server_picture(), f"The session: {found.get_session_name()}", filename)
 
     @keyword
@@ -423,7 +433,7 @@ class X2GoLibrary(CrlLibrary):
         Returns:
             As of `Take Server Picture`.
         """
-        found = self._find(session)
+        found = self.sessions.find(session)
         image = found.client_picture(session_only=session_only)
         return show(image, f"The display here: {found.get_session_name()}", filename)
 
@@ -431,7 +441,7 @@ class X2GoLibrary(CrlLibrary):
 
     def keyword_failed(self, error: Exception) -> None:
         """Put the state and the picture of the session in use into the log."""
-        session = self._current
+        session = self.sessions.current
         if not self._run_on_failure or session is None or isinstance(error, UsageError):
             return
         try:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 import select
 import shutil
 import signal
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from crl.channels import Channel, ProcessChannel
 from crl.channels.ssh import SshSettings
 from crl.deadlines import Deadline
 
+# By itself Linux gives away the ports from 32,768 on, and an X2Go server those from 30,000 on.
+OURS = (12_000, 29_000)
 HOST_KEY_TYPES = ("ed25519", "rsa", "ecdsa")
 
 CONFIG = """\
@@ -105,11 +108,16 @@ class Sshd:
 
 
 def free_port() -> int:
-    """A loopback port on which nothing listens now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A loopback port on which nothing listens now.
+
+    It is none of those that the kernel gives away: one of them may be another connection's before it is used.
+    """
+    chance = random.SystemRandom()
+    while True:
+        port = chance.randrange(*OURS)
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @contextmanager
@@ -157,7 +165,7 @@ def sshd() -> Iterator[Sshd]:
 
 
 def _await_listening(port: int) -> None:
-    deadline = Deadline.after(10)
+    deadline = Deadline.after(20)
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()

@@ -138,11 +138,12 @@ def test_a_program_that_is_not_there_is_named_with_the_path_that_was_searched() 
 
 @pytest.mark.parametrize(("argv", "cwd"), [(["/no/such"], None), (["/etc/passwd"], None), (["ls"], "/no/such")])
 def test_what_cannot_be_started_says_so_and_leaves_no_descriptor(argv: list[str], cwd: str | None) -> None:
-    before = os.listdir("/proc/self/fd")
+    before = len(os.listdir("/proc/self/fd"))
     for kind in (ProcessChannel, LocalPtyChannel):
         with pytest.raises(ChannelStartError):
             kind(argv, cwd=cwd)
-    assert os.listdir("/proc/self/fd") == before
+    # What others had left open may be closed meanwhile.
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 @pytest.mark.parametrize("argv", [[], "ls -l", ["a\0b"], ["a", 1]])
@@ -181,7 +182,7 @@ def test_close_ends_the_whole_process_group() -> None:
         channel.close()
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
-        assert poll.poll(2000), "a process of the group lives on"
+        assert poll.poll(15_000), "a process of the group lives on"
     finally:
         os.close(pidfd)
 
@@ -271,5 +272,5 @@ def test_a_channel_that_is_forgotten_warns_and_ends_its_program() -> None:
         del channel
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
-    assert poll.poll(2000)
+    assert poll.poll(15_000)
     os.close(pidfd)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
+import shutil
+import struct
+import wave
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
@@ -48,6 +52,34 @@ def test_pages_show_the_examples(page: str) -> None:
     for name, block in shown:
         real = (EXAMPLES / name).read_text(encoding="utf-8").splitlines()
         assert [line for line in block.splitlines() if line not in real] == [], name
+
+
+def _write_tone(path: Path, frequency: int) -> None:
+    """Twenty seconds of one tone, as a WAV file."""
+    second = [int(12000 * math.sin(2 * math.pi * frequency * n / 44100)) for n in range(44100)]
+    with wave.open(str(path), "wb") as tone:
+        tone.setparams((1, 2, 44100, 0, "NONE", ""))
+        tone.writeframes(struct.pack("<44100h", *second) * 20)
+
+
+def _tests_of(page: str) -> list[str]:
+    """The blocks of a page that are no pieces of the example suites."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    return re.findall(r"(?<!shortened:\n\n)```robotframework\n(.*?)```", text, re.DOTALL)
+
+
+def test_the_other_tests_of_the_page_run(tmp_path: Path, lab_env: dict[str, str], secrets: list[str]) -> None:
+    blocks = _tests_of("robot.md")
+    shutil.copy(EXAMPLES / "lab.py", tmp_path)
+    _write_tone(tmp_path / "tone.wav", 440)
+    head = "*** Settings ***\nLibrary    TargetLibrary\nLibrary    X2GoLibrary\nVariables    lab.py\n"
+    setup = "Suite Setup    Open Target    alpha    config=${SSH_CONFIG}\n\n"
+    (tmp_path / "page.robot").write_text(head + setup + "\n".join(blocks), encoding="utf-8")
+    done = robot(tmp_path, tmp_path / "page.robot", env=lab_env)
+    found = statuses(tmp_path / "results" / "output.xml")
+    assert done.status == 0, done.output + done.errors
+    assert len(found) == sum(block.count("*** Test Cases ***") for block in blocks) + 1
+    assert secrets_in(done.everything(), secrets) == []
 
 
 @pytest.mark.parametrize("name", NAMES)

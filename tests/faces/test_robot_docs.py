@@ -23,9 +23,11 @@ KEYWORDS = {
         "Wait Until Target Is Up", "Write Remote File", "Write To Process",
     ],
     "X2GoLibrary": [
-        "Get Session State", "Get Windows", "List Sessions", "Resume Session", "Start Application Session",
+        "Get Session Environment", "Get Session State", "Get Shared Folders", "Get Windows", "List Sessions",
+        "Resume Session", "Set Mimebox Action", "Set Print Action", "Share Folder", "Start Application Session",
         "Start Desktop Session", "Suspend Session", "Take Client Picture", "Take Server Picture", "Terminate Session",
-        "Verify Session", "Wait For Window",
+        "Unshare Folder", "Verify Session", "Wait For Mimebox Files", "Wait For Print Jobs", "Wait For Tone",
+        "Wait For Window",
     ],
 }  # fmt: skip
 

@@ -230,6 +230,67 @@ A Window Does Not Come
     assert "no window 'nothing of the kind' came within 0.5 s" in done.output
 
 
+PAGE = "%!PS\n/Helvetica findfont 20 scalefont setfont 72 700 moveto (Good morning) show showpage\n"
+
+
+@pytest.mark.lab
+def test_a_session_has_folders_and_a_box_and_tells_what_is_not_printed(tmp_path: Path, lab_env: dict[str, str]) -> None:
+    papers = tmp_path / "papers"
+    papers.mkdir()
+    (papers / "plan.txt").write_text("from here")
+    (tmp_path / "page.ps").write_text(PAGE)
+    suite = write_suite(
+        tmp_path,
+        """
+*** Variables ***
+${PAPERS}    ${CURDIR}/papers
+
+*** Test Cases ***
+A Session Has What It Needs
+    Open Target    alpha-zsh    config=${SSH_CONFIG}
+    VAR    @{kinds}    txt
+    Start Application Session    xterm    printing=True    mimebox=True    xinerama=False
+    ...    mimebox_extensions=${kinds}
+    ${environment}    Get Session Environment
+    VAR    ${ENVIRONMENT}    ${environment}    scope=SUITE
+
+A Folder Is Shared
+    Share Folder    ${PAPERS}    read_only=True
+    ${shared}    Get Shared Folders
+    Should Be True    $shared == [$PAPERS]
+    ${seen}    Run Command    cat ~/media/disk/*papers/plan.txt
+    Should Be Equal    ${seen.stdout}    from here
+    Run Command    touch ~/media/disk/*papers/new    !=    0
+    Unshare Folder    ${PAPERS}
+    Run Keyword And Expect Error    *the session does not have*shared are: none*    Unshare Folder    ${PAPERS}
+    Unshare Folder
+    ${shared}    Get Shared Folders
+    Should Be Empty    ${shared}
+
+A Page Cannot Be Printed
+    Set Print Action    PRINTCMD    print_cmd=no-such-printer
+    Push Files    ${CURDIR}/page.ps    page.ps
+    Run Command    lp page.ps && rm page.ps    ==    0
+    Run Keyword And Expect Error    *no-such-printer*    Wait For Print Jobs
+
+A File Is Handed To A Program Here
+    Set Mimebox Action    OPENWITH    open_with_cmd=cp --target-directory=${CURDIR}
+    Run Command    cp /etc/hostname "$X2GO_MIMEBOX"/note.txt    ==    0    env=${ENVIRONMENT}
+    ${files}    Wait For Mimebox Files
+    Should Be Equal    ${files[0].name}    note.txt
+
+Its End Is The End Of All
+    Terminate Session
+    Run Keyword And Expect Error    *nothing records*sound=record*    Wait For Tone    440
+    Run Keyword And Expect Error    *start or resume it first*    Get Session Environment
+""",
+    )
+    done = robot(tmp_path, suite, env=lab_env)
+    assert done.status == 0, done.output + done.errors
+    assert (tmp_path / "note.txt").read_text() == "alpha\n"
+    assert sorted(path.name for path in papers.iterdir()) == ["plan.txt"]
+
+
 @pytest.mark.lab
 def test_a_session_is_taken_over_by_its_name(tmp_path: Path, lab_env: dict[str, str]) -> None:
     suite = write_suite(

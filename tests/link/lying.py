@@ -33,7 +33,7 @@ def lying_link(lie: str) -> Iterator[Link]:
     """A link to a liar of its own."""
     shell = Shell()
     try:
-        with Link.start(lying_lane(shell, lie), timeout=20) as link:
+        with Link.start(lying_lane(shell, lie), timeout=60) as link:
             yield link
     finally:
         shell.close()

@@ -20,7 +20,7 @@ from crl.deadlines import Deadline
 from crl.link import Lane
 from crl.link.lane import CLEAN, LaneKind
 
-PATIENCE = 15.0
+PATIENCE = 20.0
 
 
 def interpreters() -> list[str]:
@@ -201,7 +201,7 @@ def alive(pid: int) -> bool:
     return state not in ("Z", "X")
 
 
-def eventually(condition: Callable[[], object], seconds: float = 5.0) -> bool:
+def eventually(condition: Callable[[], object], seconds: float = PATIENCE) -> bool:
     """Whether a condition comes true in time."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -81,7 +81,7 @@ def test_calls_streams_and_the_way_back(shell: AwkwardShell) -> None:
     assert [call.result(20) for call in [link.submit_invoke("abs", (-n,)) for n in range(200)]] == list(range(200))
     said = link.run(["sha256sum"], stdin=data, timeout=20).stdout
     assert said.split()[0].decode() == hashlib.sha256(data).hexdigest()
-    assert link.close()
+    assert link.close(20)
     assert "back" in shell.ask("echo ba''ck")
 
 
@@ -89,7 +89,7 @@ def test_calls_streams_and_the_way_back(shell: AwkwardShell) -> None:
 def test_every_interpreter_wears_it(make_awkward: MakeAwkward, python: str) -> None:
     link = Link.start(make_awkward("console").lane(), python=python)
     assert link.invoke("bytearray", EVERY_BYTE * 100) == bytearray(EVERY_BYTE * 100)
-    assert link.close()
+    assert link.close(20)
 
 
 def test_a_line_that_damages_bytes_loses_nothing(make_awkward: MakeAwkward) -> None:
@@ -111,7 +111,7 @@ def test_others_may_write_to_the_terminal(make_awkward: MakeAwkward, name: str) 
     for number in range(50):
         assert link.invoke("abs", -number, timeout=20) == number
     assert link.invoke("bytes", data, timeout=20) == data
-    assert link.close()
+    assert link.close(20)
     shell.ask("kill $crl_job; wait")
 
 
@@ -136,7 +136,7 @@ def test_a_program_that_is_killed_is_seen_at_once(shell: AwkwardShell) -> None:
     link = Link.start(shell.lane(), grace=0)
     with pytest.raises(LinkLost, match="SIGKILL"):
         link.evaluate("__import__('os').kill(__import__('os').getpid(), 9)", timeout=20)
-    assert link.close()
+    assert link.close(20)
     assert "back" in shell.ask("echo ba''ck")
 
 
@@ -151,7 +151,7 @@ def test_a_mark_that_a_console_breaks_in_two_is_known(make_awkward: MakeAwkward,
     with pytest.raises(LinkLost, match="SIGKILL"):
         link.evaluate(words, timeout=20)
     assert eventually(lambda: b"x" * size in b"".join(said).translate(None, b"\r\n"))
-    assert link.close()
+    assert link.close(20)
     assert "back" in shell.ask("echo ba''ck")
 
 
@@ -172,7 +172,7 @@ def test_a_link_is_resumed_over_an_awkward_line(make_awkward: MakeAwkward, name:
         assert call.result(20) == EVERY_BYTE * 1000
         assert eventually(lambda: link.statistics.resumed == 1)
         assert link.invoke("bytes", EVERY_BYTE * 1000) == EVERY_BYTE * 1000
-        assert link.close()
+        assert link.close(20)
         assert "back" in made[-1].ask("echo ba''ck")
     finally:
         link.close()
@@ -193,7 +193,7 @@ def test_what_nobody_knows_is_tried(words: list[str], armour: str) -> None:
         assert link.invoke("bytes", EVERY_BYTE * 100) == EVERY_BYTE * 100
         assert len(made) == bool(armour)
         pid = link.facts.pid
-        assert link.close()
+        assert link.close(20)
         assert eventually(lambda: not alive(pid))
     finally:
         for one in (shell, *made):
@@ -223,7 +223,7 @@ def test_a_line_of_1200_bytes_a_second_carries_a_link(figure: Figure) -> None:
         assert link.invoke("abs", -1, timeout=20) == 1
         figure(f"a call beside bulk {time.monotonic() - begun:.1f} s")
         assert bulk.result(90) == EVERY_BYTE * 40
-        assert link.close()
+        assert link.close(20)
         assert "back" in shell.ask("echo ba''ck")
     finally:
         shell.close()

@@ -32,7 +32,7 @@ FIRST = 10_000
 def forging(make_shell: Callable[..., Shell]) -> Iterator[Link]:
     """A link that does not outlive its terminal, so that a lost one leaves nothing."""
     shell = make_shell()
-    with Link.start(shell.lane(), timeout=20, grace=0) as link:
+    with Link.start(shell.lane(), timeout=60, grace=0) as link:
         link.evaluate(FORGE)
         yield link
     shell.close()

@@ -22,14 +22,13 @@ MakeLink = Callable[..., Link]
 
 
 def test_a_slow_call_holds_up_no_other(link: Link) -> None:
-    slow = link.submit_invoke("time.sleep", (1.0,)) if link.evaluate("import time") is None else None
-    assert slow is not None
-    started = time.monotonic()
+    link.evaluate("import threading\ngate = threading.Event()")
+    slow = link.submit_invoke("gate.wait", (60,))
     for number in range(50):
-        assert link.invoke("abs", -number) == number
-    assert time.monotonic() - started < 0.8
+        assert link.invoke("abs", -number, timeout=20) == number
     assert not slow.done
-    assert slow.result(5) is None
+    link.evaluate("gate.set()")
+    assert slow.result(20) is True
 
 
 def test_sixteen_threads_get_their_own_answers(link: Link) -> None:
@@ -54,7 +53,7 @@ def test_calls_start_in_the_order_sent(link: Link) -> None:
     link.evaluate("import time\nstarted = []\ndef note(n):\n    started.append(n)\n    time.sleep(0.005 * (n % 3))")
     calls = [link.submit_invoke("note", (number,)) for number in range(60)]
     for call in reversed(calls):
-        call.result(10)
+        call.result(20)
     assert link.evaluate("started") == list(range(60))
 
 
@@ -68,22 +67,22 @@ def test_large_and_small_arguments_beside_each_other(link: Link) -> None:
 def test_an_answer_can_be_asked_for_again_and_by_several(link: Link) -> None:
     call = link.submit_evaluate("__import__('time').sleep(0.3) or [1]")
     got: list[object] = []
-    threads = [threading.Thread(target=lambda: got.append(call.result(5))) for _ in range(5)]
+    threads = [threading.Thread(target=lambda: got.append(call.result(20))) for _ in range(5)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(20)
     assert got == [[1]] * 5
     assert call.result(0) == [1]
 
 
 def test_after_a_timeout_the_answer_can_still_be_fetched(link: Link) -> None:
-    call = link.submit_evaluate("__import__('time').sleep(0.4) or 'late'")
-    started = time.monotonic()
+    link.evaluate("import threading\ngate = threading.Event()")
+    call = link.submit_evaluate("gate.wait(60) and 'late'")
     with pytest.raises(CallTimeout, match=r"0\.1 s"):
         call.result(0.1)
-    assert time.monotonic() - started < 0.35
-    assert call.result(5) == "late"
+    link.evaluate("gate.set()")
+    assert call.result(20) == "late"
 
 
 def test_an_abandoned_call_is_never_waited_for(link: Link) -> None:
@@ -96,18 +95,23 @@ def test_an_abandoned_call_is_never_waited_for(link: Link) -> None:
 
 def test_a_large_call_is_dropped_when_its_cancel_overtakes_it(link: Link) -> None:
     link.evaluate("seen = []")
-    call = link.submit_invoke("seen.append", (bytes(8_000_000),))
-    call.abandon()
+    # Else all of it might be there before it is cancelled.
+    freeze(link.facts.pid)
+    try:
+        call = link.submit_invoke("seen.append", (bytes(8_000_000),))
+        call.abandon()
+    finally:
+        os.kill(link.facts.pid, signal.SIGCONT)
     link.invoke("len", bytes(9_000_000))
     assert link.evaluate("len(seen)") == 0
 
 
 def test_kept_objects_and_expressions(link: Link) -> None:
     handle = link.new_handle()
-    kept = link.submit_evaluate("object()", keep=Keep(handle)).result(5)
+    kept = link.submit_evaluate("object()", keep=Keep(handle)).result(20)
     assert kept == Kept(isobj=False, obj=None, callable=False)
     assert link.invoke("isinstance", Expression(handle), Expression("object")) is True
-    assert link.submit_evaluate("3", keep=Keep(handle)).result(5) == Kept(isobj=True, obj=3, callable=False)
+    assert link.submit_evaluate("3", keep=Keep(handle)).result(20) == Kept(isobj=True, obj=3, callable=False)
     link.release([handle])
     with pytest.raises(KeyError):
         link.evaluate(handle)
@@ -148,7 +152,7 @@ def test_code_that_forks_never_answers_twice(link: Link) -> None:
     child = link.evaluate("os.fork() or time.sleep(30)")
     assert alive(child)
     # The child holds neither the terminal nor the shell's prompt.
-    assert link.close()
+    assert link.close(20)
     os.kill(child, signal.SIGKILL)
 
 
@@ -176,7 +180,7 @@ def test_a_child_of_the_controller_is_told_that_the_link_is_not_its(link: Link) 
 @pytest.fixture
 def quick_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crl.link._engine, "HEARTBEAT", 0.2)
-    monkeypatch.setattr(crl.link._engine, "SILENCE_LIMIT", 1.5)
+    monkeypatch.setattr(crl.link._engine, "SILENCE_LIMIT", 6.0)
 
 
 def test_a_stopped_program_keeps_deadlines_and_is_given_up_at_last(quick_silence: None, make_link: MakeLink) -> None:
@@ -186,30 +190,27 @@ def test_a_stopped_program_keeps_deadlines_and_is_given_up_at_last(quick_silence
         started = time.monotonic()
         with pytest.raises(CallTimeout):
             link.evaluate("1", timeout=0.5)
-        assert time.monotonic() - started < 1.5
         with pytest.raises(LinkLost, match="silent"):
-            link.evaluate("1", timeout=20)
-        assert time.monotonic() - started < 6
+            link.evaluate("1", timeout=30)
+        # Not as long as silence is borne elsewhere.
+        assert time.monotonic() - started < 25
         with pytest.raises(LinkLost, match="silent"):
             link.evaluate("1")
     finally:
         os.kill(link.facts.pid, signal.SIGKILL)
 
 
-def test_a_c_call_that_holds_the_interpreter_is_not_death(
-    quick_silence: None, make_link: MakeLink, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(crl.link._engine, "SILENCE_LIMIT", 5.0)
+def test_a_c_call_that_holds_the_interpreter_is_not_death(quick_silence: None, make_link: MakeLink) -> None:
     link = make_link()
     link.evaluate("import ctypes\nhold = ctypes.PyDLL(None).usleep")
-    assert link.evaluate("hold(1500000)", timeout=10) == 0
+    assert link.evaluate("hold(1500000)", timeout=20) == 0
     assert link.alive
 
 
 @pytest.mark.parametrize("victim", ["program", "shell"])
 def test_a_kill_is_told_at_once_to_all_who_wait(make_shell: Callable[..., Shell], victim: str) -> None:
     shell = make_shell()
-    link = Link.start(shell.lane(), timeout=20)
+    link = Link.start(shell.lane(), timeout=60)
     told: list[BaseException] = []
 
     def wait() -> None:
@@ -218,10 +219,11 @@ def test_a_kill_is_told_at_once_to_all_who_wait(make_shell: Callable[..., Shell]
         except LinkLost as error:
             told.append(error)
 
+    before = link.statistics.requests
     threads = [threading.Thread(target=wait) for _ in range(4)]
     for thread in threads:
         thread.start()
-    time.sleep(0.2)
+    assert eventually(lambda: link.statistics.requests - before == 4)
     started = time.monotonic()
     if victim == "program":
         os.kill(link.facts.pid, signal.SIGKILL)
@@ -229,8 +231,9 @@ def test_a_kill_is_told_at_once_to_all_who_wait(make_shell: Callable[..., Shell]
         os.kill(shell.pid, signal.SIGKILL)
         os.kill(link.facts.pid, signal.SIGKILL)
     for thread in threads:
-        thread.join(5)
-    assert time.monotonic() - started < 2
+        thread.join(20)
+    # Silence would have been doubted later.
+    assert time.monotonic() - started < crl.link._engine.SUSPECT_AFTER
     assert len(told) == 4
     assert len({id(error) for error in told}) == 4
     link.close()
@@ -238,7 +241,7 @@ def test_a_kill_is_told_at_once_to_all_who_wait(make_shell: Callable[..., Shell]
 
 def test_the_end_of_the_terminal_ends_the_program_and_what_it_owns(make_shell: Callable[..., Shell]) -> None:
     shell = make_shell()
-    link = Link.start(shell.lane(), timeout=20)
+    link = Link.start(shell.lane(), timeout=60)
     process = link.start_process(["sleep", "300"])
     detached = link.start_detached(["sleep", "300"])
     shell.close()
@@ -246,7 +249,7 @@ def test_the_end_of_the_terminal_ends_the_program_and_what_it_owns(make_shell: C
         assert eventually(lambda: not alive(link.facts.pid))
         assert eventually(lambda: not alive(process.pid))
         with pytest.raises(LinkLost):
-            process.wait(5)
+            process.wait(20)
         assert alive(detached.pid)
     finally:
         os.kill(detached.pid, signal.SIGKILL)
@@ -266,10 +269,9 @@ def test_closing_with_calls_under_way_fails_them(link: Link) -> None:
     thread = threading.Thread(target=wait)
     thread.start()
     time.sleep(0.1)
-    started = time.monotonic()
-    assert link.close()
-    thread.join(5)
-    assert time.monotonic() - started < 2
+    assert link.close(20)
+    # The call itself would take longer.
+    thread.join(20)
     assert "closed" in str(told[0])
 
 
@@ -280,8 +282,8 @@ def test_a_program_that_loses_its_controller_ends_after_the_grace(
     monkeypatch.setattr("crl.link.link.HEARTBEAT", 0.3)
     monkeypatch.setattr(crl.link._engine, "HEARTBEAT", 60.0)
     link = make_link()
-    assert eventually(lambda: not alive(link.facts.pid), 8.0)
-    assert eventually(lambda: not link.alive, 3.0)
+    assert eventually(lambda: not alive(link.facts.pid))
+    assert eventually(lambda: not link.alive)
 
 
 # -- output ----------------------------------------------------------------------------------------------------------
@@ -296,7 +298,7 @@ def test_output_of_the_target_is_logged_in_order(make_link: MakeLink, caplog: py
         "sys.stdout.write('fo')\nsys.stdout.write('ur\\n')\nwarnings.warn('careful')\nsys.stdout.write('no newline')"
     )
     link.evaluate("import atexit\natexit.register(lambda: sys.stdout.write('\\nlast words'))")
-    assert link.close()
+    assert link.close(20)
     out = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
     errors = " ".join(record.getMessage() for record in caplog.records if record.levelno == logging.WARNING)
     assert out == ["one", "two", "three", "four", "no newline", "last words"]
@@ -325,7 +327,7 @@ def test_a_handler_that_uses_the_link_does_not_block_it(link: Link) -> None:
 def test_a_flood_of_output_does_not_stop_calls(link: Link) -> None:
     call = link.submit_evaluate("[__import__('os').write(1, b'x' * 4000) for _ in range(2000)] and None")
     for number in range(20):
-        assert link.invoke("abs", -number, timeout=10) == number
+        assert link.invoke("abs", -number, timeout=20) == number
     assert call.result(20) is None
 
 
@@ -336,7 +338,7 @@ def test_writers_on_the_same_terminal_and_closed_descriptors_do_no_harm(
     shell = make_shell("pty")
     size = 5_000_000 if over == "here" else 500_000
     tty = shell.ask("tty")
-    link = Link.start(shell.lane(), timeout=20, python=python)
+    link = Link.start(shell.lane(), timeout=60, python=python)
     link.evaluate("import os\nfor d in (0, 1, 2):\n    os.close(d)")
     stop = threading.Event()
 
@@ -356,8 +358,8 @@ def test_writers_on_the_same_terminal_and_closed_descriptors_do_no_harm(
         assert link.engine.session.decoder.noise_bytes > 1000
     finally:
         stop.set()
-        thread.join(5)
-    assert link.close()
+        thread.join(20)
+    assert link.close(20)
 
 
 def _at_most(folder: Path, count: int) -> bool:
@@ -369,13 +371,14 @@ def test_what_holds_the_link_is_freed(make_shell: Callable[..., Shell]) -> None:
     shell = make_shell()
     opened = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
-        link = Link.start(shell.lane(), timeout=20)
-        link.run("true")
+        link = Link.start(shell.lane(), timeout=60)
+        for _ in range(3):
+            link.run("true")
         target_fds = Path(f"/proc/{link.facts.pid}/fd")
         first = len(list(target_fds.iterdir()))
         for _ in range(20):
             link.run("true")
         assert eventually(partial(_at_most, target_fds, first))
-        assert link.close()
+        assert link.close(20)
     assert eventually(lambda: len(os.listdir("/proc/self/fd")) <= opened)
     assert opened >= before

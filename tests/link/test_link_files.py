@@ -356,7 +356,7 @@ def test_many_at_once_and_calls_go_on(link: Link, tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert failures == []
-    assert slowest < 5
+    assert slowest < 15
 
 
 def test_processes_and_tunnels_keep_their_streams_beside_files(link: Link, tmp_path: Path) -> None:
@@ -366,6 +366,6 @@ def test_processes_and_tunnels_keep_their_streams_beside_files(link: Link, tmp_p
     files.write(f"{tmp_path}/b", bytes(1_000_000))
     process.write(b"hello")
     process.close_stdin()
-    assert process.read_stdout(5) == b"hello"
-    assert process.wait(5) == 0
+    assert process.read_stdout(20) == b"hello"
+    assert process.wait(20) == 0
     assert files.read(f"{tmp_path}/b") == bytes(1_000_000)

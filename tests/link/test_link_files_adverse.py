@@ -142,7 +142,7 @@ DISK_FULL = """
     for number in range(30):
         (tree / str(number)).write_bytes(bytes(100_000))
     shell = Shell()
-    with Link.start(shell.lane(), timeout=20) as link:
+    with Link.start(shell.lane(), timeout=60) as link:
         files = link.files
         for work in (
             lambda: files.push(source, f"{full}/old"),

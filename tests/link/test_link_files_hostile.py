@@ -29,7 +29,7 @@ def lying_link(shell: Shell, lie: str) -> Link:
         argv = [sys.executable, str(Path(__file__).with_name("files_liar.py")), str(Path(__file__).parents[2])]
         shell.say(shlex.join([*argv, backwards.group(1)[::-1], lie]))
 
-    return Link.start(Lane(lane.channel, send_line, lane.read_pending, lane.give_back, "liar"), timeout=20)
+    return Link.start(Lane(lane.channel, send_line, lane.read_pending, lane.give_back, "liar"), timeout=60)
 
 
 @pytest.fixture

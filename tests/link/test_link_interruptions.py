@@ -89,7 +89,7 @@ def _calls_under_the_timer(link: Link, count: int) -> tuple[int, set[int], list[
 def _check(link: Link, count: int, figure: Figure) -> None:
     link.evaluate(PREPARE)
     ticks, answered, tried = _calls_under_the_timer(link, count)
-    assert link.evaluate("6 * 7", timeout=10) == 42
+    assert link.evaluate("6 * 7", timeout=20) == 42
     counted = link.evaluate("counted", timeout=30)
     assert len(set(counted)) == len(counted), "a call was run twice"
     assert answered <= set(counted) <= set(tried), "a call was lost"
@@ -173,7 +173,7 @@ def test_an_exception_at_any_point_of_a_call_leaves_nothing_behind_that_others_w
             finally:
                 sys.settrace(before)
             # The thread that was struck does nothing more.
-            assert other.submit(link.invoke, "abs", -at, timeout=5).result() == at, strike.struck
+            assert other.submit(link.invoke, "abs", -at, timeout=20).result() == at, strike.struck
             if not strike.struck:
                 break
             places.add(strike.struck)

@@ -58,7 +58,7 @@ def audited(figure: Print, *args: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("lie", [*liar.FRAMES, *NAMES[len(liar.FRAMES) :: 8]])
 def test_a_lie_is_one_clear_violation(make_shell: MakeShell, lie: str) -> None:
-    link = Link.start(lying_lane(make_shell(), lie), timeout=20)
+    link = Link.start(lying_lane(make_shell(), lie), timeout=60)
     call = link.submit_evaluate("1", keep=Keep(None))
     with pytest.raises(ProtocolViolation) as caught:
         call.result(20)
@@ -66,7 +66,7 @@ def test_a_lie_is_one_clear_violation(make_shell: MakeShell, lie: str) -> None:
     assert "do not trust" in str(caught.value)
     assert not link.alive
     with pytest.raises(LinkLost):
-        link.submit_evaluate("2").result(5)
+        link.submit_evaluate("2").result(20)
     with pytest.raises(LinkLost):
         link.evaluate("3")
     assert threading.current_thread() is threading.main_thread()
@@ -110,13 +110,13 @@ def test_no_claim_is_more_than_an_error_of_its_call(figure: Print) -> None:
 
 def test_only_the_first_answer_to_a_call_counts() -> None:
     with lying_link("twice") as link:
-        assert [link.evaluate("1", timeout=10) for _ in range(20)] == list(range(20))
+        assert [link.evaluate("1", timeout=20) for _ in range(20)] == list(range(20))
 
 
 def test_a_greeting_that_is_none_is_refused(make_shell: MakeShell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("crl.link.wire.values.VERSION", 99)
     with pytest.raises(LinkStartError, match="not ours"):
-        Link.start(lying_lane(make_shell(), "an unknown kind"), timeout=20)
+        Link.start(lying_lane(make_shell(), "an unknown kind"), timeout=60)
 
 
 # -- no failing test passes or is skipped ----------------------------------------------------------------------------

@@ -23,7 +23,7 @@ Figure = Callable[[str], None]
 # A tenth of the full size is the quick form.
 SIZES = [pytest.param(1_000, 20, id="tenth"), pytest.param(10_000, 200, id="full", marks=pytest.mark.long)]
 INTERVAL = 0.002
-STALL = 5.0
+STALL = 15.0
 CHUNK = 1024 * 1024
 MAGIC = b"\xc5\x1bRL"
 # As `wall` writes, with what looks like ours, and a line of a job that knows no manners.
@@ -127,7 +127,7 @@ def _wall(write: Callable[[bytes], object]) -> Iterator[None]:
         yield
     finally:
         stop.set()
-        thread.join(10)
+        thread.join(20)
 
 
 @pytest.mark.clean_only("the noise has every byte in it: an XOFF stops a line with flow control for good")
@@ -139,7 +139,7 @@ def test_noise_on_a_local_terminal(make_shell: MakeShell, calls: int, megabytes:
     parent = shell.ask("echo $$")
     shell.say(JOB.format(parent=parent, words=" ".join(word.hex() for word in NOISE)))
     try:
-        with Link.start(shell.lane(), timeout=20) as link, _wall(lambda data: os.write(descriptor, data)):
+        with Link.start(shell.lane(), timeout=60) as link, _wall(lambda data: os.write(descriptor, data)):
             _work_through(link, calls, megabytes, figure)
             assert link.alive
     finally:

@@ -36,7 +36,7 @@ class Recorder:
 
     def text(self, stream: str | None = None) -> str:
         """What has arrived by now, of one stream or of both."""
-        assert self.link.settle_output(5)
+        assert self.link.settle_output(20)
         return b"".join(e.data for e in self.events if stream in (None, e.stream)).decode()
 
 
@@ -94,7 +94,7 @@ def test_pieces_cross_byte_for_byte(make_link: MakeLink) -> None:
     link.evaluate("import os")
     link.invoke("lambda data: [os.write(1, data[i:i + 1000]) for i in range(0, len(data), 1000)] and None", data)
     # On a slow lane it need not be through yet.
-    assert eventually(lambda: b"".join(event.data for event in recorder.events) == data, 10)
+    assert eventually(lambda: b"".join(event.data for event in recorder.events) == data)
 
 
 def test_an_ended_subscription_is_quiet_and_a_failing_one_disturbs_nobody(
@@ -113,7 +113,7 @@ def test_an_ended_subscription_is_quiet_and_a_failing_one_disturbs_nobody(
         end()
         recorder.end()
         link.evaluate("print('two')")
-        assert link.settle_output(5)
+        assert link.settle_output(20)
     assert recorder.text() == "one\n"
     told = [(record.name, record.getMessage()) for record in caplog.records]
     assert told.count(("crl.link._output", "a callback failed on output of the target")) == 1
@@ -123,9 +123,9 @@ def test_an_ended_subscription_is_quiet_and_a_failing_one_disturbs_nobody(
 def test_a_callback_may_call_the_target(make_link: MakeLink) -> None:
     link = make_link()
     answers: list[object] = []
-    link.on_output(lambda event: answers.append((link.evaluate("6 * 7", timeout=10), link.settle_output(10))))
+    link.on_output(lambda event: answers.append((link.evaluate("6 * 7", timeout=20), link.settle_output(20))))
     link.evaluate("print('ask me')")
-    assert link.settle_output(10)
+    assert link.settle_output(20)
     assert answers == [(42, False)]
 
 
@@ -138,7 +138,7 @@ def mortal(make_shell: Callable[..., Shell]) -> Iterator[Callable[..., Link]]:
     links: list[Link] = []
 
     def make(kind: str, python: str | None = None) -> Link:
-        links.append(Link.start(make_shell(kind).lane(), timeout=20, python=python))
+        links.append(Link.start(make_shell(kind).lane(), timeout=60, python=python))
         return links[-1]
 
     yield make
@@ -164,7 +164,7 @@ def test_a_crash_is_named_and_its_last_words_come_first(mortal: Callable[..., Li
     if not _is_bash("/bin/sh"):
         # bash takes its children's end away before anybody can look at it.
         assert name in str(caught.value)
-    assert link.close()
+    assert link.close(20)
 
 
 def _is_bash(shell: str) -> bool:
@@ -186,8 +186,8 @@ def test_a_child_that_goes_on_writing_does_not_hold_up_the_end(mortal: Callable[
     child = link.evaluate("child.pid")
     assert eventually(lambda: "more" in recorder.text())
     with pytest.raises(LinkLost):
-        link.evaluate("os.kill(os.getpid(), 9)", timeout=10)
-    assert link.close()
+        link.evaluate("os.kill(os.getpid(), 9)", timeout=20)
+    assert link.close(20)
     # Nobody reads what it writes any more.
     assert eventually(lambda: not Path(f"/proc/{child}").exists())
 
@@ -195,7 +195,7 @@ def test_a_child_that_goes_on_writing_does_not_hold_up_the_end(mortal: Callable[
 def test_output_of_exit_functions_arrives(mortal: Callable[..., Link]) -> None:
     recorder = Recorder(link := mortal("pty"))
     link.evaluate("import atexit, sys; atexit.register(sys.stdout.write, 'at the end\\n')")
-    assert link.close()
+    assert link.close(20)
     assert recorder.text() == "at the end\n"
 
 
@@ -240,12 +240,16 @@ def test_a_flood_is_bounded_and_delays_no_call(
     figure(f"target +{grown} MiB, controller +{own} MiB, longest call {longest * 1000:.0f} ms")
     assert grown <= 12
     assert own <= 3 * WAITING_LIMIT // MEBIBYTE
-    assert longest < 2.0
+    assert longest < 5.0
     # A link that keeps up loses nothing; what a slow handler here could not take has been counted.
     assert counts["bytes"] > 0
 
 
-def test_what_a_standing_link_cannot_take_is_dropped_counted_and_said(make_shell: Callable[..., Shell]) -> None:
+def test_what_a_standing_link_cannot_take_is_dropped_counted_and_said(
+    make_shell: Callable[..., Shell], tmp_path: Path
+) -> None:
+    written = tmp_path / "written"
+
     class Blockable:
         """A channel that can stop reading, as a network that stands still."""
 
@@ -268,17 +272,16 @@ def test_what_a_standing_link_cannot_take_is_dropped_counted_and_said(make_shell
         return blockable[0]
 
     lane = make_shell("pipe").lane(wrap)  # type: ignore[arg-type]
-    with Link.start(lane, timeout=20) as link:
+    with Link.start(lane, timeout=60) as link:
         recorder = Recorder(link)
         link.evaluate(FLOOD.format(megabytes=0))
-        flooding = link.submit_invoke("flood", (8,))
+        flooding = link.submit_evaluate(f"flood(8) or os.mkdir({str(written)!r})")
         blockable[0].standing = True
         # The program goes on although nobody takes what it writes.
-        time_to_write = time.monotonic() + 1.5
-        assert eventually(lambda: time.monotonic() > time_to_write, 3)
+        assert eventually(written.exists)
         blockable[0].standing = False
         flooding.result(20)
-        assert eventually(lambda: "bytes of output dropped]" in recorder.text(), 5)
+        assert eventually(lambda: "bytes of output dropped]" in recorder.text())
 
         def told() -> tuple[int, int]:
             """How much came, and how much was dropped."""
@@ -287,7 +290,7 @@ def test_what_a_standing_link_cannot_take_is_dropped_counted_and_said(make_shell
             return text.count("x") + text.count("\n"), dropped
 
         # What a slow lane has in its buffers comes behind.
-        assert eventually(lambda: sum(told()) >= 8 * MEBIBYTE, 10)
+        assert eventually(lambda: sum(told()) >= 8 * MEBIBYTE)
         assert told()[1] > 4 * MEBIBYTE
 
 

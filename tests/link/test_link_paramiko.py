@@ -59,7 +59,7 @@ def test_an_error_of_the_target_arrives(lent: Link) -> None:
 def test_the_shell_comes_back(shell: Shell) -> None:
     link = Link.start(shell.lane(), timeout=30)
     pid = link.facts.pid
-    assert link.close()
+    assert link.close(20)
     assert shell.ask("echo $((6 * 7))") == "42"
     assert eventually(lambda: not alive(pid))
 
@@ -70,6 +70,6 @@ def test_a_lost_connection_fails_what_is_under_way(shell: Shell, connection: Ssh
     pid = link.facts.pid
     connection.close()
     with pytest.raises(LinkLost):
-        call.result(10)
+        call.result(20)
     assert not link.close()
-    assert eventually(lambda: not alive(pid), 10)
+    assert eventually(lambda: not alive(pid))

@@ -57,22 +57,22 @@ def test_bytes_and_status_are_those_of_a_local_run(make_link: MakeLink, python: 
 def test_output_comes_while_the_process_runs(link: Link) -> None:
     process = link.start_process("read a; echo got $a; read b; echo and $b; read c; echo $c >&2; cat")
     process.write(b"one\n")
-    assert process.read_stdout(5) == b"got one\n"
+    assert process.read_stdout(20) == b"got one\n"
     process.write(b"two\n")
-    assert process.read_stdout(5) == b"and two\n"
+    assert process.read_stdout(20) == b"and two\n"
     with pytest.raises(CallTimeout):
         process.read_stdout(0.1)
     assert process.status is None
     process.write(b"err\n")
-    assert process.read_stderr(5) == b"err\n"
+    assert process.read_stderr(20) == b"err\n"
     process.close_stdin()
-    assert process.read_stdout(5) == b""
-    assert process.wait(5) == 0
+    assert process.read_stdout(20) == b""
+    assert process.wait(20) == 0
     assert process.status == 0
 
 
 def test_lines_come_one_by_one(link: Link) -> None:
-    assert list(link.start_process("printf 'a\\nb\\n\\nlast'").lines(5)) == [b"a", b"b", b"", b"last"]
+    assert list(link.start_process("printf 'a\\nb\\n\\nlast'").lines(20)) == [b"a", b"b", b"", b"last"]
 
 
 def test_large_output_with_a_slow_reader_takes_little_memory(link: Link) -> None:
@@ -88,7 +88,7 @@ def test_large_output_with_a_slow_reader_takes_little_memory(link: Link) -> None
     while data := process.read_stdout(20):
         received += len(data)
     assert received == total
-    assert process.wait(5) == 0
+    assert process.wait(20) == 0
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 30_000
 
 
@@ -98,7 +98,7 @@ def test_a_process_that_does_not_read_blocks_its_writer_only(link: Link) -> None
         process.write(bytes(5_000_000), timeout=0.5)
     assert link.run(["cat"], stdin=b"x").stdout == b"x"
     assert process.kill(0.1) == ()
-    assert process.wait(5) in (-signal.SIGTERM, -signal.SIGKILL)
+    assert process.wait(20) in (-signal.SIGTERM, -signal.SIGKILL)
 
 
 def test_a_process_that_closes_its_input_is_a_broken_pipe(link: Link) -> None:
@@ -112,10 +112,9 @@ def test_a_process_that_closes_its_input_is_a_broken_pipe(link: Link) -> None:
 def test_a_timeout_ends_the_command_and_all_its_children(link: Link) -> None:
     first = f"echo begun; sleep 301.{MARK} & setsid sleep 302.{MARK} & "
     command = first + f"(trap '' TERM; sleep 303.{MARK}) & env -i sleep 304.{MARK}"
-    started = time.monotonic()
     with pytest.raises(ProcessTimeout, match="were killed") as caught:
-        link.run(command, timeout=0.5)
-    assert time.monotonic() - started < 6
+        # Long enough for its first line also on a busy machine; the command itself lasts minutes.
+        link.run(command, timeout=2.0)
     assert caught.value.alive == ()
     assert caught.value.partial[0] == b"begun\n"
     assert caught.value.host == "localhost"
@@ -124,17 +123,15 @@ def test_a_timeout_ends_the_command_and_all_its_children(link: Link) -> None:
 
 def test_signals_go_to_the_group(link: Link) -> None:
     process = link.start_process("trap 'echo caught; exit 5' USR1; echo ready; while :; do sleep 0.05; done")
-    assert process.read_stdout(5) == b"ready\n"
+    assert process.read_stdout(20) == b"ready\n"
     assert process.send_signal(signal.SIGUSR1)
-    assert process.wait(5) == 5
-    assert process.read_stdout(5) == b"caught\n"
+    assert process.wait(20) == 5
+    assert process.read_stdout(20) == b"caught\n"
     assert not process.send_signal(signal.SIGUSR1)
 
 
 def test_a_child_left_behind_does_not_hold_the_end_up(link: Link) -> None:
-    started = time.monotonic()
-    result = link.run("echo now; sleep 30 & echo $! >&2")
-    assert time.monotonic() - started < 5
+    result = link.run("echo now; sleep 300 & echo $! >&2", timeout=60)
     assert (result.status, result.stdout, result.complete) == (0, b"now\n", False)
     os.kill(int(result.stderr), signal.SIGKILL)
 
@@ -142,14 +139,14 @@ def test_a_child_left_behind_does_not_hold_the_end_up(link: Link) -> None:
 def test_owned_processes_end_with_the_link_and_detached_ones_stay(make_link: MakeLink) -> None:
     link = make_link()
     owned = link.start_process(f"sleep 300.{MARK} & setsid sleep 300.{MARK} & echo $! & wait")
-    stray = int(owned.read_stdout(5))
+    stray = int(owned.read_stdout(20))
     detached = link.start_detached(["sleep", "300"])
     try:
-        assert link.close()
+        assert link.close(20)
         assert eventually(lambda: not alive(owned.pid) and not alive(stray))
         # Its end may or may not have come before that of the link.
         with suppress(LinkLost):
-            assert owned.wait(5) in (-signal.SIGTERM, -signal.SIGKILL)
+            assert owned.wait(20) in (-signal.SIGTERM, -signal.SIGKILL)
         with pytest.raises((LinkLost, BrokenPipeError)):
             owned.write(b"x")
         assert alive(detached.pid)
@@ -162,12 +159,14 @@ def test_an_interrupted_run_leaves_nothing(link: Link) -> None:
         raise KeyboardInterrupt
 
     old = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    # The timer that limits the test is the same one.
+    limit = signal.setitimer(signal.ITIMER_REAL, 0.3)
     try:
         with pytest.raises(KeyboardInterrupt):
             link.run(["sleep", f"305.{MARK}"])
     finally:
         signal.signal(signal.SIGALRM, old)
+        signal.setitimer(signal.ITIMER_REAL, *limit)
     assert eventually(lambda: not sleepers())
     assert link.evaluate("1") == 1
 
@@ -175,12 +174,12 @@ def test_an_interrupted_run_leaves_nothing(link: Link) -> None:
 def test_fifty_processes_at_once(link: Link) -> None:
     running = [link.start_process(f"echo {number}; exit {number}") for number in range(50)]
     assert [process.wait(20) for process in running] == list(range(50))
-    assert [process.read_stdout(5) for process in running] == [b"%d\n" % number for number in range(50)]
+    assert [process.read_stdout(20) for process in running] == [b"%d\n" % number for number in range(50)]
     with ThreadPoolExecutor(50) as pool:
         results = list(pool.map(lambda number: link.run(f"cat; exit {number}", stdin=b"x" * number), range(50)))
     assert [(result.status, len(result.stdout)) for result in results] == [(number, number) for number in range(50)]
-    assert not link._processes
-    assert not link._inputs
+    # Who waits for an end may know it before the link has forgotten the process.
+    assert eventually(lambda: not link._processes and not link._inputs)
 
 
 @every_python
@@ -190,18 +189,18 @@ def test_a_terminal_of_its_own(make_link: MakeLink, python: str) -> None:
     with link.start_process(ask, pty=(30, 100)) as process:
         seen = b""
         while b"/dev/pts" not in seen:
-            seen += process.read_stdout(5)
+            seen += process.read_stdout(20)
         assert seen.splitlines()[:2] == [b"30 100", b"all"]
         assert process.resize(50, 132)
         process.write(b"hello\n")
         while b"50 132" not in seen:
-            seen += process.read_stdout(5)
+            seen += process.read_stdout(20)
         assert b"got hello" in seen
         process.write(b"unfinished")
         process.close_stdin()
-        assert process.wait(5) == 0
+        assert process.wait(20) == 0
         assert not process.resize(10, 10)
-        assert process.read_stderr(1) == b""
+        assert process.read_stderr(20) == b""
     with pytest.raises(FileNotFoundError):
         link.start_process(["/no/such/program"], pty=(24, 80))
 
@@ -209,9 +208,9 @@ def test_a_terminal_of_its_own(make_link: MakeLink, python: str) -> None:
 def test_keys_in_a_terminal_are_signals_and_its_hangup_ends_it(link: Link) -> None:
     waiting = "trap 'exit 3' INT; echo ready; sleep 60 & wait"
     with link.start_process(waiting, pty=(24, 80)) as process:
-        assert b"ready" in process.read_stdout(5)
+        assert b"ready" in process.read_stdout(20)
         process.write(b"\x03")
-        assert process.wait(5) == 3
+        assert process.wait(20) == 3
     with pytest.raises(UsageError, match="terminal"):
         link.start_process(["true"]).resize(1, 1)
     with pytest.raises(UsageError, match="rows"):
@@ -231,13 +230,21 @@ def test_merged_output_is_in_the_order_it_was_written(make_link: MakeLink, pytho
 
 
 def test_lines_of_both_outputs_come_in_order(link: Link) -> None:
-    command = "for i in 1 2 3; do echo out $i; sleep 0.05; echo err $i >&2; sleep 0.05; done; printf last"
+    # Two pipes cannot tell what was written first when both have something: each line waits until the last one is here.
+    command = "for i in 1 2 3; do echo out $i; read x; echo err $i >&2; read x; done; printf last"
+    seen = []
     with link.start_process(command) as process:
-        seen = list(process)
+        for line in process:
+            seen.append(line)
+            if line.data != b"last":
+                process.write(b"\n")
     wanted = [(name, f"{name[3:]} {i}".encode()) for i in (1, 2, 3) for name in ("stdout", "stderr")]
     assert seen == [*wanted, ("stdout", b"last")]
-    with link.start_process("echo first; exec >&-; sleep 0.2; echo second >&2") as process:
-        assert [name for name, _ in process.output(5)] == ["stdout", "stderr"]
+    with link.start_process("echo first; exec >&-; read x; echo second >&2") as process:
+        pieces = process.output(20)
+        assert next(pieces)[0] == "stdout"
+        process.write(b"\n")
+        assert [name for name, _ in pieces] == ["stderr"]
     with link.start_process("sleep 60") as process, pytest.raises(CallTimeout):
         next(process.output(0.1))
 
@@ -245,12 +252,12 @@ def test_lines_of_both_outputs_come_in_order(link: Link) -> None:
 def test_a_process_says_what_it_is_and_ends_with_its_block(link: Link) -> None:
     with link.start_process(f"setsid sleep 306.{MARK} & sleep 307.{MARK}") as process:
         assert repr(process) == f"<RemoteProcess {process.pid} on localhost: running>"
-    assert process.wait(5) == -signal.SIGTERM
+    assert process.wait(20) == -signal.SIGTERM
     assert repr(process) == f"<RemoteProcess {process.pid} on localhost: ended with -15>"
     assert sleepers() == []
     with pytest.raises(RuntimeError, match="mine"), link.start_process(f"sleep 308.{MARK}") as process:
         raise RuntimeError("mine")
-    assert process.wait(5) == -signal.SIGTERM
+    assert process.wait(20) == -signal.SIGTERM
 
 
 @every_python
@@ -264,7 +271,7 @@ def test_a_spool_keeps_the_newest_and_tells_what_it_dropped(make_link: MakeLink,
     # It never waits, though nobody reads; without a spool it would stand still after half a megabyte.
     assert process.wait(20) == 0
     data = b""
-    while piece := process.read_stdout(5):
+    while piece := process.read_stdout(20):
         data += piece
     assert process.stdout.dropped > 0
     assert len(data) + process.stdout.dropped == total
@@ -276,8 +283,8 @@ def test_a_spool_keeps_the_newest_and_tells_what_it_dropped(make_link: MakeLink,
 
 def test_the_end_is_told_though_nobody_reads(link: Link) -> None:
     process = link.start_process("head -c 550000 /dev/zero")
-    assert process.wait(10) == 0
-    assert len(b"".join(iter(lambda: process.read_stdout(5), b""))) == 550000
+    assert process.wait(20) == 0
+    assert len(b"".join(iter(lambda: process.read_stdout(20), b""))) == 550000
     assert eventually(lambda: not link._processes)
 
 
@@ -302,7 +309,7 @@ def test_input_goes_along_with_a_run(link: Link) -> None:
     with pytest.raises(FileNotFoundError):
         link.run(["/no/such/program"], stdin=b"x")
     assert link.statistics.requests == before + 3
-    assert not link._processes
+    assert eventually(lambda: not link._processes)
 
 
 @pytest.mark.long
@@ -317,7 +324,7 @@ def test_a_gigabyte_takes_little_memory(link: Link) -> None:
             status = Path(f"/proc/{link.facts.pid}/status").read_text(encoding="ascii")
             highest = max(highest, int(status.split("VmRSS:")[1].split()[0]))
     assert received == total
-    assert process.wait(5) == 0
+    assert process.wait(20) == 0
     assert highest < 30_000
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 12_000
 
@@ -348,7 +355,7 @@ def test_a_detached_process_is_picked_up_by_a_later_link(
     assert eventually(lambda: detached.read(later).data == b"begun\nsaid\n")
     assert detached.read(later, 6).data == b"said\n"
     assert detached.read(later).status is None
-    assert detached.stop(later, 2.0) == ()
+    assert detached.stop(later, 20.0) == ()
     assert not detached.is_alive(later)
     assert sleepers() == []
     assert eventually(lambda: detached.read(later).status == 4)
@@ -387,11 +394,11 @@ def test_a_slim_python_gives_terminals_too_and_says_what_it_cannot(link: Link) -
     """Debian's python3-minimal has neither `termios` nor `pty` nor `ctypes`."""
     link.evaluate("__import__('sys').modules.update(termios=None, pty=None, ctypes=None)")
     with link.start_process("stty size; read x; stty size", pty=(11, 22)) as process:
-        assert process.read_stdout(5) == b"11 22\r\n"
+        assert process.read_stdout(20) == b"11 22\r\n"
         assert process.resize(33, 44)
         process.write(b"\n")
-        assert process.wait(5) == 0
-        assert b"33 44" in b"".join(iter(lambda: process.read_stdout(5), b""))
+        assert process.wait(20) == 0
+        assert b"33 44" in b"".join(iter(lambda: process.read_stdout(20), b""))
     with pytest.raises(OSError, match="needs ctypes"):
         link.run(["true"], contain=True)
     assert link.run(["true"]).status == 0

@@ -15,15 +15,16 @@ from crl.link import CallTimeout, Link, LinkLost, ProgramGone
 from tests.link.peers import INTERPRETERS, Shell, alive, eventually
 from tests.link.ways import SLOW
 
+GRACE = 20.0
 PREPARE = "counted = []\ndef bump(number):\n    counted.append(number)\n    return number\n"
 
 
 class Lasting:
     """A link over local shells, and what is needed to cut it."""
 
-    def __init__(self, kind: str, python: str | None = None, grace: float = 20.0) -> None:
+    def __init__(self, kind: str, python: str | None = None, grace: float = GRACE) -> None:
         self.shells = [Shell(kind)]
-        self.link = Link.start(self.shells[0].lasting_lane(made=self.shells), timeout=20, python=python, grace=grace)
+        self.link = Link.start(self.shells[0].lasting_lane(made=self.shells), timeout=60, python=python, grace=grace)
         # What makes it so takes its time on a slow lane.
         assert eventually(lambda: self.link.resumable, 30), self.link.why_not_resumable
 
@@ -62,11 +63,11 @@ def test_calls_handles_and_streams_live_through_a_cut(lasting: Callable[..., Las
     process.write(b"before the cut,")
     pid = link.facts.pid
     one.cut()
-    assert link.invoke("bump", 1, timeout=10) == 1
+    assert link.invoke("bump", 1, timeout=20) == 1
     process.write(b" behind it")
     process.close_stdin()
-    assert running.result(5) == "done"
-    assert process.wait(5) == 0
+    assert running.result(20) == "done"
+    assert process.wait(20) == 0
     assert b"".join(iter(process.read_stdout, b"")) == b"before the cut, behind it"
     assert link.evaluate("counted") == [1]
     assert link.evaluate("__import__('os').getpid()") == pid
@@ -79,17 +80,17 @@ def test_every_interpreter_resumes(lasting: Callable[..., Lasting], python: str)
     one.link.evaluate(PREPARE)
     for number in range(3):
         one.cut()
-        assert one.link.invoke("bump", number, timeout=10) == number
+        assert one.link.invoke("bump", number, timeout=20) == number
     assert one.link.evaluate("counted") == [0, 1, 2]
-    assert one.link.close()
+    assert one.link.close(20)
 
 
 @pytest.mark.every_way
 def test_the_shell_has_its_terminal_back_after_a_resumed_link(lasting: Callable[..., Lasting]) -> None:
     one = lasting("pty")
     one.cut()
-    assert one.link.evaluate("1", timeout=10) == 1
-    assert one.link.close()
+    assert one.link.evaluate("1", timeout=20) == 1
+    assert one.link.close(20)
     assert one.shells[-1].ask("echo back") == "back"
 
 
@@ -169,8 +170,8 @@ def test_a_program_that_is_gone_is_told_at_once(lasting: Callable[..., Lasting])
     one.cut()
     started = time.monotonic()
     with pytest.raises(LinkLost) as caught:
-        call.result(10)
-    assert time.monotonic() - started < 3
+        call.result(20)
+    assert time.monotonic() - started < GRACE / 2
     assert isinstance(caught.value, ProgramGone) or "by force" in str(caught.value)
 
 
@@ -180,19 +181,19 @@ def test_who_waits_in_the_shell_may_be_killed(lasting: Callable[..., Lasting]) -
     waiting = one.link.evaluate("open('/proc/%d/stat' % __import__('os').getppid()).read()")
     assert "(sh)" in waiting
     os.kill(int(waiting.split()[0]), signal.SIGKILL)
-    assert eventually(lambda: one.link.statistics.resumed == 1, 10)
-    assert one.link.evaluate("__import__('os').getpid()", timeout=5) == pid
+    assert eventually(lambda: one.link.statistics.resumed == 1)
+    assert one.link.evaluate("__import__('os').getpid()", timeout=20) == pid
 
 
 def test_without_grace_the_link_ends_with_its_terminal() -> None:
     shell = Shell("pty")
-    link = Link.start(shell.lasting_lane(), timeout=20, grace=0)
+    link = Link.start(shell.lasting_lane(), timeout=60, grace=0)
     assert not link.resumable
     assert link.why_not_resumable == "its grace is 0"
     shell.close()
     with pytest.raises(LinkLost):
-        link.evaluate("1", timeout=5)
-    assert eventually(lambda: not alive(link.facts.pid), 3)
+        link.evaluate("1", timeout=20)
+    assert eventually(lambda: not alive(link.facts.pid))
     link.close()
 
 
@@ -202,7 +203,7 @@ def test_a_terminal_that_cannot_be_had_again_ends_the_link_after_the_grace() -> 
     def again() -> Shell:
         raise ConnectionRefusedError("no way there")
 
-    link = Link.start(shell.lasting_lane(again), timeout=20, grace=2.0)
+    link = Link.start(shell.lasting_lane(again), timeout=60, grace=3.0)
     assert eventually(lambda: link.resumable)
     owned = link.start_process(["sleep", "311"])
     shell.close()
@@ -211,8 +212,8 @@ def test_a_terminal_that_cannot_be_had_again_ends_the_link_after_the_grace() -> 
     started = time.monotonic()
     with pytest.raises(LinkLost, match=r"no other terminal could be opened within .* no way there"):
         link.evaluate("1", timeout=20)
-    assert time.monotonic() - started < 4
-    assert eventually(lambda: not alive(link.facts.pid) and not alive(owned.pid), 15)
+    assert time.monotonic() - started < 15
+    assert eventually(lambda: not alive(link.facts.pid) and not alive(owned.pid))
     link.close()
 
 
@@ -227,7 +228,7 @@ def test_a_wrong_token_and_a_torn_candidate_leave_the_terminal_alone(lasting: Ca
         "    for d in descriptors:\n"
         "        s.sendmsg([b'd'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack('i', d))])\n"
         "    s.sendall(data)\n"
-        "    s.settimeout(10)\n"
+        "    s.settimeout(20)\n"
         "    try:\n"
         "        return s.recv(1)\n"
         "    except ConnectionResetError:\n"
@@ -241,9 +242,9 @@ def test_a_wrong_token_and_a_torn_candidate_leave_the_terminal_alone(lasting: Ca
         (b"x" * 5000, "[a.fileno(), a.fileno()]"),
         (b"no descriptors at all\n", "[]"),
     ]:
-        assert one.link.evaluate(f"knock({data!r}, {descriptors})", timeout=15) == b""
+        assert one.link.evaluate(f"knock({data!r}, {descriptors})", timeout=30) == b""
     assert one.link.statistics.resumed == 0
-    assert one.link.evaluate("6 * 7", timeout=1) == 42
+    assert one.link.evaluate("6 * 7", timeout=20) == 42
 
 
 def test_a_link_may_be_closed_while_its_resume_begins(
@@ -262,8 +263,8 @@ def test_a_link_may_be_closed_while_its_resume_begins(
     one = lasting("pty", grace=1.0)
     monkeypatch.setattr(threading.Thread, "start", start_late)
     one.cut()
-    assert begun.wait(10)
-    one.link.close(timeout=5)
+    assert begun.wait(20)
+    one.link.close(timeout=20)
     assert not one.link.alive
 
 

@@ -68,7 +68,7 @@ noting = Noting()
 @pytest.fixture(scope="module", params=INTERPRETERS, ids=lambda path: path.split("/")[-3])
 def link(request: pytest.FixtureRequest) -> Iterator[Link]:
     shell = Shell()
-    with Link.start(shell.lane(), timeout=20, python=request.param) as link:
+    with Link.start(shell.lane(), timeout=60, python=request.param) as link:
         yield link
     shell.close()
 
@@ -79,7 +79,7 @@ def nothing_stays() -> None:
 
 
 def step(link: Link, name: str, *args: Any, of: str = "29") -> Any:
-    return link.submit_step(of, name, args).result(10)
+    return link.submit_step(of, name, args).result(20)
 
 
 @pytest.mark.parametrize("name", BINARY)
@@ -111,7 +111,7 @@ def test_operators_in_place_and_of_the_right_operand(link: Link, name: str) -> N
             step(link, "matmul", 7, of="noting")
         return
     keep = Keep(handle="same")
-    link.submit_step("noting", "i" + name, (7,), keep=keep).result(10)
+    link.submit_step("noting", "i" + name, (7,), keep=keep).result(20)
     assert link.evaluate("(same is noting, noting.done)") == (True, [("i" + name, 7)])
     if name != "pow":
         assert step(link, "r" + name, 8, of="noting") == ("r" + name, 8)

@@ -76,8 +76,16 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
     for thread in threads:
-        thread.join(5)
+        thread.join(20)
         assert not thread.is_alive()
+
+
+@pytest.fixture
+def refusing() -> Iterator[tuple[str, int]]:
+    """An address that refuses connections: it is taken, so that nobody else can listen there meanwhile."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()
 
 
 def receive_all(sock: socket.socket) -> bytes:
@@ -98,7 +106,7 @@ def test_twenty_megabytes_come_back_exact(link: Link, serve: Serve, kind: str, o
         thread = threading.Thread(target=feed)
         thread.start()
         assert receive_all(sock) == data
-        thread.join(5)
+        thread.join(20)
 
 
 @pytest.mark.every_way
@@ -131,11 +139,9 @@ def test_fifty_connections_at_once(link: Link, serve: Serve) -> None:
     assert link.engine.busy_streams == 0
 
 
-def test_a_refused_connection_says_why(link: Link, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        address = gone.getsockname()
+def test_a_refused_connection_says_why(link: Link, refusing: tuple[str, int], tmp_path: Path) -> None:
     with pytest.raises(TunnelError, match="refused"):
-        link.connect(address)
+        link.connect(refusing)
     with pytest.raises(TunnelError, match="No such file"):
         link.connect(str(tmp_path / "nothing"))
     with pytest.raises(UsageError):
@@ -203,21 +209,27 @@ def test_a_closed_tunnel_listens_no_more_and_open_connections_go_on(link: Link, 
 
 def test_a_lost_link_ends_connections_and_tunnels(make_shell: Callable[..., Shell], serve: Serve) -> None:
     shell = make_shell()
-    link = Link.start(shell.lane(), timeout=20)
+    link = Link.start(shell.lane(), timeout=60)
     address = serve()
     tunnel = link.forward(address)
     with link.connect(address) as direct, socket.create_connection(tunnel.address, 10) as accepted:
         accepted.sendall(b"x")
         assert accepted.recv(1) == b"x"
         os.kill(link.facts.pid, 9)
-        direct.settimeout(5)
-        accepted.settimeout(5)
+        direct.settimeout(20)
+        accepted.settimeout(20)
         assert direct.recv(1) == b""
         with pytest.raises(ConnectionResetError):
             accepted.recv(1)
-        with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(tunnel.address, 1)
-    assert link.close()
+        # Not necessarily before its connections.
+        assert eventually(lambda: _refuses(tunnel.address))
+    assert link.close(20)
+
+
+def _refuses(address: tuple[str, int]) -> bool:
+    with socket.socket() as sock:
+        sock.settimeout(20)
+        return sock.connect_ex(address) != 0
 
 
 def feed(sock: socket.socket, data: bytes) -> None:
@@ -230,7 +242,7 @@ def reach(address: Any) -> socket.socket:
     """A connection to where a tunnel listens."""
     sock = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
     try:
-        sock.settimeout(10)
+        sock.settimeout(20)
         sock.connect(address)
     except BaseException:
         sock.close()
@@ -257,7 +269,7 @@ def test_a_target_listens_for_us(
         feeder = threading.Thread(target=feed, args=(socks[0], data))
         feeder.start()
         assert receive_all(socks[0]) == data
-        feeder.join(5)
+        feeder.join(20)
         assert [receive_all(sock) for sock in socks[1:]] == [b"%d" % number * 1000 for number in range(19)]
         for sock in socks:
             sock.close()
@@ -289,21 +301,19 @@ def test_what_a_target_listens_at_is_checked(link: Link, serve: Serve, tmp_path:
 
 
 def test_a_server_here_that_is_gone_resets_what_the_target_accepted(
-    link: Link, caplog: pytest.LogCaptureFixture
+    link: Link, refusing: tuple[str, int], caplog: pytest.LogCaptureFixture
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        address = gone.getsockname()
-    with link.reverse(("127.0.0.1", 0), address) as tunnel:
+    with link.reverse(("127.0.0.1", 0), refusing) as tunnel:
         with reach(tunnel.address) as sock, pytest.raises(ConnectionResetError):
             sock.recv(1)
         assert eventually(lambda: "cannot connect here: Connection refused" in caplog.text)
         assert eventually(lambda: tunnel.connections == 0)
 
 
-def test_a_refusal_at_the_target_resets_what_was_accepted_here(link: Link, caplog: pytest.LogCaptureFixture) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        address = gone.getsockname()
-    with link.forward(address) as tunnel:
+def test_a_refusal_at_the_target_resets_what_was_accepted_here(
+    link: Link, refusing: tuple[str, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    with link.forward(refusing) as tunnel:
         with reach(tunnel.address) as sock, pytest.raises(ConnectionResetError):
             sock.recv(1)
         assert eventually(lambda: "the target cannot connect" in caplog.text)
@@ -327,7 +337,7 @@ def test_no_more_connections_than_the_limit_are_open_at_once(link: Link, serve: 
             socks[3].recv(1)
         for sock in socks[:2]:
             sock.close()
-        socks[3].settimeout(5)
+        socks[3].settimeout(20)
         assert [sock.recv(1) for sock in socks[3:]] == [b"x"] * 2
         assert tunnel.connections == 3
         assert "3 connections" in repr(tunnel)
@@ -342,7 +352,7 @@ def test_another_user_is_not_let_in(link: Link, serve: Serve, way: str) -> None:
     address = serve()
     name = f"\0crl-private-{os.getpid()}-{way}"
     ask = (
-        "import os, socket, sys; os.setuid(65534); s = socket.socket(socket.AF_UNIX); s.settimeout(5);"
+        "import os, socket, sys; os.setuid(65534); s = socket.socket(socket.AF_UNIX); s.settimeout(20);"
         "s.connect(sys.argv[1]); s.send(b'x'); print(s.recv(1))"
     )
 
@@ -364,16 +374,17 @@ def test_bytes_go_ahead_of_the_answer(link: Link, serve: Serve) -> None:
         with reach(tunnel.address) as sock:
             sock.sendall(b"warm")
             assert sock.recv(4) == b"warm"
+        link.evaluate("import threading\ngate = threading.Event()")
         before = link.statistics.requests
-        started = time.monotonic()
         with reach(tunnel.address) as sock:
             # The target is busy; nothing of it is waited for here.
-            busy = link.submit_evaluate("__import__('time').sleep(0.4)")
+            busy = link.submit_evaluate("gate.wait(60)")
             sock.sendall(b"first")
             assert sock.recv(5) == b"first"
-            assert time.monotonic() - started < 0.35
-            busy.result(5)
-        assert link.statistics.requests == before + 2
+            assert not busy.done
+            assert link.statistics.requests == before + 2
+            link.evaluate("gate.set()")
+            assert busy.result(20) is True
 
 
 @pytest.mark.parametrize("way", ["forward", "reverse"])
@@ -397,18 +408,20 @@ def test_requests_on_kept_connections_all_come_back(link: Link, way: str, second
         def log_message(self, *_args: object) -> None:
             return
 
-    def client(number: int) -> int:
+    # How many there are in that time depends on the machine and on what the lane carries.
+    least = 10 if over == "here" else 1
+
+    def client(number: int) -> None:
         randomness = random.Random(number)
         connection = http.client.HTTPConnection(tunnel.address[0], tunnel.address[1], timeout=20)
         asked = 0
         until = time.monotonic() + seconds
-        while time.monotonic() < until:
+        while time.monotonic() < until or asked < least:
             question = randomness.randbytes(randomness.choice([1, 100, 10_000, 200_000]))
             connection.request("POST", "/", question)
             assert connection.getresponse().read() == question[::-1]
             asked += 1
         connection.close()
-        return asked
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = False
@@ -420,13 +433,11 @@ def test_requests_on_kept_connections_all_come_back(link: Link, way: str, second
             here = ("127.0.0.1", 0)
             with link.forward(address) if way == "forward" else link.reverse(here, address) as tunnel:
                 with ThreadPoolExecutor(8) as pool:
-                    counts = list(pool.map(client, range(8)))
-                # How many depends on what the lane carries.
-                assert min(counts) > (10 * seconds / 2.5 if over == "here" else 0)
+                    list(pool.map(client, range(8)))
                 assert eventually(lambda: tunnel.connections == 0)
         finally:
             server.shutdown()
-            serving.join(5)
+            serving.join(20)
 
 
 def test_tunnels_say_what_they_are(link: Link, serve: Serve) -> None:
@@ -441,7 +452,7 @@ def test_tunnels_say_what_they_are(link: Link, serve: Serve) -> None:
 
 
 def test_a_lost_link_ends_what_the_target_accepted(make_shell: Callable[..., Shell], serve: Serve) -> None:
-    link = Link.start(make_shell().lane(), timeout=20)
+    link = Link.start(make_shell().lane(), timeout=60)
     address = serve()
     tunnel = link.reverse(("127.0.0.1", 0), address)
     with reach(tunnel.address) as sock:
@@ -451,5 +462,5 @@ def test_a_lost_link_ends_what_the_target_accepted(make_shell: Callable[..., She
         # The kernel closed the target's end.
         with suppress(ConnectionResetError):
             assert sock.recv(1) == b""
-    assert link.close()
+    assert link.close(20)
     assert "closed" in repr(tunnel)

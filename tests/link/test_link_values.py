@@ -379,6 +379,11 @@ def test_time_and_memory_grow_with_the_bytes_only(audited: list[str]) -> None:
     """Whatever the bytes, a tenth of a millisecond and 100 bytes for each are more than enough."""
     whole = [values.encode(value) for value in (SHAPES, RECORDS, [[1, "x"]] * 300, {"a": [None] * 400})]
 
+    def seconds(data: bytes) -> float:
+        began = time.process_time()
+        quiet_decode(data)
+        return time.process_time() - began
+
     @settings(max_examples=200, deadline=None)
     @given(st.sampled_from(whole) | st.binary(max_size=3000), st.data())
     def check(sound: bytes, data: st.DataObject) -> None:
@@ -387,13 +392,12 @@ def test_time_and_memory_grow_with_the_bytes_only(audited: list[str]) -> None:
             position = data.draw(st.integers(0, max(0, len(mutated) - 1)))
             mutated[position : position + 1] = data.draw(st.binary(max_size=5))
         tracemalloc.start()
-        began = time.process_time()
         quiet_decode(bytes(mutated))
-        took = time.process_time() - began
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < 100_000 + 100 * len(mutated)
-        assert took < 0.1 + 0.0001 * len(mutated)
+        # The quickest of three: a collection of all garbage, which takes its time, may fall into one.
+        assert min(seconds(bytes(mutated)) for _ in range(3)) < 0.1 + 0.0001 * len(mutated)
 
     check()
 
@@ -464,7 +468,7 @@ class Peer:
         return values.decode(self.process.stdout.read(size))
 
     def close(self) -> None:
-        self.process.communicate(timeout=10)
+        self.process.communicate(timeout=20)
         assert self.process.returncode == 0
 
 

@@ -23,12 +23,12 @@ here, gate, stuck = program.terminal, threading.Event(), threading.Event()
 unlock, write = here.unlock, here.write
 def write_late(frame):
     stuck.set()
-    gate.wait(20)
+    gate.wait(60)
     return write(frame)
 def leave_frames():
     program.post(messages.pack(messages.OUTPUT, 1, b'x' * 8000))
     program.flush()
-    stuck.wait(20)
+    stuck.wait(60)
 def unlock_and_meddle():
     here.unlock, here.write = unlock, write_late
     unlock()
@@ -47,7 +47,7 @@ def test_frames_that_another_thread_leaves_wake_their_writer_once(make_link: Cal
     assert len(link.evaluate(f"'x' * {LARGE}")) == LARGE
     link.evaluate(MEDDLE)
     link.evaluate("here.unlock = unlock_and_meddle")
-    link.evaluate("gate.set()", timeout=10)
+    link.evaluate("gate.set()", timeout=20)
     for _ in range(3):
-        assert len(link.evaluate(f"'x' * {LARGE}", timeout=10)) == LARGE
+        assert len(link.evaluate(f"'x' * {LARGE}", timeout=20)) == LARGE
     assert eventually(lambda: len(b"".join(seen)) == 8000)

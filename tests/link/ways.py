@@ -132,7 +132,7 @@ def telnet_way() -> Iterator[Way]:
         with telnetd(str(login)) as port:
 
             def way(program: Program) -> Far:
-                channel = TelnetChannel("127.0.0.1", port, timeout=10)
+                channel = TelnetChannel("127.0.0.1", port, timeout=20)
                 _type(channel, f"{script(program)}\n".encode())
                 return Far(channel, TELNET, terminal=True)
 

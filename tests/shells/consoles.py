@@ -39,6 +39,7 @@ def telnetd(program: str) -> Iterator[int]:
     server = subprocess.Popen(command)
 
     def listens() -> bool:
+        assert server.poll() is None, "another one has that port"
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return True
         return False

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ from crl.targets import (
     RunResult,
     Target,
 )
-from tests.link.peers import eventually
+from tests.link.peers import eventually, freeze
 from tests.terminals.sshd import Sshd
 
 
@@ -80,7 +81,7 @@ def test_timeout_kills_the_group(here: Target, tmp_path: Path) -> None:
     started = time.monotonic()
     with pytest.raises(CommandTimeout) as caught:
         here.run(f"echo early; sleep 60 & echo $! $$ > {pids}; setsid sleep 61 & echo $! >> {pids}; wait", timeout=1)
-    assert time.monotonic() - started < 6
+    assert time.monotonic() - started < 40, "the processes end by themselves after 60 s"
     assert "1 s; it and its children were killed" in str(caught.value)
     assert caught.value.stdout == "early\n"
     assert caught.value.alive == ()
@@ -169,9 +170,8 @@ def test_start_detached() -> None:
     with Target(BashShell()) as target:
         again = DetachedProcess(process.pid, target)
         again.send_signal(signal.SIGKILL)
-        deadline = time.monotonic() + 5
-        while again.alive and _runs(process.pid) and time.monotonic() < deadline:
-            time.sleep(0.01)
+        assert eventually(lambda: not _runs(process.pid))
+        assert eventually(lambda: not again.alive)
         with pytest.raises(ProcessLookupError):
             again.send_signal(signal.SIGKILL)
         found = target.detached(token)
@@ -294,9 +294,7 @@ def test_a_loss_is_told_and_the_next_verb_connects_again(remote: Target, tmp_pat
     with pytest.raises(LinkLost):
         remote.run(f"echo x >> {count}; sleep 60")
     killer.join()
-    before = time.monotonic()
     assert remote.run("echo back").stdout == "back\n"
-    assert time.monotonic() - before < 5
     assert count.read_text() == "x\n"
     assert remote.python.call("len", [1]) == 1
 
@@ -330,26 +328,47 @@ def test_wait_until_up(sshd: Sshd, nothing_left: None) -> None:
     started = time.monotonic()
     with pytest.raises(RebootFailed, match=r"(?i)refused"):
         nobody.wait_until_up(2)
-    assert 1.5 < time.monotonic() - started < 3
+    assert 1.5 < time.monotonic() - started < 30
     nobody.close()
 
 
 def test_reboot_is_only_believed_with_another_boot_id(nothing_left: None) -> None:
     with Target(BashShell(), name="steady") as target:
         with pytest.raises(RebootFailed, match="boot id is still the same"):
-            target.reboot(2.5, command=["true"])
+            target.reboot(4, command=["true"])
         with pytest.raises(RebootFailed, match="status 9"):
             target.reboot(10, command="exit 9")
         with pytest.raises(RebootFailed, match="No such file"):
             target.reboot(10, command=["/no/such/program"])
 
 
-def test_limits_while_connecting(nothing_left: None) -> None:
-    target = Target(BashShell(init_env="content:sleep 2"), name="slow")
+def test_the_reason_of_a_failed_reboot_is_not_that_the_time_is_over(
+    nothing_left: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Target(BashShell(), name="steady") as target:
+        call, looks = target.terminal.run_python_call_with_timeout, []
+
+        def freezing_at_the_third(*args: Any) -> Any:
+            looks.append(target.terminal.link.facts.pid)
+            if len(looks) == 3:
+                freeze(looks[-1])
+            return call(*args)
+
+        monkeypatch.setattr(target.terminal, "run_python_call_with_timeout", freezing_at_the_third)
+        with pytest.raises(RebootFailed, match="boot id is still the same"):
+            target.reboot(8, command=["true"])
+        for pid in looks[2:3]:
+            os.kill(pid, signal.SIGCONT)
+
+
+def test_limits_while_connecting(nothing_left: None, tmp_path: Path) -> None:
+    go_on = tmp_path / "go on"
+    target = Target(BashShell(init_env=f"content:while [ ! -e '{go_on}' ]; do sleep 0.05; done"), name="slow")
     started = time.monotonic()
     with pytest.raises(ConnectTimeout, match="slow: connecting"):
         target.run("true", timeout=0.5)
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 20
+    go_on.touch()
     assert target.run("true", timeout=20).ok
     target.close()
 
@@ -386,5 +405,5 @@ def test_a_definite_refusal_ends_the_wait(sshd: Sshd, tmp_path: Path, nothing_le
     started = time.monotonic()
     with pytest.raises(SessionInitializationFailed):
         target.wait_until_up(30)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 25
     target.close()

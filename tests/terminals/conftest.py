@@ -15,6 +15,7 @@ import pytest
 from crl.interactivesessions.autorecoveringterminal import AutoRecoveringTerminal
 from crl.interactivesessions.autorunnerterminal import AutoRunnerTerminal
 from crl.interactivesessions.shells.bashshell import BashShell
+from tests.link.peers import PATIENCE
 from tests.terminals.sshd import Sshd
 
 Make = Callable[..., AutoRunnerTerminal]
@@ -36,18 +37,27 @@ def reopen(terminal: AutoRunnerTerminal) -> None:
     terminal.initialize(terminal.session)
 
 
+def gate(terminal: AutoRunnerTerminal) -> Callable[[], object]:
+    """Make a gate on the target, where code waits with ``gate.wait(30)`` until what is returned is called.
+
+    A test that wants a call to be under way opens it when it has seen that, however long that takes.
+    """
+    terminal.run_python("gate = __import__('threading').Event()")
+    return lambda: terminal.run_python("gate.set()")
+
+
 @pytest.fixture
 def nothing_left() -> Iterator[None]:
     """Fails the test when a thread, child or descriptor that it made is there at its end."""
     before = inventory()
     yield
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
+    deadline = time.monotonic() + PATIENCE
+    while True:
         after = inventory()
         if after[0] <= before[0] and after[1] <= before[1] and after[2] <= before[2]:
             return
+        assert time.monotonic() < deadline, f"{before} before, {after} after"
         time.sleep(0.02)
-    assert inventory() == before
 
 
 @pytest.fixture

@@ -14,11 +14,11 @@ from crl.interactivesessions.remoteproxies import _RecursiveProxy
 from crl.interactivesessions.runnerexceptions import InvalidProxySession, RemoteTimeout
 from crl.link import CallCancelled
 from tests.link.peers import INTERPRETERS, eventually
-from tests.terminals.conftest import Make
+from tests.terminals.conftest import Make, gate
 
 CODE = """
 import asyncio
-log = []
+log, begun = [], []
 class Arriving(object):
     def __init__(self): self.count = 0
     def __aiter__(self): return self
@@ -38,6 +38,7 @@ class Connection(object):
     async def same_loop(self):
         return self.loop is asyncio.get_event_loop()
 async def slow(seconds, result=None):
+    begun.append(seconds)
     try:
         await asyncio.sleep(seconds)
     except asyncio.CancelledError:
@@ -75,6 +76,13 @@ def connection(shared: AutoRunnerTerminal) -> _RecursiveProxy:
 
 async def of(awaitable: Any) -> Any:
     return await awaitable
+
+
+async def under_way(terminal: AutoRunnerTerminal, count: int) -> None:
+    """Wait until `slow` runs there so often: one that is cancelled before never begins."""
+    async with asyncio.timeout(20):
+        while terminal.run_python("len(begun)") < count:
+            await asyncio.sleep(0.01)
 
 
 def test_many_awaits_are_under_way_at_once(shared: AutoRunnerTerminal) -> None:
@@ -127,14 +135,21 @@ def test_async_with_and_async_for(shared: AutoRunnerTerminal) -> None:
 
 
 def test_a_cancelled_await_cancels_the_task_there(shared: AutoRunnerTerminal) -> None:
+    async def expiring() -> None:
+        async with asyncio.timeout(None) as limit:
+            task = asyncio.ensure_future(of(proxy(shared, "slow")(3600)))
+            await under_way(shared, 2)
+            limit.reschedule(0)
+            await task
+
     async def main() -> None:
         task = asyncio.ensure_future(of(proxy(shared, "slow")(3600)))
-        await asyncio.sleep(0.3)
+        await under_way(shared, 1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(of(proxy(shared, "slow")(3600)), 0.3)
+            await expiring()
 
     asyncio.run(main())
     assert eventually(lambda: shared.run_python("log") == ["cancelled"] * 2)
@@ -156,12 +171,21 @@ def test_one_that_is_cancelled_at_once_goes_on_nowhere(shared: AutoRunnerTermina
 
 
 def test_the_proxys_timeout_holds(shared: AutoRunnerTerminal) -> None:
-    slow = proxy(shared, "slow")(0.6, "late")
+    shared.run_python(
+        "class Gate(object):\n"
+        "    opened = False\n"
+        "    async def passed(self):\n"
+        "        while not self.opened: await asyncio.sleep(0.01)\n"
+        "        return 'late'\n"
+        "gate = Gate()"
+    )
+    slow = proxy(shared, "gate").passed()
     slow.set_remote_proxy_timeout(0.2)
 
     async def main() -> Any:
         with pytest.raises(RemoteTimeout) as caught:
             await slow
+        shared.run_python("gate.opened = True")
         return await caught.value
 
     assert asyncio.run(main()) == "late"
@@ -175,9 +199,12 @@ def test_handles_are_futures(shared: AutoRunnerTerminal) -> None:
         return await asyncio.gather(*(of(time.sleep(0.05)) for _ in range(10)))
 
     assert asyncio.run(main()) == [None] * 10
-    handle = time.sleep(0.1)
+    open_gate, waiting = gate(shared), shared.get_proxy_object("gate")
+    waiting.remote_proxy_use_asynchronous_response()
+    handle = waiting.wait(30)
     assert not handle.done()
-    assert handle.result(10) is None
+    open_gate()
+    assert handle.result(10) is True
     assert handle.done()
     shared.run_python("def spin():\n    while True: pass")
     with pytest.raises(RemoteTimeout) as caught:
@@ -209,13 +236,13 @@ def test_on_the_oldest_interpreter(make: Make) -> None:
 
     async def main() -> list[Any]:
         task = asyncio.ensure_future(of(terminal.get_recursive_proxy("slow")(3600)))
-        await asyncio.sleep(0.3)
+        await under_way(terminal, 1)
         task.cancel()
         await asyncio.wait([task])
         return [one async for one in terminal.get_recursive_proxy("Arriving")()]
 
     assert asyncio.run(main()) == [1, 2, 3]
-    assert terminal.run_python("log") == ["cancelled"]
+    assert eventually(lambda: terminal.run_python("log") == ["cancelled"])
 
 
 def test_a_session_that_ends_ends_the_await(make: Make) -> None:
@@ -226,7 +253,7 @@ def test_a_session_that_ends_ends_the_await(make: Make) -> None:
 
     async def main() -> None:
         task = asyncio.ensure_future(of(waiting))
-        await asyncio.sleep(0.3)
+        await under_way(terminal, 1)
         await asyncio.get_running_loop().run_in_executor(None, terminal.close)
         with pytest.raises(Exception, match=r"(?i)clos|lost|session"):
             await task

@@ -30,6 +30,7 @@ from crl.interactivesessions.runnerexceptions import (
 from crl.interactivesessions.runnerterminal import RunnerTerminal
 from crl.interactivesessions.shells import BashShell
 from crl.lab import Lab
+from tests.terminals.conftest import gate
 
 pytestmark = pytest.mark.lab
 
@@ -502,14 +503,14 @@ class TestProxies:
 
     def test_timeouts(self, term: AutoRunnerTerminal) -> None:
         """A call beyond the proxy's time is a RemoteTimeout; without a time of its own it is the default of an hour."""
-        term.import_libraries("time")
-        proxy = term.get_recursive_proxy("time")
+        open_gate, proxy = gate(term), term.get_recursive_proxy("gate.wait")
         proxy.set_remote_proxy_timeout(0.05)
         with pytest.raises(RemoteTimeout) as timeout:
-            proxy.sleep(0.3)
-        assert proxy.get_remote_proxy_response(timeout.value) is None
+            proxy(30)
+        open_gate()
+        assert proxy.get_remote_proxy_response(timeout.value) is True
         proxy.set_remote_proxy_timeout(None)
-        assert proxy.sleep(0.01) is None
+        assert proxy(30) is True
         assert term.default_timeout == 3600
 
     def test_basic_types_are_values(self, term: AutoRunnerTerminal) -> None:

@@ -10,7 +10,7 @@ import shutil
 import pytest
 
 from crl.interactivesessions.runnerexceptions import RemoteTimeout, RunnerTerminalUnableToDeserialize
-from tests.terminals.conftest import Make
+from tests.terminals.conftest import Make, gate
 
 WANTED = ("2.7", "3.6", "3.13")
 
@@ -52,8 +52,10 @@ def test_basic_use(make: Make, python: str) -> None:
     assert terminal.run_python_call("sorted", [2, 1], reverse=True) == [2, 1]
     assert terminal.iscallable("os.getpid")
     assert "<module 'os'" in repr(os_proxy)
+    open_gate = gate(terminal)
     with pytest.raises(RemoteTimeout) as caught:
-        terminal.run_python("time.sleep(0.2) or 'late'", timeout=0.02)
+        terminal.run_python("gate.wait(30) and 'late'", timeout=0.02)
+    open_gate()
     assert terminal.get_response(caught.value, 5) == "late"
     assert terminal.assign_and_run_python("kept", "'x'") == (True, "x")
     assert terminal.run_python("kept") == "x"

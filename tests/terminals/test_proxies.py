@@ -25,7 +25,7 @@ from crl.interactivesessions.runnerexceptions import (
     RemoteTimeout,
     RunnerTerminalUnableToDeserialize,
 )
-from tests.terminals.conftest import Make, reopen
+from tests.terminals.conftest import Make, gate, reopen
 
 CLASSES = """
 class Number(object):
@@ -325,7 +325,7 @@ def test_repr_never_raises_and_is_bounded(shared: AutoRunnerTerminal) -> None:
     assert len(repr(one(shared, "'x' * 10 ** 7"))) < 2000
     started = time.monotonic()
     assert "no repr" in repr(one(shared, "Slow()"))
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 20
     assert "nothing" in repr(shared.create_empty_recursive_proxy())
 
 
@@ -366,14 +366,15 @@ def test_table_is_complete() -> None:
 def test_asynchronous_mode(shared: AutoRunnerTerminal) -> None:
     proxy = shared.get_proxy_object("time")
     recursive = shared.get_recursive_proxy("os")
-    for one_proxy in (proxy, recursive):
+    open_gate = gate(shared)
+    waiting = shared.get_proxy_object("gate")
+    for one_proxy in (proxy, recursive, waiting):
         one_proxy.remote_proxy_use_asynchronous_response()
-    started = time.monotonic()
-    handles = [proxy.sleep(0.3) for _ in range(5)]
-    assert time.monotonic() - started < 0.25
+    handles = [waiting.wait(30) for _ in range(5)]
     assert all(isinstance(handle, RemoteTimeout) for handle in handles)
-    assert [proxy.get_remote_proxy_response(handle) for handle in handles] == [None] * 5
-    assert time.monotonic() - started < 1.0
+    assert not any(handle.done() for handle in handles)
+    open_gate()
+    assert [waiting.get_remote_proxy_response(handle) for handle in handles] == [True] * 5
     assert proxy.get_remote_proxy_response(proxy.timezone) == shared.run_python("time.timezone")
     joined = recursive.path.join("a", "b")
     assert isinstance(joined, RemoteTimeout)
@@ -384,20 +385,28 @@ def test_asynchronous_mode(shared: AutoRunnerTerminal) -> None:
     failing = recursive.listdir("/no/such/folder")
     with pytest.raises(FileNotFoundError):
         recursive.get_remote_proxy_response(failing, 5)
-    late = proxy.sleep(0.5)
+    open_gate = gate(shared)
+    waiting = shared.get_proxy_object("gate")
+    waiting.remote_proxy_use_asynchronous_response()
+    late = waiting.wait(30)
     with pytest.raises(RemoteTimeout):
-        proxy.get_remote_proxy_response(late, 0.05)
+        waiting.get_remote_proxy_response(late, 0.05)
+    open_gate()
+    waiting.remote_proxy_use_synchronous_response()
+    assert waiting.get_remote_proxy_response(late, 5) is True
+    assert waiting.is_set() is True
     proxy.remote_proxy_use_synchronous_response()
-    assert proxy.get_remote_proxy_response(late, 5) is None
     assert proxy.sleep(0) is None
 
 
 def test_timeouts_of_proxies(shared: AutoRunnerTerminal) -> None:
-    proxy = shared.get_recursive_proxy("time")
-    proxy.set_remote_proxy_timeout(0.1)
+    open_gate, waiting = gate(shared), shared.get_recursive_proxy("gate.wait")
+    waiting.set_remote_proxy_timeout(0.1)
     with pytest.raises(RemoteTimeout) as caught:
-        proxy.sleep(0.3)
-    assert proxy.get_remote_proxy_response(caught.value) is None
+        waiting(30)
+    open_gate()
+    assert waiting.get_remote_proxy_response(caught.value) is True
+    proxy = shared.get_recursive_proxy("time")
     proxy.set_remote_proxy_timeout(-1)
     for use in (lambda: proxy.sleep(0), lambda: proxy.timezone, lambda: len(proxy)):
         with pytest.raises(RemoteTimeout):
@@ -410,7 +419,7 @@ def test_timeouts_of_proxies(shared: AutoRunnerTerminal) -> None:
     _RemoteProxy.set_remote_proxy_default_timeout(0.1)
     try:
         with pytest.raises(RemoteTimeout):
-            proxy.sleep(0.3)
+            proxy.sleep(5)
     finally:
         _RemoteProxy.reset_remote_proxy_default_timeout()
     assert proxy.sleep(0.15) is None
@@ -420,10 +429,10 @@ def test_children_take_timeout_and_mode(shared: AutoRunnerTerminal) -> None:
     parent = shared.get_recursive_proxy("os")
     parent.set_remote_proxy_timeout(0.1)
     with pytest.raises(RemoteTimeout):
-        parent.system("sleep 0.3")
+        parent.system("sleep 5")
     child = _RemoteProxy(shared, "time", parent=parent, is_remote_owned=False)
     with pytest.raises(RemoteTimeout):
-        child.sleep(0.3)
+        child.sleep(5)
 
 
 def test_set_from_remote_proxy(shared: AutoRunnerTerminal) -> None:
@@ -498,7 +507,7 @@ def test_other_sessions(shared: AutoRunnerTerminal, make: Make) -> None:
         shared.run_python_call("len", [{"deep": foreign.append}])
     late = other.get_recursive_proxy("str")
     with pytest.raises(RemoteTimeout) as pending:
-        other.run_python("__import__('time').sleep(5)", timeout=-1)
+        other.run_python("__import__('time').sleep(60)", timeout=-1)
     other.close()
     with pytest.raises(InvalidProxySession):
         other.get_response(pending.value)

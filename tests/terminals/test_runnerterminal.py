@@ -23,7 +23,7 @@ from crl.interactivesessions.runnerexceptions import (
 )
 from crl.interactivesessions.runnerterminal import RunnerTerminal
 from crl.interactivesessions.shells.bashshell import BashShell
-from tests.terminals.conftest import Make, reopen
+from tests.terminals.conftest import Make, gate, reopen
 
 
 def test_run_python(shared: AutoRunnerTerminal) -> None:
@@ -80,8 +80,10 @@ def test_calls(shared: AutoRunnerTerminal) -> None:
     assert shared.run_python_call("os.path.join", "a", "b") == "a/b"
     assert shared.run_python_call("sorted", [1, 3, 2], reverse=True) == [3, 2, 1]
     assert shared.run_python_call_with_timeout(5, "dict", ([("a", 1)],), {"b": 2}) == {"a": 1, "b": 2}
+    open_gate = gate(shared)
     with pytest.raises(RemoteTimeout):
-        shared.run_python_call_with_timeout(0.05, "time.sleep", (0.3,), {})
+        shared.run_python_call_with_timeout(0.05, "gate.wait", (30,), {})
+    open_gate()
 
 
 def test_proxies_as_arguments(shared: AutoRunnerTerminal) -> None:
@@ -102,8 +104,10 @@ def test_assign_and_run(shared: AutoRunnerTerminal) -> None:
     assert shared.run_python("kept") == "text"
     assert shared.run_and_return_handled_python("kept") == (True, "text")
     assert shared.run_and_return_handled_python("os") == (False, None)
+    open_gate = gate(shared)
     with pytest.raises(RemoteTimeout) as caught:
-        shared.assign_and_run_python("late", "time.sleep(0.2) or 7", timeout=0.02)
+        shared.assign_and_run_python("late", "gate.wait(30) and 7", timeout=0.02)
+    open_gate()
     assert shared.get_response(caught.value, 5) == (True, 7)
     assert shared.run_python("late") == 7
 
@@ -129,33 +133,41 @@ def test_proxies_from_calls(shared: AutoRunnerTerminal) -> None:
     assert shared.get_proxy_or_basic_from_call("int", "5") == 5
     assert shared.isproxy(shared.get_proxy_or_basic_from_call("list", (1,)))
     assert shared.get_proxy_or_basic_from_call_with_timeout(5, "float", ("1.5",), {}) == 1.5
+    open_gate = gate(shared)
     with pytest.raises(RemoteTimeout) as caught:
-        shared.get_proxy_or_basic_from_call_with_timeout(0.02, "(lambda: time.sleep(0.2) or [1])", (), {})
+        shared.get_proxy_or_basic_from_call_with_timeout(0.02, "(lambda: gate.wait(30) and [1])", (), {})
+    open_gate()
     late = shared.get_response(caught.value, 5)
     assert late.as_local_value() == [1]
     assert shared.get_response(caught.value) is late
 
 
 def test_timeouts(shared: AutoRunnerTerminal) -> None:
+    open_gate = gate(shared)
     started = time.monotonic()
     with pytest.raises(RemoteTimeout) as caught:
-        shared.run_python("time.sleep(0.6) or 'done'", timeout=0.2)
-    assert 0.15 < time.monotonic() - started < 0.5
+        shared.run_python("gate.wait(30) and 'done'", timeout=0.2)
+    assert 0.15 < time.monotonic() - started < 15
     with pytest.raises(RemoteTimeout) as again:
         shared.get_response(caught.value, 0.05)
     assert again.value is caught.value
+    open_gate()
     assert shared.get_response(caught.value) == "done"
     assert shared.get_response(caught.value, 0) == "done"
+    open_gate = gate(shared)
     started = time.monotonic()
     with pytest.raises(RemoteTimeout) as negative:
-        shared.run_python("time.sleep(0.2) or 1", timeout=-1)
-    assert time.monotonic() - started < 0.1
+        shared.run_python("gate.wait(30) and 1", timeout=-1)
+    assert time.monotonic() - started < 15
+    open_gate()
     assert shared.get_response(negative.value, 5) == 1
 
 
 def test_late_exceptions_are_redeemed(shared: AutoRunnerTerminal) -> None:
+    open_gate = gate(shared)
     with pytest.raises(RemoteTimeout) as caught:
-        shared.run_python("time.sleep(0.1) or 1 / 0", timeout=0)
+        shared.run_python("gate.wait(30) and 1 / 0", timeout=0)
+    open_gate()
     with pytest.raises(ZeroDivisionError):
         shared.get_response(caught.value, 5)
 
@@ -167,7 +179,7 @@ def test_default_timeout(make: Make) -> None:
     assert terminal.prompt_timeout == 30
     terminal.set_default_timeout(0.1)
     with pytest.raises(RemoteTimeout):
-        terminal.run_python("__import__('time').sleep(0.5)")
+        terminal.run_python("__import__('time').sleep(30)")
 
 
 def test_many_threads_do_not_wait_for_each_other(shared: AutoRunnerTerminal) -> None:
@@ -305,8 +317,10 @@ def test_pickle_is_an_opt_in_with_a_warning(make: Make) -> None:
     assert terminal.run_python_call("slice", 1) == slice(1)
     assert terminal.get_proxy_object("fractions").Fraction(1, 2) == 0.5
     assert terminal.run_python("x = 1") is None
+    open_gate = gate(terminal)
     with pytest.raises(RemoteTimeout) as late:
-        terminal.run_python("__import__('time').sleep(0.1) or slice(5)", timeout=0.01)
+        terminal.run_python("gate.wait(30) and slice(5)", timeout=0.01)
+    open_gate()
     assert terminal.get_response(late.value) == slice(5)
 
 

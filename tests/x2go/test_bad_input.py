@@ -62,7 +62,7 @@ def test_no_nxproxy_here(alpha: Target, session: Session) -> None:
     one = session(alpha, cmd="xterm")
     with pytest.raises(X2GoProxyMissing, match="nxproxy is not installed on this machine") as caught:
         one.start()
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 20
     assert "apt-get install nxproxy" in str(caught.value)
     assert one.state is SessionState.FAULTY
 
@@ -241,7 +241,7 @@ def test_what_a_verification_finds(alpha: Target, session: Session, tmp_path: Pa
         with pytest.raises(DisplayTimeout, match="no window 'other' came within"):
             one.wait_for_window("other", 0.3)
         alpha.run(["kill", "-9", str(one.info.agent_pid)], check=True)
-        assert one.wait_for_state(AgentState.TERMINATED, timeout=5) is AgentState.TERMINATED
+        assert one.wait_for_state(AgentState.TERMINATED, timeout=20) is AgentState.TERMINATED
         found = one.verify(check=False)
         assert not found.ok
         assert one.state is SessionState.TERMINATED
@@ -252,7 +252,7 @@ def test_a_start_that_has_no_time(alpha: Target, session: Session, lab: Lab) -> 
     started = time.monotonic()
     with pytest.raises(X2GoTimeOutException, match="x2gostartagent was not done in time"):
         session(alpha, cmd="xterm").start(timeout=1)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
     # The server's own list forgets what was never finished.
     wait_until(lambda: not list_sessions(alpha), 40)
     assert not remains_of(lab, "alpha", "zshuser").server & {"x2goagent"}

@@ -80,8 +80,14 @@ class Heard(X2GoClient):
 
     def hears(self, event: str, session_name: str | None) -> bool:
         """Whether an event is heard in time; it is taken out."""
-        found = eventually(lambda: any(one[0] == event and one[2] == session_name for one in self.heard), PATIENCE)
-        self.heard = [one for one in self.heard if one[0] != event or one[2] != session_name]
+
+        def those() -> list[tuple[str, str, str]]:
+            return [one for one in self.heard if one[0] == event and one[2] == session_name]
+
+        found = eventually(those, PATIENCE)
+        # From this very list: another thread may put the next one into it meanwhile.
+        for one in those():
+            self.heard.remove(one)
         return found
 
 

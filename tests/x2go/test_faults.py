@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -246,6 +247,47 @@ def test_a_list_that_cannot_be_made(alpha: Target, lab: Lab) -> None:
         with pytest.raises(X2GoControlSessionException, match="ended with status 3") as caught:
             list_sessions(alpha)
         assert "the database is locked" in str(caught.value)
+
+
+HOLD_DATABASE = r"""
+import glob, os, sqlite3, time
+database = sqlite3.connect("/var/lib/x2go/x2go_sessions", timeout=30, isolation_level=None)
+database.execute("BEGIN EXCLUSIVE")
+print("held", flush=True)
+end = time.monotonic() + 40
+
+def is_beyond():
+    for name in set(glob.glob("/proc/[0-9]*/cmdline")) - {f"/proc/{os.getpid()}/cmdline"}:
+        try:
+            with open(name, "rb") as source:
+                if b"x2goumount-session" in source.read():
+                    return True
+        except OSError:
+            pass
+    return False
+
+while not is_beyond() and time.monotonic() < end:
+    time.sleep(0.02)
+database.execute("ROLLBACK")
+"""
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_a_database_that_is_locked_does_not_keep_a_session_from_being_suspended(
+    alpha: Target, session: Session, lab: Lab
+) -> None:
+    """x2gosuspend-session does not learn the agent's process then; the lock is held until it has tried."""
+    with ClientDisplay.start((640, 480)) as display:
+        one = session(alpha, cmd="xterm", client_display=display)
+        one.start()
+        command = lab.host("alpha").command(["/usr/bin/python3", "-c", HOLD_DATABASE])
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as holder:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"held\n"
+            one.suspend()
+            assert holder.wait(60) == 0
+        assert one.get_state() is AgentState.SUSPENDED
+        one.terminate()
 
 
 @pytest.fixture(scope="module")

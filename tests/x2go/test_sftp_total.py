@@ -129,7 +129,7 @@ def test_open_files_and_answers_are_bounded(confined: tuple[ConfinedFolder, Path
             assert answer[0] == Kind.STATUS
     finally:
         session.close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_large_folders_are_listed_piece_by_piece(tmp_path: Path) -> None:
