@@ -37,7 +37,7 @@ MOST_CONNECTIONS: Final = 16
 """At the same time, for one tunnel."""
 
 RSA_BITS: Final = 3072
-# Each packet is one call of OpenSSL. No others: the client's order decides, and OpenSSH's has the slower ones before these.
+# Each packet is one call of OpenSSL. No others: the client's order decides, and OpenSSH's has slower ones before them.
 CIPHERS: Final = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 _LOG_CHANNEL: Final = "crl.x2go.sftp.transport"
 
