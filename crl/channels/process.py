@@ -13,6 +13,7 @@ import signal
 import socket
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from crl.channels._child import Child, FileAction, above_standard, open_pty
 from crl.channels._descriptor import DescriptorChannel
@@ -20,6 +21,8 @@ from crl.channels.base import Channel, ChannelClosed
 from crl.errors import UsageError
 
 __all__ = ["ProcessChannel"]
+
+BUFFER: Final = 512 * 1024
 
 
 class ProcessChannel:
@@ -52,6 +55,9 @@ class ProcessChannel:
             near, far = socket.socketpair()
             ours.callback(near.close)
             theirs.callback(far.close)
+            for end in (near, far):
+                # The system allows less, and doubles that: the two wake each other less often when there is much.
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
             error_reader, error_writer = (above_standard(end) for end in os.pipe())
             ours.callback(os.close, error_reader)
             theirs.callback(os.close, error_writer)

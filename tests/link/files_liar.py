@@ -78,11 +78,11 @@ def main() -> None:
         if not data:
             return
         for message in end.receive(data):
-            kind, number, body = messages.unpack(message)
+            kind, number, _ = messages.unpack(message)
             if kind == messages.LOAD:
                 end.post(messages.pack(messages.RESULT, number, values.encode(None)))
             elif kind == messages.CALL:
-                request = values.decode(body, repr)
+                request = values.decode(message, repr, messages.HEAD.size)
                 answer = "sha256" if request[1] == "file.digest" else None
                 end.post(messages.pack(messages.RESULT, number, values.encode(answer)))
                 if request[1] == "file.pull":

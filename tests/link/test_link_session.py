@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crl.link.wire import frames
+from crl.link.wire import frames, messages
 from crl.link.wire.errors import NotTransferable, ProtocolError
-from crl.link.wire.receiving import EARLY_LIMIT, MAX_NAKS
+from crl.link.wire.receiving import EARLY_LIMIT, LARGE, MAX_NAKS
 from crl.link.wire.sending import MESSAGES_OPEN
 from crl.link.wire.session import NUMBER, Session
 
@@ -181,3 +181,23 @@ def test_nothing_follows_a_bye() -> None:
     session.post(b"later")
     session.ping(2)
     assert session.outgoing() == []
+
+
+@pytest.mark.parametrize("kind", [messages.CALL, messages.DATA, messages.RESULT])
+def test_a_large_message_is_whole_although_a_piece_was_interrupted(kind: int) -> None:
+    """The bytes of a piece were put there when an exception struck, and nobody had counted them."""
+    message = messages.pack(kind, 7, random.Random(kind).randbytes(3 * LARGE))
+    here, there = Session(window=8 * LARGE, frame_limit=65536), Session()
+    here.post(message)
+    sent = here.outgoing()
+    assert there.receive(b"".join(sent[:5])) == []
+    (unfinished,) = there.receiver._open.values()
+    unfinished.data += b"half a piece"
+    there.recover()
+    assert there.receive(b"".join(sent[5:-1])) == []
+    (whole,) = there.receive(sent[-1])
+    assert whole == message
+    arrived, number, body = messages.unpack(whole)
+    assert (arrived, number) == (kind, 7)
+    assert isinstance(body, bytearray if kind == messages.CALL else bytes)
+    assert body == (message[messages.HEAD.size :] if kind == messages.RESULT else message)

@@ -214,11 +214,11 @@ class Calls(object):
             messages.SERVICE: self._service,
         }  # type: dict[int, Callable[..., tuple[Any, Any]]]
 
-    def run(self, number, body):
+    def run(self, number, message):
         # type: (int, bytes) -> bytes
-        """The answer to one call, whatever happens in it."""
+        """The answer to the call of a message, whatever happens in it."""
         try:
-            request = values.decode(body, self.resolve)
+            request = values.decode(message, self.resolve, messages.HEAD.size)
             result, keep = self._operations[request[0]](*request[1:])
             if keep is None:
                 return messages.pack(messages.RESULT, number, values.encode(result, records.plain_of_any))

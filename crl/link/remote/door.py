@@ -130,6 +130,8 @@ class Door(object):
             ProtocolError: The controller cannot have that.
         """
         program = self.program
+        if beside:
+            new.widen()
         with self._lock:
             if epoch <= program.session.epoch:
                 return False

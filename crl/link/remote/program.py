@@ -23,6 +23,7 @@ if MYPY:
     from typing import Any
 
 READ_SIZE = 65536
+BULK_READ_SIZE = 4 * READ_SIZE
 SWITCH_INTERVAL = 0.0005
 MISSED_HEARTBEATS = 3
 GREETING_INTERVAL_MS = 1000
@@ -62,6 +63,7 @@ class Program(Turn):
         self.door = None  # type: Any
         self.pid = os.getpid()
         self._reads = 0
+        self._read_size = READ_SIZE
         self._lock = allocate_lock()
         self._wake_read, self._wake_write = (world.private(world.nonblocking(end)) for end in os.pipe())
         self._read_from = None  # type: terminal.Terminal | None
@@ -236,7 +238,7 @@ class Program(Turn):
     def _read(self, here):
         # type: (terminal.Terminal) -> None
         try:
-            data = os.read(here.tty_in, READ_SIZE)
+            data = os.read(here.tty_in, self._read_size)
         except OSError as failure:
             if failure.errno in (errno.EINTR, errno.EAGAIN):
                 return
@@ -245,6 +247,8 @@ class Program(Turn):
             self._lose(here)
             return
         self._reads += 1
+        # More only behind a full read, since room for it costs a small one time.
+        self._read_size = BULK_READ_SIZE if len(data) >= READ_SIZE else READ_SIZE
         with self._lock:
             if here is not self.terminal:
                 return

@@ -8,6 +8,7 @@ descriptor is closed by the last one who uses it.
 import errno
 import os
 import select
+import stat
 
 from crl.link.remote import tiny, world
 from crl.link.wire.compat import allocate_lock, error, start_new_thread
@@ -58,6 +59,8 @@ class Terminal(object):
         self.has_writer = False
         self.wake_writer = allocate_lock()
         self.wake_writer.acquire()
+        # A pipe, opened once more, so that a write to it need not block whoever else has it open.
+        self._pipe_out = -1
         self._broken = False
         self._retired = False
         self._swallowing = None  # type: Any
@@ -67,6 +70,20 @@ class Terminal(object):
         self._room = select.poll()
         self._room.register(tty_out, select.POLLOUT)
         self._armour = _armour(armour)
+
+    def widen(self):
+        # type: () -> None
+        """It is a pair of ssh's pipes, for bulk: have them hold more, and write what they take without a thread."""
+        world.widen(self.tty_in)
+        world.widen(self.tty_out)
+        if stat.S_ISFIFO(os.fstat(self.tty_out).st_mode):
+            try:
+                self._pipe_out = world.private(
+                    os.open("/proc/self/fd/%d" % self.tty_out, os.O_WRONLY | os.O_NONBLOCK)
+                )
+            except OSError:
+                # There is no /proc, or the pipe is somebody else's: then the thread has to write.
+                return
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -86,7 +103,10 @@ class Terminal(object):
 
     def write_some(self, frames):
         # type: (list[bytes]) -> list[bytes]
-        """Write what should not block, since it is small and there is room, small frames together; gives the others."""
+        """Write what does not block, small frames together; gives the others.
+
+        A pipe of our own takes what it has room for. Elsewhere that can only be said of what is small.
+        """
         most = SMALL if self._armour is None else ARMOURED_SMALL
         while frames and not self._broken:
             count, size = 0, len(frames[0])
@@ -95,11 +115,30 @@ class Terminal(object):
                 if count == len(frames):
                     break
                 size += len(frames[count])
-            if not count or not world.wait(self._room, 0):
+            if self._pipe_out < 0 and (not count or not world.wait(self._room, 0)):
                 return frames
-            self.write(frames[0] if count == 1 else b"".join(frames[:count]))
+            count = max(count, 1)
+            data = frames[0] if count == 1 else b"".join(frames[:count])
             frames = frames[count:]
+            if self._pipe_out < 0:
+                self.write(data)
+                continue
+            rest = self._fill_pipe(data)
+            if rest:
+                return [rest] + frames
         return []
+
+    def _fill_pipe(self, data):
+        # type: (bytes) -> Any
+        """Write as much as the pipe takes now; gives the rest."""
+        try:
+            return memoryview(data)[os.write(self._pipe_out, data) :]
+        except OSError as failure:
+            if failure.errno in (errno.EAGAIN, errno.EINTR):
+                return data
+            # As in `_write_raw`.
+            self._broken = True
+            return b""
 
     def write(self, frame):
         # type: (bytes) -> bool
@@ -215,11 +254,12 @@ class Terminal(object):
         if not self._write_lock.acquire(False):
             return False
         self._broken = True
-        descriptor, self.tty_out = self.tty_out, -1
+        ours = [descriptor for descriptor in (self.tty_out, self._pipe_out) if descriptor >= 0]
+        self.tty_out = self._pipe_out = -1
         self._write_lock.release()
-        if descriptor >= 0:
+        for descriptor in ours:
             os.close(descriptor)
-        return descriptor >= 0
+        return bool(ours)
 
     def close_input(self):
         # type: () -> None
@@ -232,8 +272,9 @@ class Terminal(object):
         # type: () -> None
         """In a child that user code forked: neither the terminal nor the shell's prompt must wait for its end."""
         # Once: the child of a child has none of them, and may use the same numbers for its own.
-        ours = [descriptor for descriptor in (self.tty_in, self.tty_out, self.life) if descriptor >= 0]
-        self.tty_in = self.tty_out = self.life = -1
+        descriptors = (self.tty_in, self.tty_out, self._pipe_out, self.life)
+        ours = [descriptor for descriptor in descriptors if descriptor >= 0]
+        self.tty_in = self.tty_out = self._pipe_out = self.life = -1
         for descriptor in ours:
             os.close(descriptor)
 

@@ -30,6 +30,10 @@ LINGER = 0.005
 PATIENCE = 20
 PATIENCE_STEP = 0.005
 NOTICE_DELAY_MS = 100
+# Of Linux; Python 3.10 is the first that knows its name.
+SET_PIPE_SIZE = 1031
+# No more, for all pipes of a user together may have 64 MiB.
+WIDE_PIPE = 256 * 1024
 
 
 class Output(object):
@@ -208,6 +212,18 @@ def nonblocking(descriptor):
 
     fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) | os.O_NONBLOCK)
     return descriptor
+
+
+def widen(descriptor):
+    # type: (int) -> None
+    """Let a pipe hold more, so that its two ends wake each other less often."""
+    import fcntl
+
+    try:
+        fcntl.fcntl(descriptor, SET_PIPE_SIZE, WIDE_PIPE)
+    except (IOError, OSError):
+        # It is no pipe, or its user has too many wide ones: then it stays as it is.
+        return
 
 
 def prepare(path):

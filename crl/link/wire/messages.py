@@ -3,10 +3,15 @@
 A message is a kind, a number and a body; the number names a call or a stream. Bodies are values of the codec, except
 those of streams, which are raw bytes. Both ends take the same table from here and nothing else decides what a kind is.
 """
+# ruff: noqa: F401 - names in type comments look unused.
 
 import struct
 
 from crl.link.wire.errors import ProtocolError
+
+MYPY = False
+if MYPY:
+    from typing import Any
 
 HEAD = struct.Struct(">BQ")
 CREDIT = struct.Struct(">Q")
@@ -63,8 +68,10 @@ def pack(kind, number, body=b""):
 
 
 def unpack(message):
-    # type: (bytes) -> tuple[int, int, bytes]
-    """Kind, number and body of a message; for DATA, which is not copied, the message itself.
+    # type: (Any) -> tuple[int, int, bytes]
+    """Kind, number and body of a message; for DATA and CALL, which are not copied, all of it.
+
+    A large message may come as a bytearray, and then a CALL is handed on as one.
 
     Raises:
         ProtocolError: It is shorter than a message can be.
@@ -72,4 +79,8 @@ def unpack(message):
     if len(message) < HEAD.size:
         raise ProtocolError("a message of %d bytes" % len(message))
     kind, number = HEAD.unpack_from(message)
+    if kind == CALL:
+        return kind, number, message
+    if not isinstance(message, bytes):
+        message = bytes(message)
     return kind, number, message if kind == DATA else message[HEAD.size :]

@@ -67,6 +67,7 @@ SHORT_TEXT = ord("u")
 SHORT_TUPLE = ord("U")
 LONG_INT = ord("i")
 BOTH = (False, True)
+LARGE = 65536
 WHOLE_NUMBERS = {int, long_type}
 
 
@@ -74,19 +75,20 @@ class Reader(object):
     """Decodes one value.
 
     Args:
-        data: The bytes of exactly one value.
+        data: The bytes of exactly one value, behind those that are none of it.
         resolve: Called with an `Expression`, a `Pickled` or a `records.Named` and returns the value in its place; None
             refuses the first two, and takes only the names that were registered here.
+        start: Where the value begins.
     """
 
     __slots__ = ("data", "items_left", "position", "resolve", "size")
 
-    def __init__(self, data, resolve=None):
-        # type: (bytes, Resolve | None) -> None
+    def __init__(self, data, resolve=None, start=0):
+        # type: (bytes, Resolve | None, int) -> None
         # Indexing gives numbers on every Python.
         self.data = bytearray(data) if PY2 else data  # type: Any
         self.size = len(data)
-        self.position = 0
+        self.position = start
         self.items_left = MAX_ITEMS
         self.resolve = resolve
 
@@ -158,6 +160,9 @@ class Reader(object):
         self.position = end = start + count
         if end > self.size:
             raise ProtocolError("a value that says it is longer than what came")
+        if count > LARGE:
+            # Of a bytearray, a slice would be one copy more.
+            return memoryview(self.data)[start:end].tobytes()
         return bytes(self.data[start:end])
 
     def count(self):
@@ -410,7 +415,7 @@ MODES = {
 }  # type: dict[int, Callable[[Reader, int, int], list[Any]]]
 
 
-def decode(data, resolve=None):
-    # type: (bytes, Resolve | None) -> Any
+def decode(data, resolve=None, start=0):
+    # type: (bytes, Resolve | None, int) -> Any
     """The value that `encode` wrote; see `Reader`."""
-    return Reader(data, resolve).value()
+    return Reader(data, resolve, start).value()

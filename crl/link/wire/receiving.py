@@ -9,10 +9,50 @@ from crl.link.wire import frames
 from crl.link.wire.compat import deque
 from crl.link.wire.errors import ProtocolError
 
+MYPY = False
+if MYPY:
+    from typing import Any
+
 MAX_NAKS = 64
 MAX_MESSAGES_OPEN = 4096
 # Frames that came before their turn are kept up to this; the largest window of the peer fits in.
 EARLY_LIMIT = 16 * 1024 * 1024
+# What is larger is given on as it was gathered: another copy of it would need as many fresh pages.
+LARGE = 1024 * 1024
+
+
+class Unfinished(object):
+    """A message of which some pieces have come: they are put together at once, while they are at hand.
+
+    Attributes:
+        data: The pieces.
+        ends: For each its frame's number and where it ends.
+    """
+
+    __slots__ = ("data", "ends")
+
+    def __init__(self):
+        # type: () -> None
+        self.data = bytearray()
+        self.ends = []  # type: list[tuple[int, int]]
+
+    def add(self, seq, payload):
+        # type: (int, bytes) -> None
+        """Put a piece to it."""
+        self.data += payload
+        self.ends.append((seq, len(self.data)))
+
+    def whole(self, payload):
+        # type: (bytes) -> Any
+        """The message with its last piece."""
+        self.data += payload
+        return self.data if len(self.data) > LARGE else bytes(self.data)
+
+    def recover(self, expected):
+        # type: (int) -> None
+        """Drop what does not count yet and comes again."""
+        self.ends = [end for end in self.ends if end[0] < expected]
+        del self.data[self.ends[-1][1] if self.ends else 0 :]
 
 
 class Receiver(object):
@@ -23,7 +63,8 @@ class Receiver(object):
         early_limit: How many bytes of frames that came too early are kept.
 
     Attributes:
-        delivered: Messages that are whole, in order, each behind the number of its last frame and its own.
+        delivered: Messages that are whole, in order, each behind the number of its last frame and its own; a large one
+            is a bytearray.
         expected: All frames below this number have arrived.
         ack_wanted: Whether the peer asked for an acknowledgement.
         naks: Numbers of frames to ask for.
@@ -40,7 +81,7 @@ class Receiver(object):
         self._early = {}  # type: dict[int, frames.Frame]
         self._early_bytes = 0
         self._newest = 0
-        self._open = {}  # type: dict[int, list[tuple[int, bytes]]]
+        self._open = {}  # type: dict[int, Unfinished]
         self._open_bytes = 0
 
     def take(self, frame):
@@ -73,24 +114,21 @@ class Receiver(object):
         """Put a piece to its message."""
         if frame.flags & ~(frames.WHOLE | frames.ASK) or not frame.payload:
             raise ProtocolError("a piece of message %d that is none" % frame.message)
-        pieces = self._open.get(frame.message)
+        message = self._open.get(frame.message)
         if frame.flags & frames.FIRST:
-            if pieces or len(self._open) >= MAX_MESSAGES_OPEN:
+            if (message and message.ends) or len(self._open) >= MAX_MESSAGES_OPEN:
                 raise ProtocolError("message %d begins twice or too many are unfinished" % frame.message)
-            pieces = self._open[frame.message] = []
-        if not pieces and not frame.flags & frames.FIRST:
+            message = self._open[frame.message] = Unfinished()
+        elif not (message and message.ends):
             raise ProtocolError("a piece of message %d, which never began" % frame.message)
         if self._open_bytes + len(frame.payload) > self._max_message:
             raise ProtocolError("unfinished messages exceed %d bytes" % self._max_message)
-        assert pieces is not None
         if not frame.flags & frames.LAST:
-            pieces.append((frame.seq, frame.payload))
+            message.add(frame.seq, frame.payload)
             self._open_bytes += len(frame.payload)
             return
-        parts = [payload for _, payload in pieces]
-        size = sum(map(len, parts))
-        parts.append(frame.payload)
-        self.delivered.append((frame.seq, frame.message, b"".join(parts)))
+        size = len(message.data)
+        self.delivered.append((frame.seq, frame.message, message.whole(frame.payload)))
         self._open_bytes -= size
         self._open.pop(frame.message, None)
 
@@ -123,12 +161,12 @@ class Receiver(object):
             # It has arrived; only the counting was cut off.
             self.expected += 1
             self._open.pop(self.delivered[-1][1], None)
-        for number, pieces in list(self._open.items()):
+        for number, message in list(self._open.items()):
             # A piece that was put there and not counted comes again.
-            self._open[number] = [piece for piece in pieces if piece[0] < self.expected]
-            if not self._open[number]:
+            message.recover(self.expected)
+            if not message.ends:
                 del self._open[number]
-        self._open_bytes = sum(len(payload) for pieces in self._open.values() for _, payload in pieces)
+        self._open_bytes = sum(len(message.data) for message in self._open.values())
         for seq in [seq for seq in self._early if seq < self.expected]:
             del self._early[seq]
         self._early_bytes = sum(frames.HEADER_SIZE + len(frame.payload) for frame in self._early.values())
