@@ -21,8 +21,8 @@ from crl.x2go._sftpwire import SftpGarbage
 __all__ = ["Questions"]
 
 PIECE: Final = 256 * 1024
-AT_ONCE: Final = 60_000
-"""Small answers are put together up to about two packets of SSH."""
+AT_ONCE: Final = 120_000
+"""Answers are put together up to the four parts in which sshfs asks for what is read ahead."""
 
 
 class Questions:
