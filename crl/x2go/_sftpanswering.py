@@ -115,6 +115,10 @@ class Questions:
         with self._answering:
             if self._session is None:
                 return
+            if not self._has_room(0):
+                # To take what came may be told to the other side, which waits while keys change.
+                self._leave(None)
+                return
             try:
                 answers = _joined(self._session.answers(self._channel.recv(PIECE)))
                 for joined in answers:
