@@ -60,6 +60,7 @@ class OutputLog:
         self._closing = False
         self._decoders = {number: codecs.getincrementaldecoder("utf-8")("replace") for number in LEVELS}
         self._unfinished = dict.fromkeys(LEVELS, "")
+        self._begun: set[int] = set()
         self._callbacks: tuple[Callable[[OutputEvent], None], ...] = ()
         self._taken = self._handed_on = 0
 
@@ -144,6 +145,10 @@ class OutputLog:
                 _trouble.exception("a callback failed on output of the target")
 
     def _log_lines(self, number: int, text: str) -> None:
+        if text and number in self._begun:
+            # The end of a line that was logged before it came is no line of its own.
+            self._begun.remove(number)
+            text = text.removeprefix("\n")
         *lines, rest = (self._unfinished[number] + text).split("\n")
         while len(rest) > LINE_LIMIT:
             lines.append(rest[:LINE_LIMIT])
@@ -156,6 +161,7 @@ class OutputLog:
         for number, text in self._unfinished.items():
             if text:
                 self._unfinished[number] = ""
+                self._begun.add(number)
                 self._log(number, text)
 
     def _log(self, number: int, line: str) -> None:

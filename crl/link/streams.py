@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["PIECE", "InputStream", "OutputStream", "wait_for_any"]
 
 PIECE = 32 * 1024 - 64
+# What one writes and nobody waits behind may be more, and is cut into frames where the lane needs that.
+WIDE_PIECE = 4 * PIECE
 
 
 class InputStream:
@@ -270,7 +272,7 @@ class OutputStream:
         deadline = Deadline.after(timeout)
         view = memoryview(data)
         while view:
-            view = view[self._write_piece(view, deadline, timeout) :]
+            view = view[self._write_piece(view[:PIECE], deadline, timeout) :]
 
     def write_some(self, data: bytes | memoryview, timeout: float | None = None) -> int:
         """Send as many of the first bytes as the target takes now, waiting until it takes any; how many.
@@ -280,10 +282,10 @@ class OutputStream:
             LinkLost: The link is gone.
             CallTimeout: The target took none in that time.
         """
-        return self._write_piece(memoryview(data), Deadline.after(timeout), timeout)
+        return self._write_piece(memoryview(data)[:WIDE_PIECE], Deadline.after(timeout), timeout)
 
     def _write_piece(self, view: memoryview, deadline: Deadline, timeout: float | None) -> int:
-        count = self._reserve(min(len(view), PIECE), deadline, timeout)
+        count = self._reserve(len(view), deadline, timeout)
         self._link.send(messages.pack(messages.DATA, self._number, bytes(view[:count])), self._number)
         return count
 

@@ -21,8 +21,8 @@ from crl.x2go._sftpwire import SftpGarbage
 __all__ = ["Questions"]
 
 PIECE: Final = 256 * 1024
-AT_ONCE: Final = 60_000
-"""Small answers are put together up to about two packets of SSH."""
+AT_ONCE: Final = 120_000
+"""Answers are put together up to the four parts in which sshfs asks for what is read ahead."""
 
 
 class Questions:
@@ -114,6 +114,10 @@ class Questions:
         """Answer what waits, as far as there is room; the rest is left to the other thread."""
         with self._answering:
             if self._session is None:
+                return
+            if not self._has_room(0):
+                # To take what came may be told to the other side, which waits while keys change.
+                self._leave(None)
                 return
             try:
                 answers = _joined(self._session.answers(self._channel.recv(PIECE)))

@@ -161,6 +161,8 @@ class SharedFolders:
             except BaseException:
                 tunnel.unshare(export)
                 raise
+            # Not before: that would hold the mount up.
+            tunnel.expect_much()
             self._shares[path, kind] = share = Share(path, kind, place, export)
             return share
 

@@ -155,9 +155,6 @@ class X2GoRevFwTunnelToSFTP(X2GoRevFwTunnel):
             self.logger(f"more than {MOST_CONNECTIONS} connections at once are refused", loglevel=loglevel_WARN)
             chan.close()
             return
-        if isinstance(chan, End):
-            # Each step with a file is some questions, which wait for each other.
-            chan.expect_much()
         super()._begin(chan, origin)
 
     def _new_thread(self, chan: Any) -> X2GoRevFwChannelThread:
@@ -169,6 +166,16 @@ class X2GoRevFwTunnelToSFTP(X2GoRevFwTunnel):
         x2go_rev_forward_sftpchannel_handler(
             arguments["chan"], logger=self.logger, exports=self.exports, host_key=self.host_key
         )
+
+    def expect_much(self) -> None:
+        """Files are about to be used: have the link, where there is one, make ready for that.
+
+        Each step with a file is some questions, which wait for each other.
+        """
+        with self.incoming_channel:
+            ends = [thread.channel for thread in self.open_channels.values() if isinstance(thread.channel, End)]
+        for end in ends[-1:]:
+            end.expect_much()
 
     def stop_thread(self) -> None:
         """End the tunnel, its connections, its threads and all shares; again is harmless."""

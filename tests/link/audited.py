@@ -85,7 +85,7 @@ def lies(names: list[str]) -> None:
         with lying_link(name) as link:
             call = link.submit_evaluate("1", keep=Keep(None))
             audited(name, lambda call=call: outcome_of(lambda: call.result(30)))  # type: ignore[misc]
-            after = outcome_of(lambda link=link: link.evaluate("2", timeout=20))  # type: ignore[misc]
+            after = outcome_of(lambda link=link: link.evaluate("2", timeout=60))  # type: ignore[misc]
             assert after == "violation", f"after {name}: {after}"
             assert not link.alive
 

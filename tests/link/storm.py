@@ -110,4 +110,4 @@ class Storm:
         with suppress(Exception):  # the test has failed already
             self.link.close()
         for thread in self._threads:
-            thread.join(20)
+            thread.join(60)

@@ -75,7 +75,7 @@ class Changing:
     def little_is_bulk(self) -> None:
         """Have the link take the next kilobytes for bulk, and send them."""
         self.link.engine.bulk.start(1, self.link._change_lane)
-        assert self.link.invoke("len", bytes(10_000), timeout=20) == 10_000
+        assert self.link.invoke("len", bytes(10_000), timeout=60) == 10_000
 
     def kill_beside(self) -> None:
         """End the channel beside, with all that runs there."""
@@ -145,7 +145,7 @@ def test_the_first_bulk_moves_the_link(changing: Callable[..., Changing], tmp_pa
     assert eventually(lambda: link.beside, 20), link.why_no_lane_change
     # Counted right after.
     assert eventually(lambda: link.statistics.lane_changes == 1, 20)
-    assert link.invoke("bytes", data, timeout=20) == data
+    assert link.invoke("bytes", data, timeout=60) == data
     assert _prompt_is_exact(one)
 
 
@@ -169,7 +169,7 @@ def test_many_calls_in_a_short_time_move_the_link(changing: Callable[..., Changi
 
     assert eventually(has_moved, 60), one.link.why_no_lane_change
     assert len(one.channels) == 1
-    assert one.link.evaluate("6 * 7", timeout=20) == 42
+    assert one.link.evaluate("6 * 7", timeout=60) == 42
 
 
 @pytest.mark.parametrize("python", INTERPRETERS)
@@ -178,9 +178,9 @@ def test_every_interpreter_goes_there_and_back(changing: Callable[..., Changing]
     one.link.evaluate("counted = []")
     for number in range(3):
         one.move()
-        assert one.link.evaluate(f"counted.append({number})", timeout=20) is None
+        assert one.link.evaluate(f"counted.append({number})", timeout=60) is None
         one.kill_beside()
-        assert one.link.evaluate(f"counted.append({number} + 10)", timeout=20) is None
+        assert one.link.evaluate(f"counted.append({number} + 10)", timeout=60) is None
         assert eventually(lambda: not one.link.beside)
     assert one.link.evaluate("counted") == [0, 10, 1, 11, 2, 12]
     assert eventually(lambda: one.link.statistics.resumed == 3)
@@ -253,7 +253,7 @@ def test_a_program_that_went_over_unheard_is_called_back(
         calls.append(link.submit_evaluate(f"counted.append({len(calls)})"))
         time.sleep(0.01)
     for call in calls:
-        call.result(20)
+        call.result(60)
     assert link.evaluate("counted") == list(range(len(calls)))
     assert link.engine.session.epoch > 2
     assert not link.beside
@@ -268,7 +268,7 @@ def test_a_program_killed_on_the_other_lane_is_told_with_its_last_words(changing
     one.link.evaluate("import os")
     call = one.link.submit_evaluate("(os.write(2, b'last words'), os.kill(os.getpid(), 9))")
     with pytest.raises(LinkLost) as caught:
-        call.result(20)
+        call.result(60)
     assert "SIGKILL" in str(caught.value)
     one.link.settle_output()
     assert b"".join(said) == b"last words"
@@ -280,7 +280,7 @@ def test_the_terminal_may_end_under_the_other_lane(changing: Callable[..., Chang
     one.move()
     one.shells[-1].close()
     for number in range(10):
-        assert one.link.invoke("abs", number, timeout=20) == number
+        assert one.link.invoke("abs", number, timeout=60) == number
     assert one.link.beside
     one.kill_beside()
     # Nothing is left to go back to, so that a fresh terminal is opened.
@@ -294,7 +294,7 @@ def test_who_waits_beside_may_be_killed(changing: Callable[..., Changing]) -> No
     one.move()
     os.kill(one.channels[-1].pid, signal.SIGKILL)
     # Here the program still holds the pipes; a host's sshd would close them.
-    assert one.link.evaluate("7", timeout=20) == 7
+    assert one.link.evaluate("7", timeout=60) == 7
     assert _prompt_is_exact(one)
 
 
@@ -303,7 +303,7 @@ def test_who_waits_in_the_terminal_may_be_killed(changing: Callable[..., Changin
     waiting = one.link.evaluate("__import__('os').getppid()")
     one.move()
     os.kill(waiting, signal.SIGKILL)
-    assert one.link.evaluate("7", timeout=20) == 7
+    assert one.link.evaluate("7", timeout=60) == 7
     one.kill_beside()
     # That terminal's shell has its prompt again, so that a fresh one is opened.
     assert one.link.evaluate("7", timeout=15) == 7
@@ -408,7 +408,7 @@ def test_nothing_is_executed_by_the_shell_that_waits(changing: Callable[..., Cha
         one.move()
         calls += [one.link.submit_invoke("len", (evil,)) for _ in range(4)]
         one.kill_beside()
-        assert [call.result(20) for call in calls] == [len(evil)] * 8
+        assert [call.result(60) for call in calls] == [len(evil)] * 8
     assert _prompt_is_exact(one)
     assert list(tmp_path.iterdir()) == []
 

@@ -61,12 +61,12 @@ def test_a_lie_is_one_clear_violation(make_shell: MakeShell, lie: str) -> None:
     link = Link.start(lying_lane(make_shell(), lie), timeout=60)
     call = link.submit_evaluate("1", keep=Keep(None))
     with pytest.raises(ProtocolViolation) as caught:
-        call.result(20)
+        call.result(60)
     assert caught.value.host == "liar"
     assert "do not trust" in str(caught.value)
     assert not link.alive
     with pytest.raises(LinkLost):
-        link.submit_evaluate("2").result(20)
+        link.submit_evaluate("2").result(60)
     with pytest.raises(LinkLost):
         link.evaluate("3")
     assert threading.current_thread() is threading.main_thread()
@@ -110,7 +110,7 @@ def test_no_claim_is_more_than_an_error_of_its_call(figure: Print) -> None:
 
 def test_only_the_first_answer_to_a_call_counts() -> None:
     with lying_link("twice") as link:
-        assert [link.evaluate("1", timeout=20) for _ in range(20)] == list(range(20))
+        assert [link.evaluate("1", timeout=60) for _ in range(20)] == list(range(20))
 
 
 def test_a_greeting_that_is_none_is_refused(make_shell: MakeShell, monkeypatch: pytest.MonkeyPatch) -> None:

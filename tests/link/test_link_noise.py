@@ -127,7 +127,7 @@ def _wall(write: Callable[[bytes], object]) -> Iterator[None]:
         yield
     finally:
         stop.set()
-        thread.join(20)
+        thread.join(60)
 
 
 @pytest.mark.clean_only("the noise has every byte in it: an XOFF stops a line with flow control for good")

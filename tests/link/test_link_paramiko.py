@@ -48,7 +48,7 @@ def test_every_byte_and_a_few_megabytes(lent: Link) -> None:
 def test_many_calls_one_after_the_other_and_at_once(lent: Link) -> None:
     assert [lent.evaluate(f"{number} + 1") for number in range(100)] == list(range(1, 101))
     calls = [lent.submit_evaluate(f"{number} * 2") for number in range(200)]
-    assert [call.result(20) for call in calls] == [number * 2 for number in range(200)]
+    assert [call.result(60) for call in calls] == [number * 2 for number in range(200)]
 
 
 def test_an_error_of_the_target_arrives(lent: Link) -> None:
@@ -70,6 +70,6 @@ def test_a_lost_connection_fails_what_is_under_way(shell: Shell, connection: Ssh
     pid = link.facts.pid
     connection.close()
     with pytest.raises(LinkLost):
-        call.result(20)
+        call.result(60)
     assert not link.close()
     assert eventually(lambda: not alive(pid))

@@ -91,7 +91,7 @@ def test_what_a_customized_site_prints_is_logged(
         caplog.clear()
         link = make_link(python=python, env=shared_environment(PYTHONPATH=str(tmp_path)))
         link.evaluate("1")
-        assert link.settle_output(20)
+        assert link.settle_output(60)
         assert {record.getMessage() for record in caplog.records} == {"custom out", "custom err"}
 
 
@@ -292,7 +292,7 @@ def test_no_setting_and_nothing_of_the_program_ever_stands_in_ps(
             assert link.close(20)
     finally:
         stop.set()
-        thread.join(20)
+        thread.join(60)
     # The sampler has seen our interpreters, and whatever others had in their command lines.
     ours = [line for line in seen if b"a2b_base64" in line or b"crl_end" in line]
     assert len(ours) >= 2

@@ -79,7 +79,7 @@ def nothing_stays() -> None:
 
 
 def step(link: Link, name: str, *args: Any, of: str = "29") -> Any:
-    return link.submit_step(of, name, args).result(20)
+    return link.submit_step(of, name, args).result(60)
 
 
 @pytest.mark.parametrize("name", BINARY)
@@ -111,7 +111,7 @@ def test_operators_in_place_and_of_the_right_operand(link: Link, name: str) -> N
             step(link, "matmul", 7, of="noting")
         return
     keep = Keep(handle="same")
-    link.submit_step("noting", "i" + name, (7,), keep=keep).result(20)
+    link.submit_step("noting", "i" + name, (7,), keep=keep).result(60)
     assert link.evaluate("(same is noting, noting.done)") == (True, [("i" + name, 7)])
     if name != "pow":
         assert step(link, "r" + name, 8, of="noting") == ("r" + name, 8)

@@ -76,7 +76,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive()
 
 
@@ -106,7 +106,7 @@ def test_twenty_megabytes_come_back_exact(link: Link, serve: Serve, kind: str, o
         thread = threading.Thread(target=feed)
         thread.start()
         assert receive_all(sock) == data
-        thread.join(20)
+        thread.join(60)
 
 
 @pytest.mark.every_way
@@ -136,7 +136,7 @@ def test_fifty_connections_at_once(link: Link, serve: Serve) -> None:
         for sock in socks:
             sock.close()
     assert eventually(lambda: not link._inputs)
-    assert link.engine.busy_streams == 0
+    assert eventually(lambda: link.engine.busy_streams == 0)
 
 
 def test_a_refused_connection_says_why(link: Link, refusing: tuple[str, int], tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_a_refused_connection_says_why(link: Link, refusing: tuple[str, int], tm
         link.connect("relative")
     with pytest.raises(UsageError, match="loopback"):
         link.forward(("127.0.0.1", 1), listen=("0.0.0.0", 0))
-    assert link.engine.busy_streams == 0
+    assert eventually(lambda: link.engine.busy_streams == 0)
 
 
 @pytest.mark.here_only("it carries sixty megabytes")
@@ -269,7 +269,7 @@ def test_a_target_listens_for_us(
         feeder = threading.Thread(target=feed, args=(socks[0], data))
         feeder.start()
         assert receive_all(socks[0]) == data
-        feeder.join(20)
+        feeder.join(60)
         assert [receive_all(sock) for sock in socks[1:]] == [b"%d" % number * 1000 for number in range(19)]
         for sock in socks:
             sock.close()
@@ -278,7 +278,7 @@ def test_a_target_listens_for_us(
         reach(tunnel.address)
     assert not (tmp_path / "there").exists()
     assert eventually(lambda: not link._inputs)
-    assert link.engine.busy_streams == 0
+    assert eventually(lambda: link.engine.busy_streams == 0)
 
 
 def test_what_a_target_listens_at_is_checked(link: Link, serve: Serve, tmp_path: Path) -> None:
@@ -384,7 +384,7 @@ def test_bytes_go_ahead_of_the_answer(link: Link, serve: Serve) -> None:
             assert not busy.done
             assert link.statistics.requests == before + 2
             link.evaluate("gate.set()")
-            assert busy.result(20) is True
+            assert busy.result(60) is True
 
 
 @pytest.mark.parametrize("way", ["forward", "reverse"])
@@ -437,7 +437,7 @@ def test_requests_on_kept_connections_all_come_back(link: Link, way: str, second
                 assert eventually(lambda: tunnel.connections == 0)
         finally:
             server.shutdown()
-            serving.join(20)
+            serving.join(60)
 
 
 def test_tunnels_say_what_they_are(link: Link, serve: Serve) -> None:

@@ -51,6 +51,13 @@ def test_each_key_opens_its_folder(served: Served, two: list[Path]) -> None:
         assert first.in_use == second.in_use == 1
 
 
+def test_the_cipher_is_one_that_needs_no_other_check(served: Served, two: list[Path]) -> None:
+    with served.client(served.share(two[0])) as client:
+        transport = client.channel.get_transport()
+        assert transport._preferred_ciphers[0].endswith("ctr"), "what a client would have had"
+        assert transport.local_cipher == transport.remote_cipher == "aes128-gcm@openssh.com"
+
+
 def test_who_has_no_key_gets_nothing(served: Served, two: list[Path]) -> None:
     export = served.share(two[0])
     with served.transport() as transport:

@@ -80,7 +80,7 @@ class Terminal(object):
         """It is a pair of ssh's pipes, for bulk: have them hold more, and write what they take without a thread."""
         world.widen(self.tty_in)
         world.widen(self.tty_out)
-        if stat.S_ISFIFO(os.fstat(self.tty_out).st_mode):
+        if self._armour is None and stat.S_ISFIFO(os.fstat(self.tty_out).st_mode):
             try:
                 self._pipe_out = world.private(
                     os.open("/proc/self/fd/%d" % self.tty_out, os.O_WRONLY | os.O_NONBLOCK)

@@ -86,6 +86,8 @@ def unpack(message):
     kind, number = HEAD.unpack_from(message)
     if kind == CALL:
         return kind, number, message
-    if not isinstance(message, bytes):
-        message = bytes(message)
-    return kind, number, message if kind == DATA else message[HEAD.size :]
+    if kind == DATA:
+        return kind, number, bytes(message)
+    if isinstance(message, bytes):
+        return kind, number, message[HEAD.size :]
+    return kind, number, memoryview(message)[HEAD.size :].tobytes()
