@@ -99,15 +99,19 @@ class _AnyDisplay:
                 f"no window {pattern!r} came within {timeout:g} s",
                 host=self._dialer.host,
                 doing=f"waiting for a window on {self.name}",
-                transcript=error.transcript or "(no windows)",
+                transcript=error.transcript,
             ) from error
         finally:
             connection.close()
 
     def _wait(self, connection: XConnection, deadline: Deadline, matches: WindowPattern) -> Window:
         watched: set[int] = set()
+        nodes: list[TreeNode] | None = None
         while True:
-            nodes, fresh = _look(connection, watched, deadline)
+            try:
+                nodes, fresh = _look(connection, watched, deadline)
+            except DisplayTimeout as error:
+                raise DisplayTimeout(error.message, transcript=_seen(nodes)) from error
             test = window_matcher(matches)
             for node in nodes:
                 if _is_of_interest(node) and test(node.window):
@@ -115,8 +119,7 @@ class _AnyDisplay:
             if fresh:  # something may have happened between finding and watching it: look again first
                 continue
             if not connection.await_events(deadline):
-                seen = describe_windows(node.window for node in nodes if _is_of_interest(node))
-                raise DisplayTimeout("no window matched", transcript=seen)
+                raise DisplayTimeout("no window matched", transcript=_seen(nodes))
 
     def wait_for_window_manager(self, timeout: float = 10.0) -> None:
         """Wait until a window manager takes windows; a tiny window is shown to it for that.
@@ -230,6 +233,13 @@ class LocalDisplay(_AnyDisplay):
 
 def _is_of_interest(node: TreeNode) -> bool:
     return not node.inside_application and (node.window.name != "" or node.window.wm_class != ("", ""))
+
+
+def _seen(nodes: list[TreeNode] | None) -> str:
+    """What the last look saw, for error texts; None is that there was none."""
+    if nodes is None:
+        return "(the X server did not say in time which windows there are)"
+    return describe_windows(node.window for node in nodes if _is_of_interest(node))
 
 
 def _look(connection: XConnection, watched: set[int], deadline: Deadline) -> tuple[list[TreeNode], bool]:

@@ -272,9 +272,16 @@ def end_mount(place, path):
 def mount_log(sid):
     return first(sid, "sshfs-mounts.log")
 
-def tidy(sid, pid, number, cookie, seconds, interval):
+def tidy(sid, pid, number, cookie, seconds, interval, patience):
     end = clock() + seconds
+    late = clock() + patience
     while alive(pid, sid) and clock() < end:
+        if clock() >= late:
+            late = end
+            try:
+                os.kill(pid, signal.SIGTERM)
+            except OSError:
+                pass
         time.sleep(interval)
     if alive(pid, sid):
         return False
@@ -301,6 +308,7 @@ _CALL = (
 )
 POLL_INTERVAL = 0.02
 ANSWER_TIMEOUT = 20.0
+OWN_END_TIME = 4.0
 
 
 def _call(host: Host, function: str, *arguments: object, waits: float = 0.0) -> Any:
@@ -415,10 +423,14 @@ def put_private(host: Host, name: str | None, file_name: str, data: bytes) -> st
 def tidy(host: Host, name: str, pid: int, display: int, cookie: str, seconds: float) -> bool:
     """Wait until the agent is gone, then remove what it left; whether it went in time.
 
+    One that was not told to end is told here: x2goterminate-session does not learn its process where the server's
+    database is locked, or has lost the session, which happens to those that take more than ten seconds to start.
+
     What it left: processes that carry the session's name, the socket of a killed agent, its folders and its cookie.
     """
     seconds = max(0.0, seconds)
-    return bool(_call(host, "tidy", name, pid, display, cookie, seconds, POLL_INTERVAL, waits=seconds))
+    arguments = name, pid, display, cookie, seconds, POLL_INTERVAL, OWN_END_TIME
+    return bool(_call(host, "tidy", *arguments, waits=seconds))
 
 
 def mounted(host: Host) -> frozenset[str]:

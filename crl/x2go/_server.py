@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from crl.deadlines import Deadline
 from crl.targets.results import CommandTimeout
@@ -49,7 +49,9 @@ SERVER_PROGRAMS = (
     "sh",
 )
 COMMAND_TIMEOUT = 30.0
-SUSPEND_AGAIN = 2
+# How often a script is asked again when the server's database gave it nothing, as when somebody else writes to it for
+# more than two seconds, which a busy machine makes of a moment. The scripts take little notice of that.
+ASK_AGAIN = 2
 # The server's scripts take what perl says of a locale that is not installed for the answers of their own helpers. What
 # runs in the session has the account's locale.
 PLAIN_LOCALE = {"LC_ALL": "C", "LANGUAGE": "C"}
@@ -62,8 +64,14 @@ _BOTH_LISTS = (
     '[ -z "$s" ] || printf "%s\\n" "$s"; exit "$r"'
 )
 _FEATURE = re.compile(r"[A-Z0-9_]{1,80}", re.ASCII)
+_NO_DATABASE = re.compile(r"^DBD::\w+::", re.MULTILINE)  # perl's complaint, among the output and with status 0
 _DESKTOP = re.compile(r"[^\s@]{1,64}@:[0-9]{1,5}(?:\.[0-9]{1,3})?")
 _SESSION_NAME = re.compile(r"[A-Za-z0-9._@-]{1,256}", re.ASCII)
+
+
+def _lacks_database(answer: RunAnswer) -> bool:
+    """Whether a list is none, for the database could not be read."""
+    return _NO_DATABASE.search(answer.stdout) is not None or _NO_DATABASE.search(answer.stderr) is not None
 
 
 class X2GoServer:
@@ -202,10 +210,7 @@ class X2GoServer:
         both = shadows and "X2GO_LIST_SHADOWSESSIONS" in self.features(deadline)
         found = self.get_facts().found
         command = [found["sh"], "-c", _BOTH_LISTS] if both else ["x2golistsessions"]
-        answer = self.execute(command, deadline)
-        if answer.status != 0:
-            raise self._failed("listing sessions", "x2golistsessions", answer)
-        return answer
+        return self._listed(command, "listing sessions", deadline)
 
     def features(self, deadline: Deadline | None = None, *, force: bool = False) -> tuple[str, ...]:
         """What the server can do, in its own words; asked once unless forced."""
@@ -248,9 +253,7 @@ class X2GoServer:
         Raises:
             X2GoControlSessionException: The list could not be made.
         """
-        answer = self.execute(["x2golistmounts", self.checked_name(session_name)], deadline)
-        if answer.status != 0:
-            raise self._failed("listing mounts", "x2golistmounts", answer)
+        answer = self._listed(["x2golistmounts", self.checked_name(session_name)], "listing mounts", deadline)
         return [line.strip() for line in answer.stdout.splitlines() if line.strip()]
 
     def applications(self, deadline: Deadline | None = None) -> str:
@@ -261,21 +264,34 @@ class X2GoServer:
     def suspend(self, session_name: str, deadline: Deadline | None = None) -> None:
         """Ask the server to suspend a session; it does so shortly after.
 
-        The script asks a database for the agent's process, which gives nothing when somebody else writes to it for more
-        than two seconds. It then says that it failed, has done nothing to the agent, and notes that the session has
-        ended, for which x2gocleansessions kills the agent 20 seconds later. So it is asked again.
+        A script that did not learn the agent's process says that it failed, has done nothing to the agent, and notes
+        that the session has ended, for which x2gocleansessions kills the agent 20 seconds later. So it is asked again.
 
         Raises:
-            X2GoControlSessionException: It failed more than twice.
+            X2GoControlSessionException: It failed each time.
         """
         command = ["x2gosuspend-session", self.checked_name(session_name)]
-        answer = self.execute(command, deadline)
-        for _ in range(SUSPEND_AGAIN):
-            if answer.status != 0 or "ERROR" not in answer.stderr:
-                break
-            answer = self.execute(command, deadline)
+        answer = self._ask_again_if(lambda answer: "ERROR" in answer.stderr, command, deadline)
         if answer.status != 0 or "ERROR" in answer.stderr:
             raise self._failed("suspending a session", "x2gosuspend-session", answer)
+
+    def _ask_again_if(
+        self, failed: Callable[[RunAnswer], bool], command: Sequence[str], deadline: Deadline | None
+    ) -> RunAnswer:
+        """Run a program that may do its work once more when it says with status 0 that it could not."""
+        answer = self.execute(command, deadline)
+        for _ in range(ASK_AGAIN):
+            if answer.status != 0 or not failed(answer):
+                break
+            answer = self.execute(command, deadline)
+        return answer
+
+    def _listed(self, command: Sequence[str], doing: str, deadline: Deadline | None) -> RunAnswer:
+        """What a program lists of the database."""
+        answer = self._ask_again_if(_lacks_database, command, deadline)
+        if answer.status != 0 or _lacks_database(answer):
+            raise self._failed(doing, command[0] if command[0].startswith("x2go") else "x2golistsessions", answer)
+        return answer
 
     def terminate(self, session_name: str, deadline: Deadline | None = None) -> None:
         """Ask the server to end a session; it does so shortly after."""
@@ -332,7 +348,7 @@ class X2GoServer:
 
     def _failed(self, doing: str, program: str, answer: RunAnswer) -> X2GoControlSessionException:
         return X2GoControlSessionException(
-            f"{program} ended with status {answer.status}",
+            f"{program} failed" if answer.status == 0 else f"{program} ended with status {answer.status}",
             host=self.host,
             doing=doing,
             transcript=answer.stderr or answer.stdout,

@@ -206,6 +206,36 @@ def test_from_one_target_to_another(make_link: MakeLink, python: str, tmp_path: 
     assert one.read(f"{tmp_path}/tree/small") == other.read(f"{tmp_path}/into/small")
 
 
+SLOW_TO_BEGIN = """
+def slow_to_begin():
+    import sys, time
+    services = sys.modules["_crl"].program.calls.services
+    begin = services["file.push"]
+    def late(*args):
+        time.sleep(0.2)
+        begin(*args)
+    services["file.push"] = late
+slow_to_begin()
+"""
+
+
+@pytest.mark.parametrize("python", [INTERPRETERS[0], INTERPRETERS[-1]], ids=lambda path: path.split("/")[-3])
+def test_bytes_that_overtake_the_request_for_their_transfer_wait(
+    make_link: MakeLink, python: str, tmp_path: Path
+) -> None:
+    """Another thread reads on when a call is not back at once; nor do messages for what is over fill that place."""
+    link = make_link(python=python)
+    data = os.urandom(3000)
+    # More than streams are kept for; each is told of credit when it is over there.
+    for number in range(80):
+        link.files.write(str(tmp_path / f"file{number}"), data)
+        assert link.files.read(str(tmp_path / f"file{number}")) == data
+    link.evaluate(SLOW_TO_BEGIN)
+    for _ in range(2):
+        link.files.write(str(tmp_path / "there"), data, timeout=5)
+        assert (tmp_path / "there").read_bytes() == data
+
+
 @pytest.mark.parametrize("mib", [64, pytest.param(512, marks=pytest.mark.long)])
 def test_memory_does_not_grow_with_the_file(
     link: Link, tmp_path: Path, mib: int, pytestconfig: pytest.Config

@@ -8,7 +8,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -92,8 +92,12 @@ def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def helpers() -> list[int]:
     """The programs beside terminals that this process has started."""
-    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii").split()
-    return [int(pid) for pid in children if b"\0beside\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    found = []
+    for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii").split():
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended and was waited for meanwhile
+            if b"\0beside\0" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(int(pid))
+    return found
 
 
 def waiting_beside(server: Sshd) -> list[int]:
@@ -122,10 +126,11 @@ def test_there_and_the_prompt_comes_back(sshd: Sshd, backend: str, folder: Path)
         one.move()
         assert list(folder.iterdir()) == []
         assert sshd.auth_requests() == asked, "another login was needed"
-        assert len(waiting_beside(sshd)) == 1
+        # Between its fork and its exec a child of that shell looks like it.
+        assert eventually(lambda: len(waiting_beside(sshd)) == 1)
         assert one.prompt_is_exact()
         assert eventually(lambda: not waiting_beside(sshd))
-        assert helpers() == []
+        assert eventually(lambda: not helpers())
     assert asked > logins
     assert eventually(lambda: len(os.listdir("/proc/self/fd")) <= before + 1), "descriptors stay"
 
@@ -138,12 +143,14 @@ def test_the_host_may_end_the_other_channel_at_any_moment(sshd: Sshd, backend: s
         try:
             for number in range(5):
                 one.move()
+                changes = one.link.statistics.lane_changes
                 time.sleep(chance.uniform(0.0, 0.05))
                 for pid in waiting_beside(sshd):
                     os.kill(pid, signal.SIGKILL)
                 resumed = number + 1
                 assert eventually(lambda resumed=resumed: one.link.statistics.resumed == resumed, 15)  # type: ignore[misc]
-                assert not one.link.beside
+                # The storm's calls are many enough to change again.
+                assert eventually(lambda: not one.link.beside or one.link.statistics.lane_changes > changes)  # noqa: B023
                 one.link.engine.bulk.start(1, one.link._change_lane)
             storm.end()
         except BaseException:
@@ -187,7 +194,7 @@ def test_a_host_that_opens_no_other_session_keeps_the_terminal(config: str, back
         assert "session" in one.refuses()
         assert server.auth_requests() == asked, "another login was tried"
         assert one.link.evaluate("7") == 7
-        assert helpers() == []
+        assert eventually(lambda: not helpers())
         assert one.prompt_is_exact()
 
 

@@ -23,6 +23,7 @@ OpenTarget = Callable[..., Target]
 Session = Callable[..., X2GoSession]
 QUIET = {"geometry": "640x480", "link": "lan", "pack": "nopack", "kbtype": "pc105/us", "kblayout": "us"}
 
+FOLDER = Path(__file__).parent
 REMAINS = r"""
 u=$1; h=$2
 ps -o args= -u "$u" | grep -E 'x2go|xterm|openbox|dbus' | grep -v grep
@@ -72,6 +73,13 @@ def children() -> Iterator[str]:
             continue  # it ended meanwhile
         if int(status.rpartition(")")[2].split()[1]) == os.getpid():
             yield f"{entry} {command or status}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A dozen steps of a real server may each take their time, whatever else runs beside it; each has its own limit."""
+    for item in items:
+        if FOLDER in item.path.parents and "lab" in item.keywords and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(300))
 
 
 @pytest.fixture(autouse=True)

@@ -28,8 +28,7 @@ from crl.x2go import (
 from tests.link.peers import eventually
 from tests.x2go.conftest import QUIET, OpenTarget, Session, remains_of, wait_until
 
-# A dozen steps of a real server, whatever else runs beside it.
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.lab
 
 PATIENCE = 30.0
 

@@ -249,45 +249,79 @@ def test_a_list_that_cannot_be_made(alpha: Target, lab: Lab) -> None:
         assert "the database is locked" in str(caught.value)
 
 
+# Until a program was seen to run so many times; what it forks is it for a moment, too.
 HOLD_DATABASE = r"""
-import glob, os, sqlite3, time
+import glob, os, sqlite3, sys, time
+program, count = sys.argv[1].encode(), int(sys.argv[2])
 database = sqlite3.connect("/var/lib/x2go/x2go_sessions", timeout=30, isolation_level=None)
 database.execute("BEGIN EXCLUSIVE")
 print("held", flush=True)
-end = time.monotonic() + 40
+end, seen = time.monotonic() + 40, set()
 
-def is_beyond():
-    for name in set(glob.glob("/proc/[0-9]*/cmdline")) - {f"/proc/{os.getpid()}/cmdline"}:
+def runs(folder):
+    with open(f"{folder}/cmdline", "rb") as source:
+        return program in map(os.path.basename, source.read().split(b"\0"))
+
+while len(seen) < count and time.monotonic() < end:
+    for folder in set(glob.glob("/proc/[0-9]*")) - {f"/proc/{os.getpid()}"}:
         try:
-            with open(name, "rb") as source:
-                if b"x2goumount-session" in source.read():
-                    return True
+            with open(f"{folder}/stat") as source:
+                parent = source.read().rpartition(")")[2].split()[1]
+            if runs(folder) and not runs(f"/proc/{parent}"):
+                seen.add(folder)
         except OSError:
             pass
-    return False
-
-while not is_beyond() and time.monotonic() < end:
     time.sleep(0.02)
 database.execute("ROLLBACK")
 """
 
 
+@contextlib.contextmanager
+def locked_database(host: LabHost, until: str, count: int) -> Iterator[None]:
+    """The server's database is locked until a program has run so many times."""
+    command = host.command(["/usr/bin/python3", "-c", HOLD_DATABASE, until, str(count)])
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        yield
+        assert holder.wait(60) == 0
+
+
 @pytest.mark.usefixtures("nothing_left")
-def test_a_database_that_is_locked_does_not_keep_a_session_from_being_suspended(
+def test_a_database_that_is_locked_keeps_no_session_from_being_seen_and_suspended(
     alpha: Target, session: Session, lab: Lab
 ) -> None:
-    """x2gosuspend-session does not learn the agent's process then; the lock is held until it has tried."""
+    """The scripts get nothing from it, and end with success all the same; the lock is held until they have tried."""
+    host = lab.host("alpha")
     with ClientDisplay.start((640, 480)) as display:
         one = session(alpha, cmd="xterm", client_display=display)
         one.start()
-        command = lab.host("alpha").command(["/usr/bin/python3", "-c", HOLD_DATABASE])
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as holder:
-            assert holder.stdout is not None
-            assert holder.stdout.readline() == b"held\n"
+        with locked_database(host, "x2golistsessions", 2):
+            assert one.info.name in list_sessions(alpha)
+        # Before it comes to this, x2gosuspend-session has asked for the agent's process.
+        with locked_database(host, "x2goumount-session", 1):
             one.suspend()
-            assert holder.wait(60) == 0
         assert one.get_state() is AgentState.SUSPENDED
         one.terminate()
+
+
+FORGET = r"""
+import sqlite3, sys
+with sqlite3.connect("/var/lib/x2go/x2go_sessions", timeout=30) as database:
+    print(database.execute("DELETE FROM sessions WHERE session_id = ?", sys.argv[1:]).rowcount)
+"""
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_a_session_that_the_server_has_forgotten_can_be_ended(alpha: Target, session: Session, lab: Lab) -> None:
+    """Its daemon forgets sessions whose start takes more than ten seconds; its script then ends nothing."""
+    with ClientDisplay.start((640, 480)) as display:
+        one = session(alpha, cmd="", session_type="application", published_applications=True, client_display=display)
+        one.start()
+        forgotten = lab.host("alpha").exec(["/usr/bin/python3", "-c", FORGET, one.info.name])
+        assert forgotten.stdout == b"1\n"
+        one.terminate()
+        assert one.state is SessionState.TERMINATED
 
 
 @pytest.fixture(scope="module")

@@ -108,16 +108,16 @@ class Files(object):
     def __init__(self, program):
         # type: (Any) -> None
         self.program = program
+        self.pump = program.pump
         self.transfers = {}  # type: dict[int, Transfer]
-        self._others = {}  # type: dict[int, Callable[[int, bytes], None]]
-        for kind, handler in (
-            (messages.DATA, self._data),
-            (messages.END, self._end),
-            (messages.CREDIT_TO, self._credit),
-            (messages.RESET, self._reset),
-        ):
-            self._others[kind] = program.handlers[kind]
-            program.handlers[kind] = handler
+        self._handlers = {
+            messages.DATA: _data,
+            messages.END: _end,
+            messages.CREDIT_TO: _credit,
+            messages.RESET: _reset,
+        }  # type: dict[int, Callable[[Transfer, bytes], None]]
+        for kind in self._handlers:
+            program.handlers[kind] = self._locked(kind)
         program.at_end.append(self.end_all)
         services = program.calls.services
         services["file.push"] = self.push
@@ -141,11 +141,16 @@ class Files(object):
 
     def _start(self, work, number, credit, path, options):
         # type: (Any, int, int, bytes, dict[str, Any]) -> None
-        transfer = self.transfers[number] = Transfer(self.program, number, credit)
+        transfer = Transfer(self.program, number, credit)
+        with self.pump.lock:
+            # Another thread reads on when this call is slow: what it has read so far, then what is still to come.
+            for kind, body in self.pump.overtaken(number):
+                self._handlers[kind](transfer, body)
+            self.transfers[number] = transfer
         try:
             start_new_thread(self._work, (work, transfer, path, options))
         except error:
-            self.transfers.pop(number, None)
+            self._forget(number)
             self.program.send(messages.pack(messages.RESET, number))
             raise
 
@@ -166,7 +171,7 @@ class Files(object):
         except Cut:
             pass
         finally:
-            self.transfers.pop(transfer.number, None)
+            self._forget(transfer.number)
             # At the link's end the controller is to hear of that, not of a transfer that was given up.
             if not transfer.lost:
                 transfer.end()
@@ -205,43 +210,52 @@ class Files(object):
         while self.transfers and now() < until:
             time.sleep(END_STEP)
 
+    def _forget(self, number):
+        # type: (int) -> None
+        with self.pump.lock:
+            self.transfers.pop(number, None)
+            self.pump.finished(number)
+
     # -- messages, in the thread that reads frames -------------------------------------------------------------------
 
-    def _data(self, number, message):
-        # type: (int, bytes) -> None
-        transfer = self.transfers.get(number)
-        if transfer is None:
-            self._others[messages.DATA](number, message)
-        else:
-            transfer.pending.append(message)
-            transfer.ring()
+    def _locked(self, kind):
+        # type: (int) -> Callable[[int, bytes], None]
+        handler, pump = self._handlers[kind], self.pump
 
-    def _end(self, number, body):
-        # type: (int, bytes) -> None
-        transfer = self.transfers.get(number)
-        if transfer is None:
-            self._others[messages.END](number, body)
-        else:
-            transfer.ended = True
-            transfer.ring()
+        def handle(number, body):
+            # type: (int, bytes) -> None
+            with pump.lock:
+                transfer = self.transfers.get(number)
+                if transfer is None:
+                    pump.handle(kind, number, body)
+                else:
+                    handler(transfer, body)
 
-    def _credit(self, number, body):
-        # type: (int, bytes) -> None
-        transfer = self.transfers.get(number)
-        if transfer is None:
-            self._others[messages.CREDIT_TO](number, body)
-        else:
-            transfer.limit = max(transfer.limit, messages.CREDIT.unpack(body)[0])
-            transfer.ring()
+        return handle
 
-    def _reset(self, number, body):
-        # type: (int, bytes) -> None
-        transfer = self.transfers.get(number)
-        if transfer is None:
-            self._others[messages.RESET](number, body)
-        else:
-            transfer.cut = True
-            transfer.ring()
+
+def _data(transfer, message):
+    # type: (Transfer, bytes) -> None
+    transfer.pending.append(message)
+    transfer.ring()
+
+
+def _end(transfer, _body):
+    # type: (Transfer, bytes) -> None
+    transfer.ended = True
+    transfer.ring()
+
+
+def _credit(transfer, body):
+    # type: (Transfer, bytes) -> None
+    transfer.limit = max(transfer.limit, messages.CREDIT.unpack(body)[0])
+    transfer.ring()
+
+
+def _reset(transfer, _body):
+    # type: (Transfer, bytes) -> None
+    transfer.cut = True
+    transfer.ring()
 
 
 def _path(path):

@@ -168,7 +168,7 @@ class Pump(object):
         self.streams = {}  # type: dict[int, Stream]
         self.lock = allocate_lock()
         # What overtook the request for its stream: another thread may read on before that is looked at.
-        self._early = {}  # type: dict[int, list[tuple[Callable[[Stream, bytes], None], bytes]]]
+        self._early = {}  # type: dict[int, list[tuple[int, bytes]]]
         self._finished = deque(maxlen=FINISHED_KEPT)  # type: deque[int]
         self._watched = {}  # type: dict[int, Callable[[int], object]]
         self._events = {}  # type: dict[int, int]
@@ -178,21 +178,27 @@ class Pump(object):
         world.private(self._epoll.fileno())
         self._wake_read, self._wake_write = (world.private(world.nonblocking(end)) for end in os.pipe())
         self.watch(self._wake_read, self._drain_wakes)
-        for kind, handler in (
-            (messages.DATA, self._data),
-            (messages.END, self._end),
-            (messages.CREDIT_TO, self._credit),
-            (messages.RESET, self._reset),
-        ):
-            program.handlers[kind] = self._locked(handler)
+        self._handlers = {
+            messages.DATA: self._data,
+            messages.END: self._end,
+            messages.CREDIT_TO: self._credit,
+            messages.RESET: self._reset,
+        }  # type: dict[int, Callable[[Stream, bytes], None]]
+        for kind in self._handlers:
+            program.handlers[kind] = self._locked(kind)
         start_new_thread(self._run, ())
 
     def add(self, stream):
         # type: (Stream) -> None
         """Know a stream whose descriptors are still to come, by `opened`. Under the lock."""
         self.streams[stream.number] = stream
-        for handler, body in self._early.pop(stream.number, ()):
-            handler(stream, body)
+        for kind, body in self.overtaken(stream.number):
+            self._handlers[kind](stream, body)
+
+    def overtaken(self, number):
+        # type: (int) -> list[tuple[int, bytes]]
+        """What came for a stream before the request for it was looked at. Under the lock."""
+        return self._early.pop(number, [])
 
     def opened(self, stream, source, sink):
         # type: (Stream, int | None, int | None) -> None
@@ -231,7 +237,13 @@ class Pump(object):
         # type: (Stream) -> None
         """Forget a stream that was never opened. Under the lock."""
         self.streams.pop(stream.number, None)
-        self._finished.append(stream.number)
+        self.finished(stream.number)
+
+    def finished(self, number):
+        # type: (int) -> None
+        """Nothing that still comes for a stream is for anybody. Under the lock."""
+        self._finished.append(number)
+        self._early.pop(number, None)
 
     def watch(self, descriptor, handler):
         # type: (int, Callable[[int], object]) -> None
@@ -257,18 +269,23 @@ class Pump(object):
 
     # -- what the controller says, in the thread that reads frames ---------------------------------------------------
 
-    def _locked(self, handler):
-        # type: (Callable[[Stream, bytes], None]) -> Callable[[int, bytes], None]
+    def _locked(self, kind):
+        # type: (int) -> Callable[[int, bytes], None]
         def handle(number, body):
             # type: (int, bytes) -> None
             with self.lock:
-                stream = self.streams.get(number)
-                if stream is not None:
-                    handler(stream, body)
-                elif number not in self._finished and (number in self._early or len(self._early) < EARLY_KEPT):
-                    self._early.setdefault(number, []).append((handler, body))
+                self.handle(kind, number, body)
 
         return handle
+
+    def handle(self, kind, number, body):
+        # type: (int, int, bytes) -> None
+        """Do what the controller says of a stream; keep it where its request was not looked at yet. Under the lock."""
+        stream = self.streams.get(number)
+        if stream is not None:
+            self._handlers[kind](stream, body)
+        elif number not in self._finished and (number in self._early or len(self._early) < EARLY_KEPT):
+            self._early.setdefault(number, []).append((kind, body))
 
     def _data(self, stream, message):
         # type: (Stream, bytes) -> None
@@ -434,7 +451,7 @@ class Pump(object):
             stream.on_end()
         if stream.source is None and stream.sink is None:
             del self.streams[stream.number]
-            self._finished.append(stream.number)
+            self.finished(stream.number)
             stream.on_over(stream)
 
     def _wait_for(self, stream, descriptor):
