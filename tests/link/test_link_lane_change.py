@@ -394,7 +394,7 @@ def test_a_full_pipe_beside_holds_up_nothing_but_itself(changing: Callable[..., 
         assert _in_pipe(relay)[1] == WIDE
     finally:
         one.kill_beside()
-    assert call.result(20) == "x" * MUCH
+    assert call.result(60) == "x" * MUCH
     assert not one.link.beside
     assert _prompt_is_exact(one)
 
