@@ -338,8 +338,8 @@ def test_the_terminal_gets_its_settings_back(make_shell: MakeShell, end: str) ->
 
 # -- what it costs -----------------------------------------------------------------------------------------------------
 
-# Few and small: each costs a part of a millisecond at every start. `io` is a module of Python 2's only here, and `marshal`,
-# which is built in, is loaded from the beginning by Python 3.
+# Few and small: each costs a part of a millisecond at every start. `io` is a module of Python 2's only here, and
+# `marshal` is built in.
 IMPORTED = {
     "_collections", "_io", "_operator", "_struct", "binascii", "errno", "encodings.ascii", "fcntl", "io", "itertools",
     "marshal", "operator", "select", "struct", "thread", "time", "zlib",
