@@ -151,7 +151,7 @@ def test_what_a_shell_says_passes_at_once_and_unchanged() -> None:
 def test_both_ends_agree_on_every_interpreter(python: str, kind: LaneKind) -> None:
     data = random.Random(7).randbytes(60_000)
     # The module alone, as it is sent: it imports nothing of ours.
-    command = [python, str(PEER), str(Path(armour.__file__).parent), kind.armour]
+    command = [python, "-B", str(PEER), str(Path(armour.__file__).parent), kind.armour]
     answer = subprocess.run(command, input=through(data, kind), capture_output=True, check=True, timeout=30)
     assert taken_off(answer.stdout, kind, 4096, toward_target=False) == data
 
