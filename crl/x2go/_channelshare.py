@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -38,16 +38,43 @@ WORDS_TIME: Final = 60.0  # the server's script waits for 30
 END_TIME: Final = 5.0
 RESTORING_TIME: Final = 90.0
 """For how long it is tried to mount a folder again; a link waits a minute for its host."""
+STEADY_TIME: Final = 10.0
 INTERVALS: Final = (0.0, 0.1, 0.2, 0.5, 1.0)
 PIECE: Final = 256 * 1024
 NO_PORT: Final = 9  # the script wants one; nobody connects
 # The program removes its folder by itself, unless it was killed.
 _MOUNT: Final = 'f=$1; shift; "$@"; s=$?; rm -rf "$f"; exit $s'
 _READY: Final = b"ready"
+_GONE: Final = b"gone"
 
 
 class NoChannel(Exception):
     """No folder can be mounted in this way; why."""
+
+
+class _Unmounted(Exception):
+    """The server has taken away the place of the mount."""
+
+
+class _Tries:
+    """How often, and for how long, it is tried to mount a folder again."""
+
+    def __init__(self) -> None:
+        self._good_since = self._lost_since = time.monotonic()
+        self._number = 0
+
+    def pauses(self) -> Iterator[float]:
+        """How long to wait before each try; they begin anew when it was good for a while."""
+        if time.monotonic() > self._good_since + STEADY_TIME:
+            self._lost_since, self._number = time.monotonic(), 0
+        while time.monotonic() < self._lost_since + RESTORING_TIME:
+            pause = INTERVALS[min(self._number, len(INTERVALS) - 1)]
+            self._number += 1
+            yield pause
+
+    def succeeded(self) -> None:
+        """The folder is served again."""
+        self._good_since = time.monotonic()
 
 
 class ChannelShare:
@@ -163,6 +190,8 @@ class ChannelShare:
             word, _, rest = stream.read_line(deadline).partition(b" ")
         except TimeoutError as error:
             raise NoChannel("the program for the mount did not start in time") from error
+        if word == _GONE:
+            raise _Unmounted
         number, _, folder = rest.partition(b" ")
         if word != _READY or not number.isdigit() or len(number) > 10:
             raise NoChannel("the program for the mount does not run there")
@@ -181,9 +210,9 @@ class ChannelShare:
         failure: CrlError | None = None
         try:
             self._take_words()
-            while not self._serve() and not self._ending.is_set():
-                self._log(f"{self._name}: the channel has ended; it is mounted again")
-                self._open_again()
+            tries = _Tries()
+            while not self._serve() and self._open_again(tries):
+                self._log(f"{self._name}: its channel had ended; it is mounted again")
         except CrlError as error:
             failure = error
         finally:
@@ -223,20 +252,22 @@ class ChannelShare:
         self._close()
         return status == 0
 
-    def _open_again(self) -> None:
-        """Mount it again, as soon as that can be done.
+    def _open_again(self, tries: _Tries) -> bool:
+        """Mount it again, as soon as that can be done; False when that is not wanted.
 
         Raises:
             X2GoFolderSharingException: It cannot, for too long.
         """
-        began, number, why = time.monotonic(), 0, ""
-        while time.monotonic() < began + RESTORING_TIME:
-            if self._ending.wait(INTERVALS[min(number, len(INTERVALS) - 1)]):
-                return
-            number += 1
+        why = "sshfs there ends each time"
+        for pause in tries.pauses():
+            if self._ending.wait(pause):
+                return False
             try:
                 self._open()
-                return
+                tries.succeeded()
+                return True
+            except _Unmounted:
+                return False
             except UsageError as error:  # the target was closed
                 raise self._failed(error.message) from error
             except (NoChannel, CrlError, OSError) as error:

@@ -57,8 +57,9 @@ def clean(place, old, path):
         for name in (b"fusermount3", b"fusermount"):
             program = os.path.join(folder, name)
             if there and os.access(program, os.X_OK):
-                os.spawnv(os.P_WAIT, program, [program, b"-u", b"-z", place])
-                return
+                there = os.spawnv(os.P_WAIT, program, [program, b"-u", b"-z", place]) != 0
+    if not there and os.path.isdir(place):
+        os.chmod(place, 0o700)
 
 def make(folder):
     try:
@@ -111,31 +112,38 @@ def await_mount(place, life):
             ended = life in [number for number, _ in poll.poll()]
     return True
 
-def answer(folder, place, life):
+def watch(folder, place, under, life):
     signal.alarm(SECONDS)
     null = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(null, number)
     try:
-        status = b"0" if await_mount(place, life) else b"1"
-        fd = os.open(os.path.join(folder, b"answer"), os.O_WRONLY)
-        os.write(fd, status + b"\n")
-        os.close(fd)
+        mounted = await_mount(place, life)
+        if mounted:
+            # What lies under the mount: nobody shall write there while it is gone.
+            os.fchmod(under, 0o500)
+        if folder:
+            fd = os.open(os.path.join(folder, b"answer"), os.O_WRONLY)
+            os.write(fd, b"0\n" if mounted else b"1\n")
+            os.close(fd)
     finally:
-        remove(folder)
+        if folder:
+            remove(folder)
 
-def have_answered(folder, place):
+def have_watched(folder, place):
+    under = os.open(place, os.O_RDONLY)
     life, held = os.pipe()
     if os.fork() == 0:
         if os.fork() == 0:
             try:
                 os.close(held)
-                answer(folder, place, life)
+                watch(folder, place, under, life)
             finally:
                 os._exit(0)
         os._exit(0)
     os.wait()
     os.close(life)
+    os.close(under)
     if hasattr(os, "set_inheritable"):
         os.set_inheritable(held, True)
 
@@ -155,6 +163,8 @@ def main(sshfs, option, path, log, place, old, folders, *words):
     signal.signal(signal.SIGALRM, late)
     signal.alarm(SECONDS)
     clean(place, int(old), path)
+    if words and not os.path.isdir(place):
+        return say(b"gone")
     folder = b""
     try:
         if not words:
@@ -169,7 +179,7 @@ def main(sshfs, option, path, log, place, old, folders, *words):
             if place not in words:
                 return
             say(b"\0".join(words))
-            have_answered(folder, place)
+        have_watched(folder, place)
         become_sshfs(sshfs, words, option, log, path)
     except Late:
         pass

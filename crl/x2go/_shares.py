@@ -172,7 +172,9 @@ class SharedFolders:
                 way = self._over_channel(path, kind, name, place, server, info, sharing, facts)
             if way is None:
                 self._tunnels.start(forwarder, server, info)
-                way = self._tunnels.share(path, name, read_only=sharing.read_only, hard_links=sharing.hard_links)
+                way = self._tunnels.share(
+                    path, name, place, read_only=sharing.read_only, hard_links=sharing.hard_links
+                )
                 self._mount(way, kind, name, server, info)
             share = Share(path, kind, place, os.path.realpath(path), way)
             with self._lock:

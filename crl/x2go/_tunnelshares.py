@@ -29,9 +29,9 @@ __all__ = ["MOUNT_TIME", "TunnelShare", "TunnelShares"]
 
 MOUNT_TIME: Final = 45.0  # the server's script gives sshfs 30
 IDENTITY: Final = "----BEGIN RSA IDENTITY----"  # the script's word, for keys of all kinds
-# The key comes by standard input, to a file that is its owner's alone; the script removes it, and so do we.
+# Where a channel of its own has mounted before, nobody may write. The key comes by standard input, to a file that is its owner's alone; the script removes it, and so do we.
 _MOUNT: Final = (
-    'umask 077; f=$1; shift; mkdir -p "${f%/*}" && cat >"$f" || exit 1; "$@"; s=$?; rm -f "$f" "$f.ident"; exit $s'
+    'umask 077; f=$1; [ ! -d "$2" ] || chmod u+w "$2"; shift 2; mkdir -p "${f%/*}" && cat >"$f" || exit 1; "$@"; s=$?; rm -f "$f" "$f.ident"; exit $s'
 )
 
 
@@ -43,11 +43,13 @@ class TunnelShare:
         tunnel: What it goes through.
         export: What is served.
         key_text: What opens it.
+        place: Where it is mounted there.
     """
 
     tunnel: X2GoRevFwTunnelToSFTP
     export: Export
     key_text: Secret
+    place: str
 
     ended = False
 
@@ -70,7 +72,7 @@ class TunnelShare:
         key_file = f"{facts.home}/.x2go/ssh/key.z{secrets.token_hex(8)}"
         identity = f"{tunnel.host_key.get_name()} {tunnel.host_key.get_base64()}"
         words = [
-            "sh", "-c", _MOUNT, "sh", key_file,
+            "sh", "-c", _MOUNT, "sh", key_file, self.place,
             facts.found.get("x2gomountdirs", "x2gomountdirs"), "dir", server.checked_name(info.name),
             CURRENT_LOCAL_USER, key_file, f"{self.export.name}{marker}__REVERSESSH_PORT__{tunnel.server_port}",
         ]  # fmt: skip
@@ -140,7 +142,7 @@ class TunnelShares:
         if tunnel is not None:
             tunnel.stop_thread()
 
-    def share(self, path: str, name: str, *, read_only: bool, hard_links: bool) -> TunnelShare:
+    def share(self, path: str, name: str, place: str, *, read_only: bool, hard_links: bool) -> TunnelShare:
         """Serve a folder, once the server listens.
 
         Raises:
@@ -149,4 +151,4 @@ class TunnelShares:
         assert self.tunnel is not None
         key, key_text = new_key()
         export = self.tunnel.share(path, key=key, name=name, read_only=read_only, hard_links=hard_links)
-        return TunnelShare(self.tunnel, export, key_text)
+        return TunnelShare(self.tunnel, export, key_text, place)

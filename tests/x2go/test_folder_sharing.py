@@ -19,11 +19,14 @@ from crl.x2go.x2go_exceptions import (
     X2GoSshfsMissing,
     X2GoUserException,
 )
+from tests.link.peers import eventually
 from tests.x2go.conftest import QUIET, Session, wait_until
-from tests.x2go.test_faults import kill_ssh
+from tests.x2go.test_faults import kill_child_of_sshd, kill_ssh
 
 pytestmark = pytest.mark.lab
 SLEEPING = ["sleep", "600"]
+PATIENCE = 30.0
+BOTH_WAYS = pytest.mark.parametrize("survive_cuts", [False, True], ids=["channel", "tunnel"])
 
 
 @pytest.fixture
@@ -53,9 +56,16 @@ def there(target: Target, *words: str) -> str:
     return target.run(list(words), check=True, timeout=30).stdout
 
 
+def is_back(target: Target, here: Path, place: str) -> bool:
+    """Whether what is written here is read there, sooner or later."""
+    wanted = (here / "here").read_text()
+    return eventually(lambda: target.run(["cat", f"{place}/here"], timeout=30).stdout == wanted, PATIENCE)
+
+
+@BOTH_WAYS
 @pytest.mark.usefixtures("nothing_left")
 def test_several_folders_both_ways_over_suspend_and_resume(
-    alpha: Target, session: Session, lab: Lab, folders: Callable[[str], Path]
+    alpha: Target, session: Session, lab: Lab, folders: Callable[[str], Path], survive_cuts: bool
 ) -> None:
     first, second, odd = folders("first"), folders("second"), folders("odd $(touch x) 'a:b\" é")
     with session(alpha, cmd=SLEEPING) as one:
@@ -64,9 +74,9 @@ def test_several_folders_both_ways_over_suspend_and_resume(
         one.start()
         assert one.is_folder_sharing_available()
         assert one.get_shared_folders() == []
-        assert one.share_local_folder(first)
-        assert one.share_local_folder(local_path=second, read_only=True)
-        assert one.share_local_folder(folder_name=str(odd))
+        assert one.share_local_folder(first, survive_cuts=survive_cuts)
+        assert one.share_local_folder(local_path=second, read_only=True, survive_cuts=survive_cuts)
+        assert one.share_local_folder(folder_name=str(odd), survive_cuts=survive_cuts)
         assert one.share_local_folder(first), "again is harmless"
         assert one.get_shared_folders(check_list_mounts=True) == [str(first), str(second), str(odd)]
         assert len(mounts(lab)) == 3
@@ -76,7 +86,9 @@ def test_several_folders_both_ways_over_suspend_and_resume(
         refused = alpha.run(["sh", "-c", f"echo no > {places(one)[str(second)]}/new"])
         assert refused.status != 0
         assert os.listdir(second) == ["here"]
-        assert alpha.run(["sh", "-c", "ls ~/.x2go/ssh"]).stdout == "", "a key stayed"
+        assert (one._terminal.folders.tunnel is not None) == survive_cuts
+        left = alpha.run(["sh", "-c", "ls -d ~/.x2go/ssh/* ~/.x2go/mount* /tmp/crl-*"])
+        assert left.stdout == "", "a key stayed, or what stood in for sshfs"
 
         assert one.unshare_local_folder(odd)
         assert not one.unshare_local_folder(odd)
@@ -142,15 +154,19 @@ def running(lab: Lab) -> Iterator[tuple[Target, X2GoSession]]:
         yield target, one
 
 
+@BOTH_WAYS
 def test_a_cut_keeps_the_shares(
-    running: tuple[Target, X2GoSession], lab: Lab, folders: Callable[[str], Path]
+    running: tuple[Target, X2GoSession], lab: Lab, folders: Callable[[str], Path], survive_cuts: bool
 ) -> None:
     (target, one), kept = running, folders("kept")
-    one.share_local_folder(kept)
+    one.share_local_folder(kept, survive_cuts=survive_cuts)
     place = places(one)[str(kept)]
-    for number in range(3):
-        kill_ssh(lab)
-        assert there(target, "cat", f"{place}/here") == (kept / "here").read_text()
+    for number, end in enumerate((kill_ssh, kill_child_of_sshd, kill_ssh)):
+        end(lab)
+        if survive_cuts:
+            assert there(target, "cat", f"{place}/here") == (kept / "here").read_text()
+        else:
+            assert is_back(target, kept, place)
         there(target, "sh", "-c", f"echo {number} > {place}/{number}")
         assert (kept / str(number)).read_text() == f"{number}\n"
     assert one.state is SessionState.RUNNING
@@ -160,13 +176,13 @@ def test_a_cut_keeps_the_shares(
         wait_until(lambda: target.run(["readlink", f"/proc/{process.pid}/cwd"]).stdout.strip() == place)
         assert one.unshare_local_folder(kept)
         assert mounts(lab) == []
-        assert one.share_local_folder(kept)
+        assert one.share_local_folder(kept, survive_cuts=survive_cuts)
         assert there(target, "cat", f"{places(one)[str(kept)]}/here") == (kept / "here").read_text()
     finally:
         process.kill()
     # What printing and the MIME box stand on.
     for kind in ("spool", "mimebox"):
-        assert one._terminal.share_local_folder(kept, folder_type=kind)
+        assert one._terminal.share_local_folder(kept, folder_type=kind, survive_cuts=survive_cuts)
         seen = there(target, "sh", "-c", f"cat ~/.x2go/C-{one.get_session_name()}/{kind}/here")
         assert seen == (kept / "here").read_text()
     assert one.get_shared_folders() == [str(kept)]
@@ -174,8 +190,9 @@ def test_a_cut_keeps_the_shares(
     assert mounts(lab) == []
 
 
+@BOTH_WAYS
 def test_what_is_missing_is_told_and_the_session_goes_on(
-    running: tuple[Target, X2GoSession], lab: Lab, folders: Callable[[str], Path]
+    running: tuple[Target, X2GoSession], lab: Lab, folders: Callable[[str], Path], survive_cuts: bool
 ) -> None:
     (target, one), host, folder = running, lab.host("alpha"), folders("wanted")
     with pytest.raises(X2GoUserException, match="No such file"):
@@ -185,27 +202,31 @@ def test_what_is_missing_is_told_and_the_session_goes_on(
     host.exec(["chmod", "600", "/dev/fuse"])
     try:
         with pytest.raises(X2GoFolderSharingException, match="Permission denied") as refused:
-            one.share_local_folder(folder)
+            one.share_local_folder(folder, survive_cuts=survive_cuts)
         assert "/dev/fuse" in str(refused.value)
     finally:
         host.exec(["chmod", "666", "/dev/fuse"])
     host.exec(["sh", "-c", "mkdir -p ~/.ssh; echo PubkeyAuthentication no > ~/.ssh/config"], "zshuser")
     try:
-        with pytest.raises(X2GoFolderSharingException, match="did not log in here with the share's key"):
-            one.share_local_folder(folder)
+        if survive_cuts:
+            with pytest.raises(X2GoFolderSharingException, match="did not log in here with the share's key"):
+                one.share_local_folder(folder, survive_cuts=True)
+        else:
+            assert one.share_local_folder(folder), "ssh has nothing to do with it"
+            assert one.unshare_local_folder(folder)
     finally:
         host.exec(["sh", "-c", "rm ~/.ssh/config"], "zshuser")
     one._terminal.stop_sshfs()
     host.exec(["mv", "/usr/bin/sshfs", "/usr/bin/sshfs.away"])
     try:
         with pytest.raises(X2GoSshfsMissing, match="sshfs"):
-            one.share_local_folder(folder)
+            one.share_local_folder(folder, survive_cuts=survive_cuts)
     finally:
         host.exec(["mv", "/usr/bin/sshfs.away", "/usr/bin/sshfs"])
     assert isinstance(one.last_error, X2GoSshfsMissing)
     assert one.get_shared_folders() == []
     assert mounts(lab) == []
-    assert one.share_local_folder(folder)
+    assert one.share_local_folder(folder, survive_cuts=survive_cuts)
     folder.joinpath("here").unlink()
     folder.rmdir()
     assert target.run(["touch", f"{places(one)[str(folder)]}/new"]).status != 0
