@@ -43,7 +43,7 @@ class Beside:
         self._pending = pending
         # One call of the system for each read and write; the channel itself would have us look first.
         self._stream = socket.socket(fileno=os.dup(channel.fileno()))
-        self._stream.setblocking(True)
+        self._stream.settimeout(None)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._channel.name}{', closed' if self._channel.closed else ''}>"
@@ -74,7 +74,7 @@ class Beside:
         except ConnectionError:
             pass  # that is its end, too
         finally:
-            self._stream.setblocking(True)
+            self._stream.settimeout(None)
         line, _, self._pending = self._pending.partition(b"\n")
         return line
 

@@ -46,6 +46,7 @@ NO_PORT: Final = 9  # the script wants one; nobody connects
 _MOUNT: Final = 'f=$1; shift; "$@"; s=$?; rm -rf "$f"; exit $s'
 _READY: Final = b"ready"
 _GONE: Final = b"gone"
+_NO: Final = b"no"
 
 
 class NoChannel(Exception):
@@ -146,7 +147,7 @@ class ChannelShare:
             line = self._open()
             folder = line.decode("ascii", "replace")
             if folder not in self._wish.folders:
-                raise NoChannel("nothing that was put there can be run")
+                raise NoChannel("the program for the mount gives another folder")
         except BaseException:
             self._close()
             self.folder.close()
@@ -162,7 +163,9 @@ class ChannelShare:
             stream = self._stream
         if stream is not None:
             stream.hang_up()
-        if self._begun and threading.current_thread() is not self._thread:
+        if not self._begun:
+            self.folder.close()
+        elif threading.current_thread() is not self._thread:
             self._thread.join(OPEN_TIME + END_TIME)
 
     @property
@@ -192,6 +195,8 @@ class ChannelShare:
             raise NoChannel("the program for the mount did not start in time") from error
         if word == _GONE:
             raise _Unmounted
+        if word == _NO:
+            raise NoChannel("nothing that is put there can be run")
         number, _, folder = rest.partition(b" ")
         if word != _READY or not number.isdigit() or len(number) > 10:
             raise NoChannel("the program for the mount does not run there")

@@ -1,4 +1,4 @@
-"""The program that mounts a folder on the server over a channel of its own; it becomes sshfs, with the channel as stream.
+"""The program that mounts a folder on the server over a channel of its own: it becomes sshfs at the channel's far end.
 
 The server's script does all else that belongs to a share, and believes to call sshfs: what it finds in the first folder
 of its PATH hands its words to this program and waits for what it says. The text runs on the server, in Python 2.7 and 3
@@ -134,6 +134,7 @@ def have_watched(folder, place):
     under = os.open(place, os.O_RDONLY)
     life, held = os.pipe()
     if os.fork() == 0:
+        os.setsid()
         if os.fork() == 0:
             try:
                 os.close(held)
@@ -220,6 +221,6 @@ class MountWish:
     def command(self) -> list[str]:
         """Program and arguments."""
         return [
-            self.python, "-ESs", "-c", f"exec({ascii(PROGRAM)})", self.sshfs, self.option, self.path, self.log, self.place,
+            self.python, "-ESs", "-c", f"exec({PROGRAM!a})", self.sshfs, self.option, self.path, self.log, self.place,
             str(self.old), ":".join(self.folders), *self.words,
         ]  # fmt: skip

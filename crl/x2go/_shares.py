@@ -108,6 +108,8 @@ class SharedFolders:
         self._lock = threading.Lock()
         self._tunnels = TunnelShares(session_instance, logger)
         self._shares: dict[tuple[str, str], Share] = {}
+        # What the server's list still has, although it is not mounted any more.
+        self._only_listed: set[str] = set()
         self._option = ""
         self._why_no_channel = ""
 
@@ -167,6 +169,9 @@ class SharedFolders:
                 return known
             facts = self._require_sshfs(server)
             name, place = self._free_name(path, kind, server, info, facts)
+            if kind == "disk" and place in self._only_listed:
+                server.execute(["x2goumount-session", server.checked_name(info.name), place])
+            self._only_listed.discard(place)
             way = None
             if not sharing.survive_cuts:
                 way = self._over_channel(path, kind, name, place, server, info, sharing, facts)
@@ -197,9 +202,14 @@ class SharedFolders:
         home = server.get_facts().home
         mark = secrets.token_hex(8)
         wish = MountWish(
-            facts.python, facts.found["sshfs"], self._option, SERVER_PATH, f"{home}/.x2go/C-{info.name}/sshfs-mounts.log",
-            place, (f"{home}/.x2go/mount.{mark}", f"/tmp/crl-{mark}"),
-        )  # fmt: skip
+            python=facts.python,
+            sshfs=facts.found["sshfs"],
+            option=self._option,
+            path=SERVER_PATH,
+            log=f"{home}/.x2go/C-{info.name}/sshfs-mounts.log",
+            place=place,
+            folders=(f"{home}/.x2go/mount.{mark}", f"/tmp/crl-{mark}"),
+        )
         folder = confine(path, read_only=sharing.read_only, hard_links=sharing.hard_links)
         way = ChannelShare(server.target, folder, name, wish, self._gone, self._say)
         try:
@@ -262,7 +272,7 @@ class SharedFolders:
     @staticmethod
     def _lost(path: str, server: X2GoServer) -> X2GoFolderSharingException:
         return X2GoFolderSharingException(
-            f"the mount of {path} has ended at once", host=server.host, doing="sharing a folder", advice="share it again"
+            f"the mount of {path} ended at once", host=server.host, doing="sharing a folder", advice="share it again"
         )
 
     # The end of a share.
@@ -313,6 +323,7 @@ class SharedFolders:
         """A folder is not mounted any more, and was not unshared; called in its thread."""
         for share in self.shares:
             if share.way is way and self._take_off(share):
+                self._only_listed.add(share.place)
                 if error is None:
                     self._say(f"{share.path} was unmounted on the server")
                     continue

@@ -1,8 +1,8 @@
 """Shared folders over a tunnel: the server listens, its sshfs runs an ssh that logs in here with a share's key.
 
-This is the way for servers that are reached through more than one login, and for shares whose open files are to survive
-a cut, since the tunnel rides the link. It joins the tunnel's SFTP server with the server's own script, and promises that
-a key is on the server only while that script runs, and in no argument list.
+This is the way for servers that are reached through more than one login, and for shares whose open files are to
+survive a cut, since the tunnel rides the link. It joins the tunnel's SFTP server with the server's own script, and
+promises that a key is on the server only while that script runs, and in no argument list.
 """
 
 from __future__ import annotations
@@ -29,9 +29,11 @@ __all__ = ["MOUNT_TIME", "TunnelShare", "TunnelShares"]
 
 MOUNT_TIME: Final = 45.0  # the server's script gives sshfs 30
 IDENTITY: Final = "----BEGIN RSA IDENTITY----"  # the script's word, for keys of all kinds
-# Where a channel of its own has mounted before, nobody may write. The key comes by standard input, to a file that is its owner's alone; the script removes it, and so do we.
+# Where a channel of its own has mounted before, nobody may write now. The key comes by standard input, to a file that is
+# its owner's alone; the script removes it, and so do we.
 _MOUNT: Final = (
-    'umask 077; f=$1; [ ! -d "$2" ] || chmod u+w "$2"; shift 2; mkdir -p "${f%/*}" && cat >"$f" || exit 1; "$@"; s=$?; rm -f "$f" "$f.ident"; exit $s'
+    'umask 077; f=$1; [ ! -d "$2" ] || chmod u+w "$2"; shift 2; '
+    'mkdir -p "${f%/*}" && cat >"$f" || exit 1; "$@"; s=$?; rm -f "$f" "$f.ident"; exit $s'
 )
 
 

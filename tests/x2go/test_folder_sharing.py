@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from crl.x2go.x2go_exceptions import (
     X2GoUserException,
 )
 from tests.link.peers import eventually
-from tests.x2go.conftest import QUIET, Session, wait_until
+from tests.x2go.conftest import QUIET, OpenTarget, Session, wait_until
 from tests.x2go.test_faults import kill_child_of_sshd, kill_ssh
 
 pytestmark = pytest.mark.lab
@@ -139,6 +141,7 @@ def test_a_login_of_its_own_shares_what_it_was_told_to(
         assert one.state is SessionState.RUNNING
         assert isinstance(one.last_error, X2GoUserException), "the folder that is not there"
         assert one.get_shared_folders(check_list_mounts=True) == [str(listed)]
+        assert one._terminal.folders.tunnel is None, "a channel of paramiko's connection does as well"
         place = places(one)[str(listed)]
         assert host.exec(["cat", f"{place}/here"], "zshuser").stdout.decode() == (listed / "here").read_text()
     assert mounts(lab) == []
@@ -233,3 +236,83 @@ def test_what_is_missing_is_told_and_the_session_goes_on(
     assert one.state is SessionState.RUNNING
     assert one.unshare_local_folder(folder)
     assert mounts(lab) == []
+
+
+def test_what_others_do_with_a_mount(
+    running: tuple[Target, X2GoSession], lab: Lab, folders: Callable[[str], Path]
+) -> None:
+    (target, one), folder = running, folders("mounted")
+    one.share_local_folder(folder)
+    [share], place = one._terminal.folders.shares, places(one)[str(folder)]
+    assert one._terminal.folders.tunnel is None
+    # sshfs is killed, and leaves a dead mount in which somebody works: it is mounted again.
+    process = target.start(["sh", "-c", f"cd {place}; sleep 100"])
+    try:
+        wait_until(lambda: target.run(["readlink", f"/proc/{process.pid}/cwd"]).stdout.strip() == place)
+        assert lab.host("alpha").kill("sshfs")
+        assert is_back(target, folder, place)
+        assert len(mounts(lab)) == 1
+    finally:
+        process.kill()
+    # The user unmounts it, which is not undone; and nobody takes the place for the folder.
+    there(target, "fusermount3", "-u", place)
+    assert eventually(lambda: share.way.ended, PATIENCE)
+    assert one.get_shared_folders() == []
+    assert mounts(lab) == []
+    assert target.run(["touch", f"{place}/new"]).status != 0
+    assert not one.unshare_local_folder(folder)
+    assert one.share_local_folder(folder, survive_cuts=True), "over the tunnel this time"
+    assert there(target, "cat", f"{places(one)[str(folder)]}/here") == (folder / "here").read_text()
+    assert one.unshare_local_folder(folder)
+    one._terminal.stop_sshfs()
+    assert one.state is SessionState.RUNNING
+
+
+def test_a_connection_inside_this_process(
+    lab: Lab, session: Session, folders: Callable[[str], Path]
+) -> None:
+    shell = SshShell("alpha-zsh", config=str(lab.ssh_config), backend="paramiko")
+    folder = folders("inside")
+    with Target(shell, name="alpha") as target, session(target, cmd=SLEEPING) as one:
+        one.start()
+        one.share_local_folder(folder)
+        place = places(one)[str(folder)]
+        use_both_ways(target, folder, place)
+        kill_child_of_sshd(lab)
+        assert is_back(target, folder, place)
+        assert one._terminal.folders.tunnel is None
+    assert mounts(lab) == []
+    assert not [thread for thread in threading.enumerate() if thread.name == "crl-x2go-share"]
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_behind_another_user_a_tunnel_has_to_do(
+    open_target: OpenTarget, session: Session, folders: Callable[[str], Path]
+) -> None:
+    target, folder = open_target("alpha", "both", sudo_to="ashuser"), folders("behind")
+    with session(target, cmd=SLEEPING) as one:
+        one.start()
+        one.share_local_folder(folder)
+        assert one._terminal.folders.tunnel is not None
+        assert there(target, "cat", f"{places(one)[str(folder)]}/here") == (folder / "here").read_text()
+        one.unshare_local_folder(folder)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(240)
+def test_packets_that_are_dropped_for_a_while(
+    running: tuple[Target, X2GoSession], lab: Lab, folders: Callable[[str], Path]
+) -> None:
+    (target, one), folder, host = running, folders("dropped"), lab.host("alpha")
+    one.share_local_folder(folder)
+    place = places(one)[str(folder)]
+    host.cut(drop=True)
+    try:
+        time.sleep(15)
+    finally:
+        host.restore()
+    assert is_back(target, folder, place)
+    there(target, "sh", "-c", f"echo again > {place}/again")
+    assert (folder / "again").read_text() == "again\n"
+    assert len(mounts(lab)) == 1
+    assert one.unshare_local_folder(folder)

@@ -97,13 +97,15 @@ class BridgedChannel:
         return self._bridge.channel.closed
 
     def fileno(self) -> int:
-        """As of any channel; so are the following."""
+        """The descriptor to poll."""
         return self._bridge.channel.fileno()
 
     def read(self, size: int = _PIECE) -> bytes:
+        """Read what is there; as of any channel."""
         return self._bridge.channel.read(size)
 
     def write(self, data: bytes | memoryview) -> int:
+        """Write what is taken now; as of any channel."""
         return self._bridge.channel.write(data)
 
     def resize(self, columns: int, rows: int) -> None:
