@@ -190,9 +190,9 @@ def test_an_exception_in_who_waits_leaves_nothing() -> None:
 
     before = signal.signal(signal.SIGUSR1, interrupt)
     sender = threading.Thread(target=send_it)
+    sender.start()
     try:
         with pytest.raises(Interrupted):
-            sender.start()
             places.take(At("a"), Deadline.after(20))
     finally:
         sender.join(20)
