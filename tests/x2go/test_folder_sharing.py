@@ -285,9 +285,8 @@ def test_a_connection_inside_this_process(
     assert not [thread for thread in threading.enumerate() if thread.name == "crl-x2go-share"]
 
 
-@pytest.mark.usefixtures("nothing_left")
 def test_behind_another_user_a_tunnel_has_to_do(
-    open_target: OpenTarget, session: Session, folders: Callable[[str], Path]
+    open_target: OpenTarget, session: Session, lab: Lab, folders: Callable[[str], Path]
 ) -> None:
     target, folder = open_target("alpha", "both", sudo_to="ashuser"), folders("behind")
     with session(target, cmd=SLEEPING) as one:
@@ -296,6 +295,7 @@ def test_behind_another_user_a_tunnel_has_to_do(
         assert one._terminal.folders.tunnel is not None
         assert there(target, "cat", f"{places(one)[str(folder)]}/here") == (folder / "here").read_text()
         one.unshare_local_folder(folder)
+    assert mounts(lab) == []
 
 
 @pytest.mark.long
