@@ -120,6 +120,12 @@ class SharedFolders:
             return list(self._shares.values())
 
     @property
+    def is_empty(self) -> bool:
+        """Whether the server has nothing of ours, not even the place of a folder that is not mounted any more."""
+        with self._lock:
+            return not self._shares and not self._only_listed
+
+    @property
     def tunnel(self) -> X2GoRevFwTunnelToSFTP | None:
         """The tunnel for those that need one, if it is there."""
         return self._tunnels.tunnel
@@ -295,14 +301,16 @@ class SharedFolders:
         """Have the server unmount all, unless it has been asked to already, and serve none any more."""
         shares = self.shares
         try:
-            if shares and not asked:
+            if not asked and not self.is_empty:
                 server.execute(["x2goumount-session", server.checked_name(info.name)])
         finally:
             for share in shares:
                 self._take_off(share)
                 share.way.end()
-        for share in shares:
-            end_mount(server.target, share.place)
+        places = {*(share.place for share in shares), *self._only_listed}
+        self._only_listed.clear()
+        for place in sorted(places):
+            end_mount(server.target, place)
 
     def release(self) -> None:
         """End what serves the folders here; the server unmounts those of a session that is suspended or ends."""

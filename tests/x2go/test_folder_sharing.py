@@ -265,6 +265,13 @@ def test_what_others_do_with_a_mount(
     assert there(target, "cat", f"{places(one)[str(folder)]}/here") == (folder / "here").read_text()
     assert one.unshare_local_folder(folder)
     one._terminal.stop_sshfs()
+    # And what they leave of it goes with the others.
+    assert one.share_local_folder(folder)
+    [share] = one._terminal.folders.shares
+    there(target, "fusermount3", "-u", place)
+    assert eventually(lambda: share.way.ended, PATIENCE)
+    assert one.unshare_all_local_folders(force_all=True)
+    assert target.run(["ls", "-d", place]).status != 0
     assert one.state is SessionState.RUNNING
 
 

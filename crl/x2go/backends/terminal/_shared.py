@@ -104,7 +104,7 @@ class SessionShares:
 
     def unshare_all_local_folders(self) -> bool:
         """Have the server unmount all folders of the session, and serve none any more."""
-        if self._folders is not None and self._folders.shares:
+        if self._folders is not None and not self._folders.is_empty:
             self._folders.unshare_all(self.server, self.session_info)
         return True
 
@@ -114,7 +114,7 @@ class SessionShares:
         Args:
             asked: Whether the server has been asked to unmount already, as its suspending does.
         """
-        if self._folders is None or not self._folders.shares:
+        if self._folders is None or self._folders.is_empty:
             return
         try:
             self._folders.unshare_all(self.server, self.session_info, asked=asked)
