@@ -86,6 +86,11 @@ class Beside:
         """
         self._stream.sendall(data)
 
+    def end_writing(self) -> None:
+        """Give the command the end of its input; reading goes on."""
+        with contextlib.suppress(OSError):  # it has ended
+            self._stream.shutdown(socket.SHUT_WR)
+
     def hang_up(self) -> None:
         """End the stream, from any thread; who waits in it sees its end. It is still to be closed."""
         with contextlib.suppress(OSError):  # it has ended, or was closed

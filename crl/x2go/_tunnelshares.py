@@ -29,8 +29,8 @@ __all__ = ["MOUNT_TIME", "TunnelShare", "TunnelShares"]
 
 MOUNT_TIME: Final = 45.0  # the server's script gives sshfs 30
 IDENTITY: Final = "----BEGIN RSA IDENTITY----"  # the script's word, for keys of all kinds
-# Where a channel of its own has mounted before, nobody may write now. The key comes by standard input, to a file that is
-# its owner's alone; the script removes it, and so do we.
+# Where a channel of its own has mounted before, nobody may write now. The key comes by standard input, to a file that
+# is its owner's alone; the script removes it, and so do we.
 _MOUNT: Final = (
     'umask 077; f=$1; [ ! -d "$2" ] || chmod u+w "$2"; shift 2; '
     'mkdir -p "${f%/*}" && cat >"$f" || exit 1; "$@"; s=$?; rm -f "$f" "$f.ident"; exit $s'
