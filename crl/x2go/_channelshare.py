@@ -290,7 +290,11 @@ class ChannelShare:
 
 
 def _answer(stream: Beside, session: SftpSession) -> None:
-    read, write, answers = stream.read, stream.write, session.answers
+    read, write, only = stream.read, stream.write, session.answer
     while data := read(PIECE):
-        for answer in together(answers(data)):
+        answer = only(data)
+        if answer is not None:
             write(answer)
+            continue
+        for answers in together(session.answers(data)):
+            write(answers)

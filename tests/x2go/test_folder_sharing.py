@@ -65,7 +65,9 @@ def is_back(target: Target, here: Path, place: str) -> bool:
     return eventually(lambda: target.run(["cat", f"{place}/here"], timeout=30).stdout == wanted, PATIENCE)
 
 
-@BOTH_WAYS
+@pytest.mark.parametrize(
+    "survive_cuts", [False, pytest.param(True, marks=pytest.mark.long)], ids=["channel", "tunnel"]
+)
 @pytest.mark.usefixtures("nothing_left")
 def test_several_folders_both_ways_over_suspend_and_resume(
     alpha: Target, session: Session, lab: Lab, folders: Callable[[str], Path], survive_cuts: bool
