@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from crl.channels.base import ChannelStartError
+from crl.channels.base import ChannelClosed, ChannelStartError
 from crl.deadlines import Deadline
 from crl.errors import CrlError, UsageError
 from crl.x2go._confined import ConfinedFolder
@@ -148,12 +148,12 @@ class ChannelShare:
             folder = line.decode("ascii", "replace")
             if folder not in self._wish.folders:
                 raise NoChannel("the program for the mount gives another folder")
+            self._thread.start()
+            self._begun = True
         except BaseException:
             self._close()
             self.folder.close()
             raise
-        self._thread.start()
-        self._begun = True
         return folder
 
     def end(self) -> None:
@@ -182,7 +182,7 @@ class ChannelShare:
         try:
             # A connection that was lost for good is not our thread's to make.
             stream = self._host.open_beside(self._wish.command(), OPEN_TIME, connect=first)
-        except ChannelStartError as error:
+        except (ChannelStartError, ChannelClosed) as error:  # closed: another connection has just taken its place
             raise NoChannel(error.message) from error
         with self._lock:
             self._stream = stream

@@ -319,6 +319,8 @@ class SharedFolders:
             self._take_off(share)
             share.way.end()
         self._tunnels.stop()
+        # Whatever stood against a channel may have gone when folders are shared again.
+        self._why_no_channel = ""
 
     def _take_off(self, share: Share) -> bool:
         with self._lock:
