@@ -32,13 +32,16 @@ class Mark:
 
     def status(self, seen: bytes) -> tuple[int, bytes] | None:
         """The status of the start line, and what follows it; None before its end."""
+        if not self.may_stand_in(seen):
+            return None
         gap = self._gap
         found = re.search(self._pattern(b":") + gap + rb"((?:\d" + gap + rb")+);", seen)
         return None if found is None else (int(found.group(1).translate(None, LINE_ENDS)), seen[found.end() :])
 
     def first(self, seen: bytes, behind: bytes) -> tuple[bytes, bytes] | None:
         """What stands before and after the first mark that is followed by some bytes; None where there is none."""
-        found = re.search(self._pattern(behind), seen)
+        # A pattern of its own for each link costs more to make than to use.
+        found = re.search(self._pattern(behind), seen) if self.may_stand_in(seen) else None
         return None if found is None else (seen[: found.start()], seen[found.end() :])
 
     def last(self, seen: bytes, behind: bytes) -> tuple[bytes, bytes] | None:

@@ -36,6 +36,8 @@ SLOW_WINDOW = 2 * 1024
 DIALOGUE_SIZE = 8 * 1024
 # A shell that is heard within so many seconds is so near that more bytes cost less than to compile fewer.
 NEAR = 0.04
+# Token, version and byte code of an interpreter.
+ANNOUNCED = re.compile(rb"([0-9a-f]{16}):(\d+)\.(\d+):([0-9a-f]*);")
 
 
 @dataclass(frozen=True)
@@ -317,23 +319,22 @@ class _Conversation:
 
 def _await_interpreter(conversation: _Conversation, token: str, python: str | None) -> str:
     """Wait until an interpreter of a good version says that it reads; what byte code it takes, as `MAGIC`."""
-    announced = re.compile(re.escape(token.encode()) + rb":(\d+)\.(\d+):([0-9a-f]*);")
     too_old: list[str] = []
     data = conversation.take()
     while True:
         if conversation.lane.kind.printable:
             # It may have been broken where a line was full.
             data = data.translate(None, b"\r\n")
-        match = announced.search(data)
+        match = next((found for found in ANNOUNCED.finditer(data) if found.group(1) == token.encode()), None)
         if match is None:
             _check_ended(conversation, token, data, too_old, python)
             data = data[-TRANSCRIPT_SIZE:] + conversation.read()
             continue
-        version = int(match.group(1)), int(match.group(2))
+        version = int(match.group(2)), int(match.group(3))
         data = data[match.end() :]
         if (2, 7) <= version < (3, 0) or version >= (3, 6):
             conversation.pending = data
-            return match.group(3).decode()
+            return match.group(4).decode()
         too_old.append(f"{version[0]}.{version[1]}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from crl.interactivesessions.InteractiveSession import InteractiveSession
 from crl.interactivesessions.shells import _logins
 from crl.interactivesessions.shells._logins import first_hop
 from crl.interactivesessions.shells.ssherrors import LoginTimeout
+from tests.link.peers import eventually
 
 PLACES = 2
 SESSIONS = 6
@@ -146,3 +148,67 @@ def test_logins_by_one_hop_hold_up_no_others(monkeypatch: pytest.MonkeyPatch) ->
             begun.enter_context(_logins.login_place(At("gate"), nobody_waits))
         assert len(places.under_way) == _logins.PLACES_PER_HOP + 1
     assert places.under_way == []
+
+
+def test_a_free_place_goes_to_who_waited_longest_and_wakes_nobody_else() -> None:
+    places = _logins.Places(1)
+    held = places.take(At("a"), Deadline.after(0))
+    assert held is not None
+    got: list[tuple[int, Any]] = []
+    threads: list[threading.Thread] = []
+
+    def wait(number: int) -> None:
+        got.append((number, places.take(At("a"), Deadline.after(20))))
+
+    for number in range(SESSIONS):
+        threads.append(threading.Thread(target=wait, args=(number,)))
+        threads[-1].start()
+        assert eventually(lambda: len(places._waiting) == len(threads))
+    for number in range(SESSIONS):
+        places.give_back(held)
+        threads[number].join(20)
+        assert [who for who, _ in got] == list(range(number + 1))
+        held = got[-1][1]
+    places.give_back(held)
+    assert (places.under_way, places._waiting) == ([], [])
+
+
+def test_an_exception_in_who_waits_leaves_nothing() -> None:
+    places = _logins.Places(1)
+    held = places.take(At("a"), Deadline.after(0))
+    assert held is not None
+
+    class Interrupted(Exception):
+        """As of a signal's handler."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise Interrupted
+
+    def send_it() -> None:
+        assert eventually(lambda: places._waiting)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    sender = threading.Thread(target=send_it)
+    sender.start()
+    try:
+        with pytest.raises(Interrupted):
+            places.take(At("a"), Deadline.after(20))
+    finally:
+        sender.join(20)
+        signal.signal(signal.SIGUSR1, before)
+    assert places._waiting == []
+    places.give_back(held)
+    assert places.under_way == []
+
+
+def test_a_crowd_is_counted_by_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    processors = os.cpu_count() or 1
+    places = _logins.Places(4 * processors)
+    monkeypatch.setattr(_logins._this_process, "places", places)
+    assert _logins.crowd() == 1
+    with contextlib.ExitStack() as begun, _logins.hop_is_counted():
+        for _ in range(3 * processors):
+            begun.enter_context(_logins.login_place(At("a"), Deadline.after(0)))
+        assert _logins.crowd() == 3
+    assert _logins.crowd() == 1

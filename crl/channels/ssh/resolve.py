@@ -12,13 +12,14 @@ import os
 import select
 import shlex
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crl.channels._child import UNKNOWN_STATUS
 from crl.channels.base import ChannelStartError
 from crl.channels.process import ProcessChannel
+from crl.channels.ssh._answers import Answer, Answers
 from crl.channels.ssh._config_reader import read_config
 from crl.channels.ssh._home import expanded, home
 from crl.channels.ssh.diagnosis import Stop, diagnose
@@ -30,6 +31,10 @@ from crl.errors import RemoteWorldError, UsageError
 __all__ = ["ResolvedHost", "resolve", "with_explicit_jumps"]
 
 MOST_HOPS = 8
+# What ssh says with -v.
+_CHATTER = ("debug", "OpenSSH_")
+_READING = "debug1: Reading configuration data "
+_RUNNING = "debug1: Executing command"
 _METHODS = {
     "publickey": "pubkeyauthentication",
     "keyboard-interactive": "kbdinteractiveauthentication",
@@ -85,6 +90,9 @@ class ResolvedHost:
         return tuple(Stop(host.label, host.hostname, host.port) for host in (*self.jumps, self))
 
 
+_answers: Answers[ResolvedHost] = Answers()
+
+
 def resolve(settings: SshSettings, *, program: str | None = "ssh", timeout: float = 10.0) -> ResolvedHost:
     """Resolve a login by the user's ssh configuration.
 
@@ -97,8 +105,25 @@ def resolve(settings: SshSettings, *, program: str | None = "ssh", timeout: floa
         RemoteWorldError: ssh refuses the configuration, or does not answer in time.
         UsageError: There is no ssh program, and our reader cannot honour what the configuration says.
     """
-    ask = functools.partial(_ask, program=program, timeout=timeout)
-    return _resolve(settings, ask, 0)
+    if program is None:
+        return _resolve(settings, _read_ourselves, 0)
+    # All that decides but files; nothing of the environment itself is kept.
+    key = program, settings, hash(frozenset(local_environment().items()))
+    return _answers.get(key, functools.partial(_resolve_by_ssh, settings, program, timeout), timeout)
+
+
+def _resolve_by_ssh(settings: SshSettings, program: str, timeout: float) -> Answer[ResolvedHost]:
+    if shutil.which(program) is None:
+        return Answer(_resolve(settings, _read_ourselves, 0))
+    files: list[str] | None = []
+
+    def ask(settings: SshSettings) -> dict[str, list[str]]:
+        nonlocal files
+        values, read = _ask(settings, program, timeout)
+        files = None if files is None or read is None else [*files, *read]
+        return values
+
+    return Answer(_resolve(settings, ask, 0), files)
 
 
 def with_explicit_jumps(settings: SshSettings, resolved: ResolvedHost) -> SshSettings:
@@ -117,7 +142,7 @@ def with_explicit_jumps(settings: SshSettings, resolved: ResolvedHost) -> SshSet
     return replace(settings, jump=tuple(hops))
 
 
-def _resolve(settings: SshSettings, ask: functools.partial[dict[str, list[str]]], depth: int) -> ResolvedHost:
+def _resolve(settings: SshSettings, ask: Callable[[SshSettings], dict[str, list[str]]], depth: int) -> ResolvedHost:
     if depth > MOST_HOPS:
         raise UsageError(f"the way to {settings.host} has more than {MOST_HOPS} hops", host=settings.host)
     values = ask(replace(settings, jump=()))
@@ -218,20 +243,28 @@ def _with_tokens(path: str, settings: SshSettings, values: Mapping[str, list[str
     return result
 
 
-def _ask(settings: SshSettings, *, program: str | None, timeout: float) -> dict[str, list[str]]:
-    """All options for a host, by lower-case name."""
-    if program is None or shutil.which(program) is None:
-        return _read_ourselves(settings)
-    argv = [program, *ssh_options(settings), "-G", "--", settings.host]
-    status, output, errors = _run(argv, timeout)
+def _ask(settings: SshSettings, program: str, timeout: float) -> tuple[dict[str, list[str]], list[str] | None]:
+    """All options for a host, by lower-case name, and the files that they came from."""
+    status, output, errors = _run([program, *ssh_options(settings), "-v", "-G", "--", settings.host], timeout)
+    said = errors.decode("utf-8", "surrogateescape").splitlines()
     # In a program that reaps all children (gevent does) the status may be lost; ssh writes only when all is well.
     if status not in (0, UNKNOWN_STATUS) or (status and not output):
-        raise diagnose(errors.decode("utf-8", "replace"), settings)
+        raise diagnose("\n".join(line for line in said if not line.startswith(_CHATTER)), settings)
     values: dict[str, list[str]] = {}
     for line in output.decode("utf-8", "surrogateescape").splitlines():
         name, _, value = line.partition(" ")
         values.setdefault(name, []).append(value)
-    return values
+    return values, _deciding_files(settings, values, said)
+
+
+def _deciding_files(settings: SshSettings, values: Mapping[str, list[str]], said: Sequence[str]) -> list[str] | None:
+    """The files that an answer came from; None where a command or the net had a say, or ssh does not tell."""
+    read = [line.removeprefix(_READING) for line in said if line.startswith(_READING)]
+    asks_elsewhere = values.get("canonicalizehostname", ["no"])[0] not in ("no", "false")
+    if not read or asks_elsewhere or any(line.startswith(_RUNNING) for line in said):
+        return None
+    usual = [] if settings.config is not None else [str(expanded("~/.ssh/config")), "/etc/ssh/ssh_config"]
+    return [*read, *usual]
 
 
 def _read_ourselves(settings: SshSettings) -> dict[str, list[str]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,7 +19,7 @@ from crl.deadlines import Deadline
 from crl.interactivesessions.shells.shell import LOCALHOST, Shell
 from crl.interactivesessions.shells.ssherrors import LoginTimeout
 
-__all__ = ["PLACES_PER_HOP", "first_hop", "hop_is_counted", "login_place", "places_in_all"]
+__all__ = ["PLACES_PER_HOP", "crowd", "first_hop", "hop_is_counted", "login_place", "places_in_all"]
 
 PLACES_PER_HOP: Final = 8
 # As many keep all processors busy, also where the hosts are far away.
@@ -32,6 +33,11 @@ _hop_is_counted: ContextVar[bool] = ContextVar("crl_hop_is_counted", default=Fal
 def places_in_all() -> int:
     """How many logins may be under way at once in this process."""
     return PLACES_PER_CPU * (os.cpu_count() or 1)
+
+
+def crowd() -> float:
+    """How many logins share each processor, at least 1: each step takes so many times as long as it would alone."""
+    return max(1.0, len(_this_process.places.under_way) / (os.cpu_count() or 1))
 
 
 def first_hop(shells: Sequence[Shell]) -> Hashable:
@@ -58,11 +64,13 @@ class _Login:
     Attributes:
         hop: By which host it goes; None is not known, and any host.
         counts: Whether that host's limit holds for it.
+        turn: Set when it has a place.
     """
 
     def __init__(self, hop: Hashable | None, *, counts: bool) -> None:
         self.hop = hop
         self.counts = counts
+        self.turn = threading.Event()
 
 
 class Places:
@@ -77,7 +85,8 @@ class Places:
 
     def __init__(self, in_all: int) -> None:
         self._in_all = in_all
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._waiting: list[_Login] = []
         self.under_way: list[_Login] = []
 
     def take(self, shell: Shell, deadline: Deadline) -> _Login | None:
@@ -86,25 +95,39 @@ class Places:
         # Unlocked: to know the hop may take a question to ssh.
         hop = first_hop([shell]) if counts and len(self.under_way) >= FEW else None
         login = _Login(hop, counts=counts)
-        with self._changed:
-            if not self._changed.wait_for(lambda: self._has_place(login), deadline.remaining()):
-                return None
-            self.under_way.append(login)
-        return login
+        try:
+            with self._lock:
+                self._waiting.append(login)
+                self._admit()
+            if login.turn.wait(deadline.remaining()):
+                return login
+        except BaseException:
+            self.give_back(login)
+            raise
+        self.give_back(login)
+        return None
 
-    def _has_place(self, login: _Login) -> bool:
-        if len(self.under_way) >= self._in_all:
-            return False
-        if not login.counts:
-            return True
-        mine = [one for one in self.under_way if one.hop is None or login.hop is None or one.hop == login.hop]
-        return len(mine) < PLACES_PER_HOP
+    def _admit(self) -> None:
+        """Give those who have waited longest the places that are free; nobody else is woken."""
+        hops = Counter(one.hop for one in self.under_way)
+        for login in list(self._waiting):
+            if len(self.under_way) >= self._in_all:
+                return
+            mine = len(self.under_way) if login.hop is None else hops[login.hop] + hops[None]
+            if login.counts and mine >= PLACES_PER_HOP:
+                continue
+            self._waiting.remove(login)
+            self.under_way.append(login)
+            hops[login.hop] += 1
+            login.turn.set()
 
     def give_back(self, login: _Login) -> None:
-        """Let another one have the place."""
-        with self._changed:
-            self.under_way.remove(login)
-            self._changed.notify_all()
+        """Let another one have the place; who has none yet wants none any more."""
+        with self._lock:
+            for known in (self.under_way, self._waiting):
+                if login in known:
+                    known.remove(login)
+            self._admit()
 
 
 class _OfThisProcess:

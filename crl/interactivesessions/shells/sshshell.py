@@ -30,6 +30,7 @@ from crl.errors import RemoteWorldError, UsageError
 from crl.interactivesessions._spawn import ChannelSpawn
 from crl.interactivesessions.interactivesessionexceptions import InteractiveSessionError, ShellStateError
 from crl.interactivesessions.shells._lines import COLUMNS, ROWS, beginning, start_script
+from crl.interactivesessions.shells._logins import crowd
 from crl.interactivesessions.shells._prompt import Nonce
 from crl.interactivesessions.shells._sshlogin import log_in, log_in_through_terminal
 from crl.interactivesessions.shells.bashshell import START_TIMEOUT, BashShell
@@ -378,8 +379,9 @@ class SshShell(BashShell):
     def _make_known(self, deadline: Deadline) -> str:
         if self._ahead is not None:
             self._adoption(deadline).begun(self._beginning)
-            # To have something run in a new session takes ssh three round trips, paramiko four, and the host its time.
-            self._trip = (time.monotonic() - self._asked_at) / 3
+            # To have something run in a new session takes ssh three round trips, paramiko four, and the host its time;
+            # others may have been in the way here.
+            self._trip = (time.monotonic() - self._asked_at) / 3 / crowd()
             self._begun = True
             return ""
         return self._make_shell_known(deadline)

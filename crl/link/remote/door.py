@@ -6,10 +6,10 @@ only when all of that is proved.
 """
 # ruff: noqa: F401, FBT003 - names in type comments look unused; locks of Python 2 take no keywords.
 
+import _socket
 import errno
 import os
 import select
-import socket
 import struct
 import sys
 import time
@@ -48,7 +48,8 @@ class Door(object):
         self._room = CANDIDATES
         self._parked = None  # type: terminal.Terminal | None
         self._lock = allocate_lock()
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        # Plain ones: `socket` would import as much again as all of this program.
+        self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)  # type: Any
         world.private(self._socket.fileno())
         self._socket.bind("\0" + name)
         self._socket.listen(CANDIDATES)
@@ -65,8 +66,8 @@ class Door(object):
         # type: () -> None
         while True:
             try:
-                connection, _ = self._socket.accept()
-            except (OSError, socket.error):
+                connection = _accept(self._socket)
+            except (OSError, _socket.error):
                 # A signal, or no descriptor is free at the moment.
                 time.sleep(REST)
                 continue
@@ -76,8 +77,8 @@ class Door(object):
                 connection.close()
 
     def _may_enter(self, connection):
-        # type: (socket.socket) -> bool
-        credentials = connection.getsockopt(socket.SOL_SOCKET, SO_PEERCRED, struct.calcsize("3i"))
+        # type: (Any) -> bool
+        credentials = connection.getsockopt(_socket.SOL_SOCKET, SO_PEERCRED, struct.calcsize("3i"))
         with self._lock:
             if struct.unpack("3i", credentials)[1] != os.geteuid() or not self._room:
                 return False
@@ -85,7 +86,7 @@ class Door(object):
             return True
 
     def _admit(self, connection):
-        # type: (socket.socket) -> None
+        # type: (Any) -> None
         """Take one terminal, or leave everything as it was."""
         descriptors = []  # type: list[int]
         try:
@@ -101,7 +102,7 @@ class Door(object):
                 new = terminal.Terminal(tty_in, tty_out, life, mark, "".join(words[5:]))
                 if self.adopt(new, int(epoch), int(has), beside == "1"):
                     descriptors = []
-        except (OSError, socket.error, ValueError, ProtocolError):
+        except (OSError, _socket.error, ValueError, ProtocolError):
             # Not one of ours, or it has ended meanwhile: who sent it sees that it is closed.
             return
         finally:
@@ -198,8 +199,16 @@ def _read(descriptor):
                 return b""
 
 
+def _accept(listener):
+    # type: (Any) -> Any
+    if not hasattr(listener, "_accept"):
+        # Python 2.
+        return listener.accept()[0]
+    return _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, listener._accept()[0])  # noqa: SLF001
+
+
 def _read_line(connection):
-    # type: (socket.socket) -> str
+    # type: (Any) -> str
     line = b""
     while not line.endswith(b"\n"):
         data = connection.recv(LINE_LIMIT)
@@ -219,7 +228,7 @@ def _receiver():
 
 
 def _receive_descriptor_2(connection):
-    # type: (socket.socket) -> int
+    # type: (Any) -> int
     import _multiprocessing  # type: ignore[import-not-found]
 
     # A timeout makes the socket non-blocking, which this function knows nothing of.
@@ -231,11 +240,11 @@ def _receive_descriptor_2(connection):
 
 
 def _receive_descriptor(connection):
-    # type: (socket.socket) -> int
+    # type: (Any) -> int
     size = struct.calcsize("i")
-    _, extras, _, _ = connection.recvmsg(1, socket.CMSG_SPACE(size))
+    _, extras, _, _ = connection.recvmsg(1, _socket.CMSG_SPACE(size))
     for level, kind, data in extras:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+        if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
             return int(struct.unpack("i", data[:size])[0])
     raise ValueError("no descriptor")
 
