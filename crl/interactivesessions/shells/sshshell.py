@@ -378,8 +378,9 @@ class SshShell(BashShell):
     def _make_known(self, deadline: Deadline) -> str:
         if self._ahead is not None:
             self._adoption(deadline).begun(self._beginning)
-            # The host was asked for a session, and then to run something in it; others may have been in the way here.
-            self._trip = (time.monotonic() - self._asked_at) / 2 / crowd()
+            # To have something run in a new session takes ssh three round trips, paramiko four, and the host its time;
+            # others may have been in the way here.
+            self._trip = (time.monotonic() - self._asked_at) / 3 / crowd()
             self._begun = True
             return ""
         return self._make_shell_known(deadline)
