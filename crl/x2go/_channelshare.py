@@ -109,7 +109,7 @@ class ChannelShare:
         self._lock = threading.Lock()
         self._ending = threading.Event()
         self._stream: Beside | None = None
-        self._begun = False
+        self._begun = self._over = False
         self._thread = OwnThread(target=self._run, name="crl-x2go-share", daemon=True)
 
     hint = None
@@ -171,7 +171,7 @@ class ChannelShare:
     @property
     def ended(self) -> bool:
         """Whether it is over, for whatever reason."""
-        return not self._thread.is_alive()
+        return self._over or not self._begun
 
     # Opening.
 
@@ -223,6 +223,8 @@ class ChannelShare:
         finally:
             self._close()
             self.folder.close()
+            # Before anybody is told: who notes the share only now sees this instead.
+            self._over = True
         if not self._ending.is_set():
             self._gone(self, failure)
 
