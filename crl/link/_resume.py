@@ -133,6 +133,8 @@ class Resumer:
     # -- the thread --------------------------------------------------------------------------------------------------
 
     def _run(self, engine: Engine, reason: LinkLost) -> None:
+        # Who started us notes just now that there is no terminal.
+        engine.settle()
         seconds = ATTEMPT_SECONDS + dialogue_seconds(self.lane.kind)
         # The program counts from the same silence, or from the end of its terminal.
         doubted = time.monotonic() if engine.down is not None else engine.last_heard + SUSPECT_AFTER
@@ -160,6 +162,8 @@ class Resumer:
     def _finish(self, engine: Engine, reason: LinkLost) -> None:
         with self._lock:
             self._thread = None
+        # Who came for another terminal while this thread was there leaves it to us, and notes that just now.
+        engine.settle()
         if engine.in_doubt() and engine.lost is None and not self._stopped.is_set():
             # It ended again just after we had looked, or while another lane was being opened.
             self.start(engine, engine.down or reason)

@@ -123,6 +123,11 @@ class Terminals(ABC):
         self.after = after
         self.give_up(reason)
 
+    def settle(self) -> None:
+        """Come back when nobody is in the middle of ending a terminal, or of going on over another one."""
+        with self._lock:
+            return
+
     def leave(self) -> None:
         """The channel beside the terminal is of no use any more: what happened is said in the terminal."""
         attachment = self._attachment

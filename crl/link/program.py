@@ -11,6 +11,8 @@ import binascii
 import functools
 import importlib.util
 import marshal
+import os
+import threading
 import zlib
 from importlib import resources
 from typing import Final
@@ -122,8 +124,28 @@ def piece(name: str) -> tuple[str, str]:
     return f"_crl.{name}", _source(name)
 
 
-@functools.cache
+class _Packing:
+    """Who makes what is the same for all targets; a forked child's is its own, for that thread is not in it."""
+
+    def __init__(self) -> None:
+        self._renew()
+        os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        self.lock = threading.Lock()
+
+
+_packing = _Packing()
+
+
 def _packed(modules: tuple[str, ...], *, compiled: bool) -> bytes:
+    # One for all: of many first links at once each would take as long as all of them together.
+    with _packing.lock:
+        return _pack(modules, compiled=compiled)
+
+
+@functools.cache
+def _pack(modules: tuple[str, ...], *, compiled: bool) -> bytes:
     sources = [piece(name) for name in modules]
     if compiled:
         sources.insert(0, ("_crl.boot", _first("remote.boot")))

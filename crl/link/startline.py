@@ -12,8 +12,6 @@ import secrets
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from crl.link import program
-
 __all__ = ["INTERPRETERS", "TOO_OLD_STATUS", "Ahead", "end_mark", "first_mark", "start_line"]
 
 INTERPRETERS: Final = ("python3", "python", "/usr/libexec/platform-python", "python2")
@@ -21,21 +19,24 @@ TOO_OLD_STATUS: Final = 93
 PLAIN_NAME: Final = re.compile(r"[\w./+-]+", re.ASCII)
 
 # Runs in the target's interpreter, whatever its version: says what it is and what byte code it takes (nothing on
-# Python 2), then reads lines up to one with a dot. The token is written backwards in the line, so that no echo of the
-# line can be taken for the answer. What it imports comes from the standard library, not from the working directory, and
-# is not written to the disk.
+# Python 2), then reads lines up to one with a dot. While they are on their way it imports what they will want; it must
+# not fail at that, for the shell would read them. The token is written backwards in the line, so that no echo of the
+# line can be taken for the answer. What it imports comes from the standard library, not from the working directory,
+# and is not written to the disk.
 STAGE: Final = (
     "import sys\n"
     "q=sys.path[:],sys.dont_write_bytecode\n"
     "sys.path[:],sys.dont_write_bytecode=[e for e in q[0] if e],True\n"
-    "import os,zlib,binascii\n"
+    "import posix,zlib,binascii\n"
     "v=sys.version_info\n"
     'm=getattr(sys.modules.get("_frozen_importlib_external"),"MAGIC_NUMBER",b"")\n'
-    'os.write(1,("%s"[::-1]+":%%d.%%d:"%%v[:2]+binascii.hexlify(m).decode()+";").encode())\n'
+    'posix.write(1,("%s"[::-1]+":%%d.%%d:"%%v[:2]+binascii.hexlify(m).decode()+";").encode())\n'
     f"if v<(2,7) or (3,)<=v<(3,6): sys.exit({TOO_OLD_STATUS})\n"
+    "try: import os,marshal,struct,errno,select,fcntl,operator\n"
+    "except ImportError: pass\n"
     'd=b""\n'
     'while b"\\n.\\n" not in d[-9:].replace(b"\\r",b"\\n"):\n'
-    " c=os.read(0,65536)\n"
+    " c=posix.read(0,65536)\n"
     " if not c: sys.exit(1)\n"
     " d+=c\n"
     "p=zlib.decompressobj()\n"
@@ -117,7 +118,3 @@ class Ahead:
         number = (STAGE % token[::-1]).encode("ascii").hex()
         stage = f'"exec(bytes(bytearray.fromhex(hex(0x{number})[2:].rstrip(chr(76)))))"'
         return cls(token, f"{_run(' '.join(names), stage)}; {_tell(token)}")
-
-    def prepare(self) -> None:
-        """Make what will be sent to the interpreter, while somebody else is at work."""
-        program.prepare()

@@ -79,13 +79,14 @@ def start_program(lane: Lane, config: dict[str, object], python: str | None, dea
     window = _window(lane)
     frame = sending.ARMOURED_FRAME if lane.kind.armour else sending.FRAME_LIMIT
     way = {"armour": lane.kind.armour, "window": window, "frame": frame}
-    needed = {"epoch": EPOCH, "mark": end_mark(token).decode(), **way}
+    settings = {**config, "epoch": EPOCH, "mark": end_mark(token).decode(), **way}
     armoured = bool(lane.kind.armour)
-    program = encoded_program({**config, **needed}, armoured=armoured, line=_line(lane))
-    compiled = program if armoured else encoded_program({**config, **needed}, compiled=True)
+    compiled = not armoured and conversation.is_near(token)
+    program = encoded_program(settings, armoured=armoured, compiled=compiled, line=_line(lane))
     conversation.deadline = _later(deadline, lane, len(program))
-    magic = _await_interpreter(conversation, token, python)
-    conversation.write(compiled if magic == MAGIC and conversation.near else program)
+    if _await_interpreter(conversation, token, python) != MAGIC and compiled:
+        program = encoded_program(settings, line=_line(lane))
+    conversation.write(program)
     conversation.put_armour_on()
     session = Session(EPOCH, window, frame, clock=time.monotonic)
     messages = session.receive(conversation.take())
@@ -238,8 +239,6 @@ class _Conversation:
         self.lane = lane
         self.channel: Channel = lane.channel
         self.deadline = deadline
-        self.began = time.monotonic()
-        self.near = lane.trip is not None and lane.trip < NEAR
         self.seen = b""
         self.pending = lane.read_pending()
         self.parted = False
@@ -264,6 +263,17 @@ class _Conversation:
         """The bytes that were read and not used."""
         pending, self.pending = self.pending, b""
         return pending
+
+    def is_near(self, token: str) -> bool:
+        """Whether the shell is heard so soon; what it says is kept."""
+        if self.lane.trip is not None:
+            return self.lane.trip < NEAR
+        limit = self.deadline.sooner(NEAR)
+        poller = select.poll()
+        poller.register(self.channel.fileno(), select.POLLIN)
+        while first_mark(token) not in self.pending and not limit.expired and poller.poll(limit.poll_ms()):
+            self.pending += self.read()
+        return first_mark(token) in self.pending
 
     def put_armour_on(self) -> None:
         """From now on the other end sends frames, as the lane needs them."""
@@ -312,8 +322,6 @@ def _await_interpreter(conversation: _Conversation, token: str, python: str | No
     too_old: list[str] = []
     data = conversation.take()
     while True:
-        if first_mark(token) in data and time.monotonic() - conversation.began < NEAR:
-            conversation.near = True
         if conversation.lane.kind.printable:
             # It may have been broken where a line was full.
             data = data.translate(None, b"\r\n")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 import crl.link
+from crl.link import program
 from crl.link.program import piece
 
 FOLDER = Path(crl.link.__file__).parent
@@ -40,3 +42,11 @@ def test_what_is_sent_is_the_same_program(name: str) -> None:
     assert _shown(sent) == _shown(ours)
     assert '\n    """' not in sent, "a docstring is sent"
     assert "# type:" not in sent, "a comment is sent"
+
+
+def test_many_first_links_at_once_pack_the_program_once() -> None:
+    program._pack.cache_clear()
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(program.prepare) for _ in range(8)]:
+            done.result(60)
+    assert program._pack.cache_info().misses == 1

@@ -268,6 +268,36 @@ def test_a_link_may_be_closed_while_its_resume_begins(
     assert not one.link.alive
 
 
+def test_a_terminal_that_ends_while_its_resume_comes_to_an_end(
+    lasting: Callable[..., Lasting], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = lasting("pty", grace=60.0)
+    resuming: list[threading.Thread] = []
+    noticed = threading.Event()
+    note_resume, ask = one.link._note_resume, one.link.engine._on_doubt
+
+    def note_late(pause: float) -> None:
+        note_resume(pause)
+        if not resuming:
+            resuming.append(threading.current_thread())
+            one.cut()
+            assert noticed.wait(60)
+
+    def ask_slowly(reason: LinkLost) -> bool:
+        answer = ask(reason)
+        if resuming:
+            noticed.set()
+            # The first resume's thread looks for the last time before the answer is acted on.
+            resuming[0].join(1)
+        return answer
+
+    monkeypatch.setattr(one.link._resumer, "on_resumed", note_late)
+    monkeypatch.setattr(one.link.engine, "_on_doubt", ask_slowly)
+    one.cut()
+    assert eventually(lambda: one.link.statistics.resumed == 2, 30)
+    assert one.link.evaluate("6 * 7", timeout=60) == 42
+
+
 def test_a_closed_link_is_not_resumed(lasting: Callable[..., Lasting]) -> None:
     one = lasting("pty", grace=1.0)
     one.cut()

@@ -76,6 +76,23 @@ def test_only_a_near_interpreter_of_our_kind_gets_the_program_compiled(
         link.evaluate("1 / 0")
 
 
+@pytest.mark.clean_only("armour is for the source")
+def test_how_long_it_takes_to_pack_says_nothing_of_the_distance(
+    make_link: Callable[..., Link], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+
+    def encoded(config: dict[str, object], **how: object) -> bytes:
+        asked.append(bool(how["compiled"]))
+        monkeypatch.setattr(startup, "NEAR", -1.0)
+        return encoded_program(config, **how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(startup, "NEAR", math.inf)
+    monkeypatch.setattr(startup, "encoded_program", encoded)
+    assert make_link(python=sys.executable).evaluate("6 * 7") == 42
+    assert asked == [True]
+
+
 @pytest.mark.parametrize("python", INTERPRETERS, ids=lambda path: path.split("/")[-3])
 def test_user_code_sees_what_plain_python_shows(make_link: Callable[..., Link], python: str) -> None:
     link = make_link(python=python)

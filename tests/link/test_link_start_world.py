@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from crl.link import Link
+from crl.link import Link, program, startline
 from crl.link.program import CORE
 from tests.link.peers import INTERPRETERS, Shell, alive, eventually, freeze
 
@@ -338,11 +339,11 @@ def test_the_terminal_gets_its_settings_back(make_shell: MakeShell, end: str) ->
 
 # -- what it costs -----------------------------------------------------------------------------------------------------
 
-# Few and small: each costs a part of a millisecond at every start. `io` is a module of Python 2's only here, and
-# `marshal` is built in.
+# Few and small: each costs a part of a millisecond at every start. `io` is a module of Python 2's only here,
+# `marshal` and `gc` are built in.
 IMPORTED = {
-    "_collections", "_io", "_operator", "_struct", "binascii", "errno", "encodings.ascii", "fcntl", "io", "itertools",
-    "marshal", "operator", "select", "struct", "thread", "time", "zlib",
+    "_collections", "_io", "_operator", "_struct", "binascii", "errno", "encodings.ascii", "fcntl", "gc", "io",
+    "itertools", "marshal", "operator", "select", "struct", "thread", "time", "zlib",
 }  # fmt: skip
 
 
@@ -359,6 +360,20 @@ def test_the_core_imports_little(make_link: MakeLink, python: str) -> None:
     # Python 2 notes there as None which of them had no module of ours.
     loaded = link.evaluate("[n for n, m in __import__('sys').modules.items() if m is not None and n[:5] == '_crl.']")
     assert {name.removeprefix("_crl.") for name in loaded if name.count(".") == 2} == set(CORE)
+
+
+def test_what_is_imported_while_the_program_comes_is_what_it_imports() -> None:
+    early = re.search(r"try: import (.+)", startline.STAGE)
+    assert early is not None
+    sources = "\n".join(program.piece(name)[1] for name in (*CORE, "remote.boot"))
+    for name in set(early[1].split(",")) - {"marshal"}:
+        assert re.search(rf"^ *import {name}$", sources, re.MULTILINE), name
+    assert "marshal" in program.UNPACK
+
+
+@EVERY
+def test_garbage_is_looked_for_as_ever(make_link: MakeLink, python: str) -> None:
+    assert make_link(python=python).evaluate("__import__('gc').isenabled()") is True
 
 
 RESIDENT = "int(open('/proc/self/status').read().partition('VmRSS:')[2].split()[0])"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -46,6 +47,13 @@ __all__ = ["SshError", "SshShell"]
 
 _BACKENDS: Final = ("openssh", "paramiko")
 _RETURN_PATIENCE: Final = 10.0
+
+
+def _prepare_link() -> None:
+    """In a process that uses links, make what the first one sends, while somebody else is at work."""
+    program = sys.modules.get("crl.link.program")
+    if program is not None:
+        program.prepare()
 
 
 @RegisterShell()
@@ -289,11 +297,8 @@ class SshShell(BashShell):
 
     @contextmanager
     def _preparing(self) -> Iterator[None]:
-        """What is sent to the interpreter is made in the meantime: a login in this process waits for others, too."""
-        if self._ahead is None:
-            yield
-            return
-        thread = threading.Thread(target=self._ahead.prepare, name="crl-prepare", daemon=True)
+        """What is sent to an interpreter is made in the meantime: a login in this process waits for others, too."""
+        thread = threading.Thread(target=_prepare_link, name="crl-prepare", daemon=True)
         thread.start()
         try:
             yield
@@ -325,8 +330,7 @@ class SshShell(BashShell):
         if self._parent_prompt is not None:
             terminal.take_back(self._log_in_from_parent(deadline))
         elif isinstance(channel := getattr(terminal, "channel", None), ProcessChannel):
-            if self._ahead is not None:
-                self._ahead.prepare()
+            _prepare_link()
             terminal.take_back(log_in(channel, self._dialogue(), self.settings, deadline, self._stops))
             self._asked_at = time.monotonic()
             control, self._control = self._control, None

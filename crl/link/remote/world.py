@@ -7,6 +7,7 @@ of ours but that.
 # ruff: noqa: F401 - names in type comments look unused.
 
 import errno
+import gc
 import io
 import os
 import select
@@ -242,6 +243,7 @@ def prepare(path):
     # The entry for the working directory comes after site, which would make it absolute.
     sys.path[:] = [entry for entry in path if entry]
     _hide_the_command_line()
+    gc.enable()
     try:
         import site
 
