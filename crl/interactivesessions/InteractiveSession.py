@@ -13,16 +13,16 @@ import logging
 import os
 import shlex
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import pexpect
 
-from crl.channels import LocalPtyChannel
+from crl.channels import Channel, ChannelStartError, LocalPtyChannel
 from crl.deadlines import Deadline
 from crl.errors import CrlError, UsageError
-from crl.interactivesessions._beside import lane_beside
+from crl.interactivesessions._beside import Beside, lane_beside, open_beside
 from crl.interactivesessions._patience import HasDoor, wait_for_door
 from crl.interactivesessions._spawn import ChannelSpawn
 from crl.interactivesessions.interactivesessionexceptions import (
@@ -338,10 +338,36 @@ class InteractiveSession:
 
     def _way_beside(self) -> Callable[[Deadline], Lane] | None:
         """How a channel without a terminal is had where the only shell runs: behind a second one is somebody else."""
-        shell, run = self.current_shell(), getattr(self.terminal, "beside", None)
-        if run is None or len(self.shells) > 1:
+        shell, run = self.current_shell(), self._runs_beside()
+        if run is None or not shell.changes_lane:
             return None
         return lambda deadline: lane_beside(run, shell.host, deadline)
+
+    def _runs_beside(self) -> Callable[[str, Deadline], Channel] | None:
+        return None if len(self.shells) > 1 else getattr(self.terminal, "beside", None)
+
+    def open_beside(self, words: Sequence[str], deadline: Deadline) -> Beside:
+        """Run a command on the connection of the session's only shell, without a terminal, whatever the shell does.
+
+        Args:
+            words: Program and arguments, which no shell changes; what the program writes as errors is lost.
+            deadline: When to give up.
+
+        Returns:
+            Its stream, which is the caller's to close; it ends with the connection, which a link may outlive.
+
+        Raises:
+            ChannelStartError: There is no such connection, or the host runs nothing more on it.
+        """
+        with self._changing:
+            shell, run = self.current_shell(), self._runs_beside()
+        if run is None:
+            raise ChannelStartError(
+                "only a single shell over SSH has a connection on which more can be run",
+                host=shell.host,
+                doing="opening a channel beside the terminal",
+            )
+        return open_beside(run, words, shell.host, deadline)
 
     def _reopen(self, deadline: Deadline) -> Lane:
         if self._reopening_failed:

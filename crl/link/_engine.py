@@ -506,10 +506,14 @@ class Engine(Terminals):
             return None
         now = time.monotonic()
         before, self._beat = self._beat, now
-        if now - before > 2 * HEARTBEAT or self._attachment is None:
-            # When we were the ones who stood still, the silence says nothing.
-            self.last_heard = now if self._attachment is not None else self.last_heard
-        elif self.in_doubt() and not self._doubt():
+        late = now - before - HEARTBEAT
+        stood_still = late > HEARTBEAT
+        attached = self._attachment is not None
+        if attached and stood_still:
+            # We did: that says no more of the target than one interval, and whoever reads gets another one for it. But
+            # the silence before counts, or a target would never be doubted where we stand still now and then.
+            self.last_heard = min(now, self.last_heard + late)
+        elif attached and self.in_doubt() and not self._doubt():
             return None
         with self._lock:
             if self.session.interrupted:
@@ -518,7 +522,7 @@ class Engine(Terminals):
             self.session.ping(self._pings)
         self.flush()
         suspicious = self.last_heard + SUSPECT_AFTER - now
-        return min(HEARTBEAT, suspicious) if suspicious > 0 else HEARTBEAT
+        return HEARTBEAT if stood_still or suspicious <= 0 else min(HEARTBEAT, suspicious)
 
     def _doubt(self) -> bool:
         """Nothing has come for a while: have another terminal opened, or give up in time; whether to go on."""

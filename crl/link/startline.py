@@ -19,10 +19,10 @@ TOO_OLD_STATUS: Final = 93
 PLAIN_NAME: Final = re.compile(r"[\w./+-]+", re.ASCII)
 
 # Runs in the target's interpreter, whatever its version: says what it is and what byte code it takes (nothing on
-# Python 2), then reads lines up to one with a dot. While they are on their way it imports what they will want; it must
-# not fail at that, for the shell would read them. The token is written backwards in the line, so that no echo of the
-# line can be taken for the answer. What it imports comes from the standard library, not from the working directory,
-# and is not written to the disk.
+# Python 2), then reads lines up to one with a dot. While they are on their way it imports what they will want, and has
+# `compile` do what it does the first time, which takes most of a millisecond; it must not fail at that, for the shell
+# would read them. The token is written backwards in the line, so that no echo of the line can be taken for the answer.
+# What it imports comes from the standard library, not from the working directory, and is not written to the disk.
 STAGE: Final = (
     "import sys\n"
     "q=sys.path[:],sys.dont_write_bytecode\n"
@@ -34,6 +34,7 @@ STAGE: Final = (
     f"if v<(2,7) or (3,)<=v<(3,6): sys.exit({TOO_OLD_STATUS})\n"
     "try: import os,marshal,struct,errno,select,fcntl,operator\n"
     "except ImportError: pass\n"
+    'compile("0","","eval")\n'
     'd=b""\n'
     'while b"\\n.\\n" not in d[-9:].replace(b"\\r",b"\\n"):\n'
     " c=posix.read(0,65536)\n"

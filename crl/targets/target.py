@@ -12,11 +12,12 @@ import copy
 import functools
 import socket
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Self, overload
 
 from crl.deadlines import Deadline
 from crl.errors import UsageError
+from crl.interactivesessions._beside import Beside
 from crl.interactivesessions._patience import Patience
 from crl.interactivesessions._recovery import RecoveryPending
 from crl.interactivesessions.autorunnerterminal import AutoRunnerTerminal
@@ -57,6 +58,7 @@ ShellLike = Shell | Mapping[str, Any]
 RUN_TIMEOUT = 60.0
 REBOOT_TIMEOUT = 600.0
 FACTS_TIMEOUT = 30.0
+BESIDE_TIMEOUT = 15.0
 PTY_SIZE = (24, 80)
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
@@ -425,6 +427,31 @@ class Target:
         deadline = Deadline.after(timeout)
         link = self._ensure(deadline)
         return link.connect(address, deadline.remaining() or 0.0)
+
+    def open_beside(
+        self, words: Sequence[str], timeout: float = BESIDE_TIMEOUT, *, connect: bool = True
+    ) -> Beside:
+        """Run a command in a channel of its own, beside the link on the same SSH connection.
+
+        It is for streams that need nothing of the link: they go nowhere but through SSH, and end with the connection,
+        while the link goes on over another one.
+
+        Args:
+            words: Program and arguments; what the program writes as errors is lost.
+            timeout: Seconds until it runs.
+            connect: Whether a target that is not connected is.
+
+        Returns:
+            Its stream, which is the caller's to close.
+
+        Raises:
+            crl.channels.ChannelStartError: The target is not reached by a single login over SSH, or the host runs
+                nothing more on that connection.
+        """
+        deadline = Deadline.after(timeout)
+        if connect or self._closed:
+            self._ensure(deadline)
+        return self.terminal.get_session().open_beside(words, deadline)
 
     # The host
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from crl.errors import CrlError
+from crl.x2go._sharing import Sharing
 from crl.x2go.backends.terminal.plain import X2GoTerminalSession
 from crl.x2go.log import X2GoLogger, loglevel_WARN
 from crl.x2go.state import SessionState
@@ -31,14 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["FolderSharing"]
 
 
-@dataclass(frozen=True)
-class _Wish:
-    """How a folder is to be shared."""
-
-    read_only: bool = False
-    hard_links: bool = False
-
-
 class FolderSharing:
     """What `crl.x2go.X2GoSession` has of them."""
 
@@ -54,7 +46,7 @@ class FolderSharing:
     _has_habits_of_targets: bool
     _lock: Any
     _terminal: X2GoTerminalSession
-    _wishes: dict[str, _Wish] | None = None
+    _wishes: dict[str, Sharing] | None = None
 
     if TYPE_CHECKING:
 
@@ -101,9 +93,9 @@ class FolderSharing:
         """A session for a target is its program's own: what it is told to share may be shared."""
         return self.allow_share_local_folders or self._has_habits_of_targets
 
-    def _wished(self) -> dict[str, _Wish]:
+    def _wished(self) -> dict[str, Sharing]:
         if self._wishes is None:
-            self._wishes = {_absolute(path): _Wish() for path in self.share_local_folders}
+            self._wishes = {_absolute(path): Sharing() for path in self.share_local_folders}
         return self._wishes
 
     def share_local_folder(
@@ -114,6 +106,7 @@ class FolderSharing:
         *,
         read_only: bool = False,
         hard_links: bool = False,
+        survive_cuts: bool = False,
     ) -> bool:
         """Let the session have a folder of this machine, as ``~/media/disk/…`` on the server.
 
@@ -123,6 +116,8 @@ class FolderSharing:
             update_exported_folders: Whether it is shared again when the session is resumed.
             read_only: Whether the server may not change it.
             hard_links: Whether files with several names can be had too, although one of them may be outside.
+            survive_cuts: Whether files that are open there outlive a cut of the connection, at the price of speed;
+                otherwise programs that use them see an error, and the folder is mounted again.
 
         Returns:
             True; False when it failed and a hook of the client was told (see `last_error`).
@@ -137,7 +132,7 @@ class FolderSharing:
             raise X2GoParameterError("which folder? Give local_path", host=self.place)
         with self._lock:
             self._require_running()
-            wish = _Wish(read_only, hard_links)
+            wish = Sharing(read_only, hard_links, survive_cuts)
             try:
                 self._share(os.fspath(path), wish)
             except (X2GoUserException, X2GoSessionException) as error:
@@ -159,7 +154,7 @@ class FolderSharing:
         shared = [
             self.share_local_folder(
                 path, update_exported_folders=update_exported_folders,
-                read_only=wish.read_only, hard_links=wish.hard_links,
+                read_only=wish.read_only, hard_links=wish.hard_links, survive_cuts=wish.survive_cuts,
             )
             for path, wish in wished.items()
         ]  # fmt: skip
@@ -218,13 +213,15 @@ class FolderSharing:
 
     # Sharing.
 
-    def _share(self, path: str, wish: _Wish) -> None:
+    def _share(self, path: str, wish: Sharing) -> None:
         if not self._may_share():
             raise X2GoFolderSharingException(
                 "this session may not share folders", host=self.place, doing="sharing a folder",
                 advice="make it with allow_share_local_folders=True, or set useexports in its profile",
             )  # fmt: skip
-        self._terminal.share_local_folder(path, read_only=wish.read_only, hard_links=wish.hard_links)
+        self._terminal.share_local_folder(
+            path, read_only=wish.read_only, hard_links=wish.hard_links, survive_cuts=wish.survive_cuts
+        )
 
     def _require_running(self) -> None:
         if self.state not in {SessionState.RUNNING, SessionState.STARTING, SessionState.RESUMING}:
@@ -262,6 +259,10 @@ class FolderSharing:
         else:
             self.HOOK_foldersharing_not_available()
         return self.client_instance is not None
+
+    def note_lost_share(self, error: CrlError) -> None:
+        """A folder is shared no more, though nobody wanted that; called in the thread that served it."""
+        self._tell_not_shared(error)
 
     # What is remembered.
 

@@ -10,9 +10,10 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from crl.deadlines import Deadline
 from crl.display._access import PythonRoot
 
-__all__ = ["Forwarder", "Host", "PythonRoot", "ReverseTunnel", "RunAnswer", "Tunnel"]
+__all__ = ["Beside", "Forwarder", "Host", "PythonRoot", "ReverseTunnel", "RunAnswer", "Tunnel"]
 
 
 class RunAnswer(Protocol):
@@ -49,6 +50,28 @@ class ReverseTunnel(Tunnel, Protocol):
         """Break the connections that are open."""
 
 
+class Beside(Protocol):
+    """A command on the host in a channel of its own, its input and output one stream, with calls that wait."""
+
+    def read(self, size: int = ...) -> bytes:
+        """What it writes; ``b""`` is the end."""
+
+    def read_line(self, deadline: Deadline, limit: int = ...) -> bytes:
+        """One line of it, without its end."""
+
+    def write(self, data: bytes) -> None:
+        """Give it all of the data."""
+
+    def hang_up(self) -> None:
+        """End the stream, from any thread."""
+
+    def wait(self, timeout: float) -> int | None:
+        """The exit status where that is known: neither None nor negative."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
 class Forwarder(Protocol):
     """Whatever makes tunnels: a target, or a transport of the caller's."""
 
@@ -81,6 +104,9 @@ class Host(Protocol):
         self, command: Sequence[str], *, env: Mapping[str, str] | None = None, detached: bool = False
     ) -> object:
         """Start a command; a detached one outlives the link."""
+
+    def open_beside(self, words: Sequence[str], timeout: float = ..., *, connect: bool = ...) -> Beside:
+        """Run a command in a channel of its own; `crl.channels.ChannelStartError` where none can be had."""
 
     def connect_socket(self, address: Any, timeout: float = ...) -> socket.socket:
         """A socket here joined to an address there."""

@@ -20,19 +20,20 @@ __all__ = [
     "AgentReport",
     "RemoteNotes",
     "ServerFacts",
+    "SharingFacts",
     "await_agent_listening",
     "end_mount",
     "mount_log",
-    "mounted",
     "put_private",
     "read_notes",
     "server_facts",
+    "sharing_facts",
     "tidy",
     "watch_agent",
 ]
 
 PROGRAM = r'''
-import os, pwd, shutil, signal, socket, subprocess, time
+import os, pwd, shutil, signal, socket, subprocess, sys, time
 
 clock = getattr(time, "monotonic", time.time)
 
@@ -248,6 +249,17 @@ def mounts():
     with open("/proc/self/mounts") as stream:
         return [unescaped(line.split()[1]) for line in stream]
 
+def sharing_facts(programs, path, asks):
+    found = dict((word, which(word, path)) for word in programs)
+    options = u""
+    if asks and found["sshfs"]:
+        with open(os.devnull, "r+b") as null:
+            pipe = subprocess.PIPE
+            process = subprocess.Popen([found["sshfs"], "-h"], stdin=null, stdout=pipe, stderr=subprocess.STDOUT)
+        options = process.communicate()[0].decode("utf-8", "replace")
+    known = [word for word in (u"passive", u"slave") if u"-o " + word in options]
+    return {"found": found, "python": sys.executable, "option": known[0] if known else None, "mounts": mounts()}
+
 def end_mount(place, path):
     if place in mounts():
         program = which("fusermount3", path) or which("fusermount", path)
@@ -433,12 +445,32 @@ def tidy(host: Host, name: str, pid: int, display: int, cookie: str, seconds: fl
     return bool(_call(host, "tidy", *arguments, waits=seconds))
 
 
-def mounted(host: Host) -> frozenset[str]:
-    """Where anything is mounted on the server."""
-    answer = _call(host, "mounts")
-    if not isinstance(answer, list):
-        raise _strange(host, answer)
-    return frozenset(map(str, answer))
+@dataclass(frozen=True)
+class SharingFacts:
+    """What has to be known of the server before it mounts a folder of ours.
+
+    Args:
+        found: The programs that are there, of those that were asked for.
+        python: Its Python, "" where that is not known.
+        option: What its sshfs calls to be at one end of a stream, "" where it does not know that, or was not asked.
+        mounts: Where anything is mounted.
+    """
+
+    found: dict[str, str]
+    python: str
+    option: str
+    mounts: frozenset[str]
+
+
+def sharing_facts(host: Host, programs: Sequence[str], *, asks: bool) -> SharingFacts:
+    """Which of the programs are there, and more; `asks` says whether sshfs is asked for its options."""
+    answer = _call(host, "sharing_facts", list(programs), SERVER_PATH, asks)
+    try:
+        found = {str(word): str(place) for word, place in answer["found"].items() if place is not None}
+        mounts = frozenset(map(str, answer["mounts"]))
+        return SharingFacts(found, str(answer["python"] or ""), str(answer["option"] or ""), mounts)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise _strange(host, answer) from error
 
 
 def end_mount(host: Host, place: str) -> bool:

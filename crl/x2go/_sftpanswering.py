@@ -15,14 +15,12 @@ from typing import Final
 
 import paramiko
 
-from crl.x2go._sftpsession import SftpSession
+from crl.x2go._sftpsession import SftpSession, together
 from crl.x2go._sftpwire import SftpGarbage
 
 __all__ = ["Questions"]
 
 PIECE: Final = 256 * 1024
-AT_ONCE: Final = 120_000
-"""Answers are put together up to the four parts in which sshfs asks for what is read ahead."""
 
 
 class Questions:
@@ -101,7 +99,7 @@ class Questions:
                 if not self._data:
                     self._here = not self._closed
                     return self._here
-            left = _joined(session.answers(self._channel.recv(PIECE)))
+            left = together(session.answers(self._channel.recv(PIECE)))
 
     def _let_the_reader(self) -> None:
         """Wait while the reading thread answers."""
@@ -120,7 +118,7 @@ class Questions:
                 self._leave(None)
                 return
             try:
-                answers = _joined(self._session.answers(self._channel.recv(PIECE)))
+                answers = together(self._session.answers(self._channel.recv(PIECE)))
                 for joined in answers:
                     if not self._has_room(len(joined)):
                         self._leave(itertools.chain((joined,), answers))
@@ -145,17 +143,3 @@ class Questions:
         packet = self._channel.out_max_packet_size
         while view:
             view = view[self._channel.send(bytes(view[:packet])) :]
-
-
-def _joined(answers: Iterator[bytes]) -> Iterator[bytes]:
-    """The same, small ones together."""
-    joined: list[bytes] = []
-    size = 0
-    for answer in answers:
-        joined.append(answer)
-        size += len(answer)
-        if size > AT_ONCE:
-            yield b"".join(joined)
-            joined, size = [], 0
-    if joined:
-        yield b"".join(joined)

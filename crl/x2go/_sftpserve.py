@@ -24,9 +24,9 @@ from crl.x2go._confined import ConfinedFolder
 from crl.x2go._sftpanswering import Questions
 from crl.x2go._sftpsession import SftpSession
 from crl.x2go._sftpwire import SftpGarbage
-from crl.x2go.x2go_exceptions import X2GoParameterError
+from crl.x2go.x2go_exceptions import X2GoParameterError, X2GoUserException
 
-__all__ = ["Export", "Exports", "check_key", "new_key", "serve"]
+__all__ = ["Export", "Exports", "check_key", "confine", "new_key", "serve"]
 
 LOGIN_TIME: Final = 30.0
 LOOK_INTERVAL: Final = 0.25
@@ -63,6 +63,24 @@ def check_key(key: object) -> paramiko.PKey:
         f"a key of kind {kind} guards no shared folder",
         advice=f"give an ed25519 key, or RSA with at least {RSA_BITS} bits, or none: one is made then",
     )
+
+
+def confine(
+    folder: str | os.PathLike[str], *, read_only: bool = False, hard_links: bool = False
+) -> ConfinedFolder:
+    """The folder, as it can be shared.
+
+    Raises:
+        X2GoUserException: It cannot be.
+    """
+    try:
+        return ConfinedFolder(folder, read_only=read_only, hard_links=hard_links)
+    except (OSError, NotImplementedError) as error:
+        raise X2GoUserException(
+            f"the folder {os.fspath(folder)} cannot be shared: {getattr(error, 'strerror', None) or error}",
+            doing="sharing a folder",
+            advice="see whether it exists, is a folder, and may be opened",
+        ) from error
 
 
 class Export:

@@ -28,12 +28,14 @@ from crl.x2go._sftpwire import (
     pack_string,
 )
 
-__all__ = ["SftpSession"]
+__all__ = ["SftpSession", "together"]
 
 VERSION: Final = 3
 MOST_HANDLES: Final = 128
 LONGEST_READ: Final = LARGEST - 1024
 LISTED_AT_ONCE: Final = 100
+AT_ONCE: Final = 120_000
+"""Answers are put together up to the four parts in which sshfs asks for what is read ahead."""
 _READ, _WRITE, _APPEND, _CREATE, _TRUNCATE, _EXCLUSIVE = 0x1, 0x2, 0x4, 0x8, 0x10, 0x20
 _EXTENSIONS: Final = (
     (b"posix-rename@openssh.com", b"1"),
@@ -336,6 +338,20 @@ class SftpSession:
     def _extended(self, number: int, fields: Fields) -> bytes:
         request = self._extended_requests.get(fields.string())
         return _status(number, Status.OP_UNSUPPORTED) if request is None else request(number, fields)
+
+
+def together(answers: Iterator[bytes]) -> Iterator[bytes]:
+    """The same answers, small ones in one piece."""
+    joined: list[bytes] = []
+    size = 0
+    for answer in answers:
+        joined.append(answer)
+        size += len(answer)
+        if size > AT_ONCE:
+            yield b"".join(joined)
+            joined, size = [], 0
+    if joined:
+        yield b"".join(joined)
 
 
 def _status(number: int, status: Status = Status.OK, why: str = "") -> bytes:

@@ -1,9 +1,8 @@
-"""The folders of this machine that one session has: tunnel, keys, and mounts on the server.
+"""The folders of this machine that one session has, and their mounts on the server.
 
-`SharedFolders` joins the SFTP tunnel with the server's own scripts: each folder gets a key, the server's
-``x2gomountdirs`` mounts it by sshfs. It promises that the key is on the server only while that script runs, and in no
-argument list; that names which the scripts would misread are replaced by others; and that a folder which is not shared
-any more cannot be reached, whatever the server has left of its mount.
+`SharedFolders` joins what serves a folder, over a channel of its own or over a tunnel, with the server's own scripts,
+which mount it by sshfs. It promises that names which the scripts would misread are replaced by others, and that a
+folder which is not shared any more cannot be reached, whatever the server has left of its mount.
 """
 
 from __future__ import annotations
@@ -12,22 +11,22 @@ import os
 import re
 import secrets
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from crl.deadlines import Deadline
-from crl.secrets import Secret
+from crl.errors import CrlError
+from crl.x2go._channelshare import ChannelShare, NoChannel
 from crl.x2go._host import RunAnswer
-from crl.x2go._remote import end_mount, mount_log, mounted
-from crl.x2go._sftpserve import Export, new_key
-from crl.x2go.defaults import CURRENT_LOCAL_USER
+from crl.x2go._mountprogram import MountWish
+from crl.x2go._remote import SharingFacts, end_mount, mount_log, sharing_facts
+from crl.x2go._sftpserve import confine
+from crl.x2go._sharing import Sharing
+from crl.x2go._tunnelshares import TunnelShares
+from crl.x2go.defaults import SERVER_PATH
+from crl.x2go.log import loglevel_INFO, loglevel_WARN
 from crl.x2go.sftpserver import X2GoRevFwTunnelToSFTP
-from crl.x2go.x2go_exceptions import (
-    X2GoFolderSharingException,
-    X2GoParameterError,
-    X2GoRevFwTunnelException,
-    X2GoSshfsMissing,
-)
+from crl.x2go.x2go_exceptions import X2GoFolderSharingException, X2GoParameterError, X2GoSshfsMissing
 
 if TYPE_CHECKING:
     from crl.x2go._server import X2GoServer
@@ -36,19 +35,37 @@ if TYPE_CHECKING:
 __all__ = ["Share", "SharedFolders"]
 
 MARKERS: Final = {"disk": "", "spool": "__PRINT_SPOOL_", "mimebox": "__MIMEBOX_SPOOL_"}
-MOUNT_TIME: Final = 45.0  # the server's script gives sshfs 30
 MOST_NAMES: Final = 100
-IDENTITY: Final = "----BEGIN RSA IDENTITY----"  # the script's word, for keys of all kinds
+PROGRAMS: Final = ("x2gomountdirs", "sshfs", "fusermount3", "fusermount")
 # What the scripts put into lines of a shell, into patterns and into lists with other marks goes as it is; nothing else.
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9/._-]")
 _ENCODING: Final = re.compile(r"[A-Za-z0-9._:-]{1,40}")
-# The key comes by standard input, to a file that is its owner's alone; the script removes it, and so do we.
-_MOUNT: Final = (
-    'umask 077; f=$1; shift; mkdir -p "${f%/*}" && cat >"$f" || exit 1; "$@"; s=$?; rm -f "$f" "$f.ident"; exit $s'
-)
 
 
-@dataclass(frozen=True)
+class Way(Protocol):
+    """How one folder is served and mounted."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether that is over already."""
+
+    @property
+    def hint(self) -> tuple[str, str] | None:
+        """What is to be said of a mount that failed, and the advice for it."""
+
+    def mount(
+        self, marker: str, server: X2GoServer, info: X2GoServerSessionInfo, variables: Mapping[str, str]
+    ) -> RunAnswer:
+        """Have the server's script mount it; what that says."""
+
+    def mounted(self) -> None:
+        """It is mounted."""
+
+    def end(self) -> None:
+        """Serve it no more."""
+
+
+@dataclass(frozen=True, eq=False)
 class Share:
     """One folder that a session has.
 
@@ -56,20 +73,22 @@ class Share:
         path: The folder here.
         kind: What it is for.
         place: Where it is mounted on the server.
-        export: What is served.
+        real_path: The folder here, without links.
+        way: What serves it.
     """
 
     path: str
     kind: str
     place: str
-    export: Export
+    real_path: str
+    way: Way
 
 
 class SharedFolders:
     """The folders that one session has.
 
     Args:
-        session_instance: Whose hook is told when the server refuses to listen.
+        session_instance: Whose hooks are told when the server refuses to listen, and when a folder is lost.
         logger: Where to log.
         encodings: How names are encoded here and on the server, where the server is to change them.
 
@@ -84,9 +103,15 @@ class SharedFolders:
             self._variables["X2GO_ICONV"] = f"modules=iconv,from_code={here},to_code={there}"
         self._session_instance = session_instance
         self._logger = logger
-        self._lock = threading.RLock()
-        self._tunnel: X2GoRevFwTunnelToSFTP | None = None
+        # One is mounted after the other; what is shared can be asked meanwhile.
+        self._mounting = threading.RLock()
+        self._lock = threading.Lock()
+        self._tunnels = TunnelShares(session_instance, logger)
         self._shares: dict[tuple[str, str], Share] = {}
+        # What the server's list still has, although it is not mounted any more.
+        self._only_listed: set[str] = set()
+        self._option = ""
+        self._why_no_channel = ""
 
     @property
     def shares(self) -> list[Share]:
@@ -95,38 +120,25 @@ class SharedFolders:
             return list(self._shares.values())
 
     @property
-    def tunnel(self) -> X2GoRevFwTunnelToSFTP | None:
-        """What the shares go through, if it is there."""
-        return self._tunnel
+    def is_empty(self) -> bool:
+        """Whether the server has nothing of ours, not even the place of a folder that is not mounted any more."""
+        with self._lock:
+            return not self._shares and not self._only_listed
 
-    def start(self, forwarder: Any, server: X2GoServer, info: X2GoServerSessionInfo) -> X2GoRevFwTunnelToSFTP:
-        """Have the server listen, if it does not: on the session's port for folders, or any other if that is taken.
+    @property
+    def tunnel(self) -> X2GoRevFwTunnelToSFTP | None:
+        """The tunnel for those that need one, if it is there."""
+        return self._tunnels.tunnel
+
+    def start(self, forwarder: Any, server: X2GoServer, info: X2GoServerSessionInfo) -> None:
+        """Have the server listen, if it does not.
 
         Raises:
             X2GoSshfsMissing: The server cannot mount.
             X2GoFolderSharingException: The server does not listen.
         """
-        with self._lock:
-            if self._tunnel is not None and self._tunnel.ready:
-                return self._tunnel
-            require_sshfs(server)
-            self.release()
-            port = info.sshfs_port if isinstance(info.sshfs_port, int) and info.sshfs_port > 0 else 0
-            tunnel = X2GoRevFwTunnelToSFTP(port, forwarder, None, self._session_instance, self._logger)
-            try:
-                try:
-                    tunnel.listen()
-                except X2GoRevFwTunnelException:
-                    tunnel.server_port = 0
-                    tunnel.listen()
-            except X2GoRevFwTunnelException as error:
-                tunnel.stop_thread()
-                raise X2GoFolderSharingException(
-                    error.message, host=server.host, doing="sharing folders", advice=error.advice
-                ) from error
-            tunnel.start()
-            self._tunnel = tunnel
-            return tunnel
+        self._require_sshfs(server)
+        self._tunnels.start(forwarder, server, info)
 
     def share(
         self,
@@ -134,100 +146,142 @@ class SharedFolders:
         kind: str,
         server: X2GoServer,
         info: X2GoServerSessionInfo,
-        tunnel: X2GoRevFwTunnelToSFTP,
-        *,
-        read_only: bool = False,
-        hard_links: bool = False,
+        forwarder: Any,
+        sharing: Sharing,
     ) -> Share:
         """Serve a folder and have the server mount it; one that the session has already stays as it is.
+
+        Args:
+            path: The folder.
+            kind: What it is for.
+            server: The server.
+            info: The session.
+            forwarder: What makes a tunnel, where one is needed.
+            sharing: How it is shared.
 
         Raises:
             X2GoParameterError: There is no such kind.
             X2GoUserException: The folder cannot be shared.
+            X2GoSshfsMissing: The server cannot mount.
             X2GoFolderSharingException: The server did not mount it.
         """
         if kind not in MARKERS:
             raise X2GoParameterError(f"a folder is for {', '.join(MARKERS)}, not {kind!r}", doing="sharing a folder")
         path = os.path.abspath(os.path.expanduser(path))
-        with self._lock:
-            known = self._shares.get((path, kind))
+        with self._mounting:
+            with self._lock:
+                known = self._shares.get((path, kind))
             if known is not None:
                 return known
-            name, place = self._free_name(path, kind, server, info)
-            key, key_text = new_key()
-            export = tunnel.share(path, key=key, name=name, read_only=read_only, hard_links=hard_links)
-            try:
-                self._mount(export, key_text, kind, server, info, tunnel)
-            except BaseException:
-                tunnel.unshare(export)
-                raise
-            # Not before: that would hold the mount up.
-            tunnel.expect_much()
-            self._shares[path, kind] = share = Share(path, kind, place, export)
+            facts = self._require_sshfs(server)
+            name, place = self._free_name(path, kind, server, info, facts)
+            if kind == "disk" and place in self._only_listed:
+                server.execute(["x2goumount-session", server.checked_name(info.name), place])
+            self._only_listed.discard(place)
+            way = None
+            if not sharing.survive_cuts:
+                way = self._over_channel(path, kind, name, place, server, info, sharing, facts)
+            if way is None:
+                self._tunnels.start(forwarder, server, info)
+                way = self._tunnels.share(
+                    path, name, place, read_only=sharing.read_only, hard_links=sharing.hard_links
+                )
+                self._mount(way, kind, name, server, info)
+            share = Share(path, kind, place, os.path.realpath(path), way)
+            with self._lock:
+                self._shares[path, kind] = share
+            if way.ended:
+                self._take_off(share)
+                raise self._lost(path, server)
             return share
 
+    def _over_channel(
+        self, path: str, kind: str, name: str, place: str, server: X2GoServer, info: X2GoServerSessionInfo,
+        sharing: Sharing, facts: SharingFacts,
+    ) -> Way | None:  # fmt: skip
+        """Mount it over a channel of its own; None where that cannot be done."""
+        self._option = facts.option or self._option
+        if not self._why_no_channel and not (self._option and facts.python):
+            self._why_no_channel = "its sshfs, or its Python, is not known to do that"
+        if self._why_no_channel:
+            return None
+        home = server.get_facts().home
+        mark = secrets.token_hex(8)
+        wish = MountWish(
+            python=facts.python,
+            sshfs=facts.found["sshfs"],
+            option=self._option,
+            path=SERVER_PATH,
+            log=f"{home}/.x2go/C-{info.name}/sshfs-mounts.log",
+            place=place,
+            folders=(f"{home}/.x2go/mount.{mark}", f"/tmp/crl-{mark}"),
+        )
+        folder = confine(path, read_only=sharing.read_only, hard_links=sharing.hard_links)
+        way = ChannelShare(server.target, folder, name, wish, self._gone, self._say)
+        try:
+            self._mount(way, kind, name, server, info)
+        except NoChannel as error:
+            self._why_no_channel = str(error)
+            self._say(f"no channel for shared folders, so they go through a tunnel: {error}")
+            return None
+        return way
+
+    def _mount(self, way: Way, kind: str, name: str, server: X2GoServer, info: X2GoServerSessionInfo) -> None:
+        """Have it mounted; what serves it has ended where that fails."""
+        variables = {"HOSTNAME": server.get_facts().hostname, **self._variables}
+        mounted = False
+        try:
+            answer = way.mount(MARKERS[kind], server, info, variables)
+            mounted = f"mount {name} ok" in (line.strip() for line in answer.stdout.splitlines())
+            if not mounted:
+                raise self._not_mounted(way, name, answer, server, info)
+        finally:
+            if not mounted:
+                way.end()
+        way.mounted()
+
     def _free_name(
-        self, path: str, kind: str, server: X2GoServer, info: X2GoServerSessionInfo
+        self, path: str, kind: str, server: X2GoServer, info: X2GoServerSessionInfo, facts: SharingFacts
     ) -> tuple[str, str]:
         """A name that the scripts read as it is meant, and where they mount what has it: where nothing else is."""
         root = f"/tmp/.x2go-{server.get_facts().user}"
+        plain = _UNSAFE.sub("_", os.path.realpath(path))
         if kind != "disk":
             folder = {"spool": "spool", "mimebox": "mimebox"}[kind]
-            return _UNSAFE.sub("_", os.path.realpath(path)), f"{root}/{folder}/C-{info.name}"
-        plain = _UNSAFE.sub("_", os.path.realpath(path))
+            return plain, f"{root}/{folder}/C-{info.name}"
         names = [plain, *(f"{plain}.{number}" for number in range(2, MOST_NAMES))]
         places = {name: f"{root}/media/disk/{name.replace('/', '_')}" for name in names}
-        taken = mounted(server.target)
         for name, place in places.items():
-            if place not in taken:
+            if place not in facts.mounts:
                 return name, place
         raise X2GoFolderSharingException(
             f"{MOST_NAMES} folders of that name are mounted already", host=server.host, doing="sharing a folder"
         )
 
-    def _mount(
-        self,
-        export: Export,
-        key_text: Secret,
-        kind: str,
-        server: X2GoServer,
-        info: X2GoServerSessionInfo,
-        tunnel: X2GoRevFwTunnelToSFTP,
-    ) -> None:
-        facts = server.get_facts()
-        key_file = f"{facts.home}/.x2go/ssh/key.z{secrets.token_hex(8)}"
-        identity = f"{tunnel.host_key.get_name()} {tunnel.host_key.get_base64()}"
-        words = [
-            "sh", "-c", _MOUNT, "sh", key_file,
-            facts.found.get("x2gomountdirs", "x2gomountdirs"), "dir", server.checked_name(info.name),
-            CURRENT_LOCAL_USER, key_file, f"{export.name}{MARKERS[kind]}__REVERSESSH_PORT__{tunnel.server_port}",
-        ]  # fmt: skip
-        text = f"{key_text.value.rstrip()}\n{IDENTITY}{identity}\n"
-        answer = server.execute(
-            words, Deadline.after(MOUNT_TIME), limit=MOUNT_TIME, input=text,
-            env={"HOSTNAME": facts.hostname, **self._variables},
-        )  # fmt: skip
-        if f"mount {export.name} ok" not in (line.strip() for line in answer.stdout.splitlines()):
-            raise self._not_mounted(export, answer, server, info)
-
-    @staticmethod
     def _not_mounted(
-        export: Export, answer: RunAnswer, server: X2GoServer, info: X2GoServerSessionInfo
+        self, way: Way, name: str, answer: RunAnswer, server: X2GoServer, info: X2GoServerSessionInfo
     ) -> X2GoFolderSharingException:
         log = mount_log(server.target, info.name)
         seen = "\n".join(part.strip() for part in (answer.stderr, log) if part.strip()) or answer.stdout
         last = (log.strip() or answer.stderr.strip() or f"status {answer.status}").splitlines()[-1]
         advice = "see whether the account may open /dev/fuse there, and sshfs-mounts.log of the session"
-        if not export.was_used and "/dev/fuse" not in last:
-            last += "; its ssh did not log in here with the share's key"
-            advice = "see what ssh is told there, such as PubkeyAuthentication in ~/.ssh/config"
+        if way.hint is not None and "/dev/fuse" not in last:
+            last, advice = last + way.hint[0], way.hint[1]
         return X2GoFolderSharingException(
-            f"the server did not mount {export.folder.path}: {last}",
+            f"the server did not mount {name}: {last}",
             host=server.host,
             doing="sharing a folder",
             advice=advice,
             transcript=seen,
         )
+
+    @staticmethod
+    def _lost(path: str, server: X2GoServer) -> X2GoFolderSharingException:
+        return X2GoFolderSharingException(
+            f"the mount of {path} ended at once", host=server.host, doing="sharing a folder", advice="share it again"
+        )
+
+    # The end of a share.
 
     def unshare(self, share: Share, server: X2GoServer, info: X2GoServerSessionInfo) -> None:
         """Have the server unmount a folder, and serve it no more, whatever the server does.
@@ -235,57 +289,78 @@ class SharedFolders:
         Raises:
             X2GoFolderSharingException: The server could not be asked in time.
         """
+        self._take_off(share)
         try:
             if share.kind == "disk":
                 server.execute(["x2goumount-session", server.checked_name(info.name), share.place])
         finally:
-            self._forget(share)
+            share.way.end()
         end_mount(server.target, share.place)
-
-    def _forget(self, share: Share) -> None:
-        with self._lock:
-            self._shares.pop((share.path, share.kind), None)
-            if self._tunnel is not None:
-                self._tunnel.unshare(share.export)
 
     def unshare_all(self, server: X2GoServer, info: X2GoServerSessionInfo, *, asked: bool = False) -> None:
         """Have the server unmount all, unless it has been asked to already, and serve none any more."""
         shares = self.shares
         try:
-            if shares and not asked:
+            if not asked and not self.is_empty:
                 server.execute(["x2goumount-session", server.checked_name(info.name)])
         finally:
             for share in shares:
-                self._forget(share)
-        for share in shares:
-            end_mount(server.target, share.place)
+                self._take_off(share)
+                share.way.end()
+        places = {*(share.place for share in shares), *self._only_listed}
+        self._only_listed.clear()
+        for place in sorted(places):
+            end_mount(server.target, place)
 
     def release(self) -> None:
         """End what serves the folders here; the server unmounts those of a session that is suspended or ends."""
+        shares = self.shares
+        for share in shares:
+            self._take_off(share)
+            share.way.end()
+        self._tunnels.stop()
+
+    def _take_off(self, share: Share) -> bool:
         with self._lock:
-            tunnel, self._tunnel = self._tunnel, None
-            self._shares.clear()
-        if tunnel is not None:
-            tunnel.stop_thread()
+            listed = self._shares.get((share.path, share.kind)) is share
+            if listed:
+                del self._shares[share.path, share.kind]
+        return listed
 
+    def _gone(self, way: ChannelShare, error: CrlError | None) -> None:
+        """A folder is not mounted any more, and was not unshared; called in its thread."""
+        for share in self.shares:
+            if share.way is way and self._take_off(share):
+                self._only_listed.add(share.place)
+                if error is None:
+                    self._say(f"{share.path} was unmounted on the server")
+                    continue
+                self._logger(f"{share.path} is not shared any more: {error}", loglevel=loglevel_WARN)
+                tell = getattr(self._session_instance, "note_lost_share", None)
+                if tell is not None:
+                    tell(error)
 
-def require_sshfs(server: X2GoServer) -> None:
-    """Make sure that the server can mount folders.
+    def _say(self, text: str) -> None:
+        self._logger(text, loglevel=loglevel_INFO)
 
-    Raises:
-        X2GoSshfsMissing: It cannot.
-    """
-    found = server.find_programs(["x2gomountdirs", "sshfs", "fusermount3", "fusermount"])
-    missing = [program for program in ("x2gomountdirs", "sshfs") if program not in found]
-    if not {"fusermount3", "fusermount"} & found.keys():
-        missing.append("fusermount3")
-    if missing:
-        raise X2GoSshfsMissing(
-            f"the server cannot mount folders: it has no {', '.join(missing)}",
-            host=server.host,
-            doing="sharing folders",
-            advice="install sshfs on the host (Debian: apt-get install sshfs)",
-        )
+    def _require_sshfs(self, server: X2GoServer) -> SharingFacts:
+        """What the server can do about mounts, which has to be enough.
+
+        Raises:
+            X2GoSshfsMissing: It cannot mount.
+        """
+        facts = sharing_facts(server.target, PROGRAMS, asks=not self._option)
+        missing = [program for program in ("x2gomountdirs", "sshfs") if program not in facts.found]
+        if not {"fusermount3", "fusermount"} & facts.found.keys():
+            missing.append("fusermount3")
+        if missing:
+            raise X2GoSshfsMissing(
+                f"the server cannot mount folders: it has no {', '.join(missing)}",
+                host=server.host,
+                doing="sharing folders",
+                advice="install sshfs on the host (Debian: apt-get install sshfs)",
+            )
+        return facts
 
 
 def _checked_encoding(name: str) -> str:

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 import paramiko
 from paramiko.agent import AgentRequestHandler
 
+from crl.channels.base import Channel, ChannelStartError
 from crl.channels.ssh.errors import SshLoginError
 from crl.deadlines import Deadline
 from crl.errors import CrlError
 from crl.interactivesessions._spawn import ChannelSpawn
 from crl.interactivesessions.runnerexceptions import SessionInitializationFailed
 from crl.interactivesessions.shells._lines import COLUMNS, ROWS
-from crl.interactivesessions.shells.paramikospawn import ParamikoSpawn
+from crl.interactivesessions.shells.paramikospawn import BridgedChannel, ParamikoSpawn
 from crl.interactivesessions.shells.ssherrors import as_ssh_error
 from crl.interactivesessions.shells.sshshell import SshShell
 from crl.link import LinkLost
@@ -31,7 +32,7 @@ from crl.targets import Target
 from crl.x2go.x2go_exceptions import X2GoControlSessionException
 
 if TYPE_CHECKING:
-    from crl.x2go._host import ReverseTunnel, RunAnswer, Tunnel
+    from crl.x2go._host import Beside, ReverseTunnel, RunAnswer, Tunnel
 
 __all__ = ["TransportHost", "TransportShell"]
 
@@ -92,7 +93,26 @@ class TransportShell(SshShell):
                     advice=None if ended else "look at MaxSessions and ForceCommand in the host's sshd_config",
                 )
             ) from error
-        return ParamikoSpawn(channel, timeout=self.start_timeout)
+        spawn = ParamikoSpawn(channel, timeout=self.start_timeout)
+        spawn.beside = self._run_beside
+        return spawn
+
+    def _run_beside(self, command: str, deadline: Deadline) -> Channel:
+        """Run a command without a terminal in another session of the connection."""
+        patience = deadline.sooner(CHANNEL_PATIENCE).remaining() or 0.0
+        channel: paramiko.Channel | None = None
+        try:
+            channel = self._open_session(patience)
+            channel.exec_command(command)
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            if channel is not None:
+                channel.close()
+            raise ChannelStartError(
+                f"the host opens no further session: {error or type(error).__name__}",
+                host=self.host,
+                doing="opening a channel beside the terminal",
+            ) from error
+        return BridgedChannel(channel)
 
     def _open_session(self, patience: float) -> paramiko.Channel:
         channel = self._connection.open_session(timeout=patience)
@@ -164,6 +184,13 @@ class TransportHost:
         """Start a command; a detached one outlives the connection."""
         with self._noticing("starting a command"):
             return self._target.start(command, env=env, detached=detached)
+
+    def open_beside(
+        self, words: Sequence[str], timeout: float = CHANNEL_PATIENCE, *, connect: bool = True
+    ) -> Beside:
+        """Run a command in a channel of its own."""
+        with self._noticing("running a command beside the link"):
+            return self._target.open_beside(words, timeout, connect=connect)
 
     def connect_socket(self, address: Any, timeout: float = 10.0) -> socket.socket:
         """A socket here joined to an address there."""

@@ -15,11 +15,10 @@ import paramiko
 
 from crl.link import End
 from crl.x2go._confined import ConfinedFolder
-from crl.x2go._sftpserve import MOST_CONNECTIONS, Export, Exports, check_key, new_key, serve
+from crl.x2go._sftpserve import MOST_CONNECTIONS, Export, Exports, check_key, confine, new_key, serve
 from crl.x2go.defaults import CURRENT_LOCAL_USER
 from crl.x2go.log import X2GoLogger, logger_for, loglevel_DEBUG_SFTPXFER, loglevel_DEFAULT, loglevel_WARN
 from crl.x2go.rforward import X2GoRevFwChannelThread, X2GoRevFwTunnel
-from crl.x2go.x2go_exceptions import X2GoUserException
 
 __all__ = ["X2GoRevFwSFTPChannelThread", "X2GoRevFwTunnelToSFTP", "x2go_rev_forward_sftpchannel_handler"]
 
@@ -106,14 +105,7 @@ class X2GoRevFwTunnelToSFTP(X2GoRevFwTunnel):
         if key is None and self.auth_key is not None and self.exports.find(self.auth_key) is None:
             key = self.auth_key
         key = new_key()[0] if key is None else check_key(key)
-        try:
-            confined = ConfinedFolder(folder, read_only=read_only, hard_links=hard_links)
-        except (OSError, NotImplementedError) as error:
-            raise X2GoUserException(
-                f"the folder {os.fspath(folder)} cannot be shared: {getattr(error, 'strerror', None) or error}",
-                doing="sharing a folder",
-                advice="see whether it exists, is a folder, and may be opened",
-            ) from error
+        confined = confine(folder, read_only=read_only, hard_links=hard_links)
         export = Export(confined, name or confined.path, key)
         try:
             self.exports.add(export)

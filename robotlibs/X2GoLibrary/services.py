@@ -61,6 +61,7 @@ class ServiceKeywords:
         *,
         read_only: bool = False,
         hard_links: bool = False,
+        survive_cuts: bool = False,
         session: str | X2GoSession | None = None,
     ) -> None:
         """Lets a session have a folder of this machine, below ``~/media/disk`` on the server.
@@ -74,9 +75,12 @@ class ServiceKeywords:
             path: The folder.
             read_only: Whether the server may not change it.
             hard_links: Whether files with several names can be had too, although one of them may be outside.
+            survive_cuts: Whether files that are open there outlive a cut of the connection, at the price of speed.
             session: Alias or name; by default the session in use.
         """
-        self.sessions.find(session).share_local_folder(path, read_only=read_only, hard_links=hard_links)
+        self.sessions.find(session).share_local_folder(
+            path, read_only=read_only, hard_links=hard_links, survive_cuts=survive_cuts
+        )
 
     @keyword
     def unshare_folder(self, path: str | None = None, *, session: str | X2GoSession | None = None) -> None:

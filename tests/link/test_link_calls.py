@@ -18,6 +18,7 @@ import pytest
 import crl.link._engine
 from crl.errors import UsageError
 from crl.link import CallTimeout, Expression, Keep, Kept, Link, LinkError, LinkLost, RemoteError, ValueNotTransferable
+from crl.link._driver import driver
 from tests.link.peers import INTERPRETERS, Shell, alive, eventually, freeze
 
 MakeLink = Callable[..., Link]
@@ -228,6 +229,29 @@ def test_a_stopped_program_keeps_deadlines_and_is_given_up_at_last(quick_silence
         with pytest.raises(LinkLost, match="silent"):
             link.evaluate("1")
     finally:
+        os.kill(link.facts.pid, signal.SIGKILL)
+
+
+def test_a_stopped_program_is_given_up_though_we_stand_still_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, make_link: MakeLink
+) -> None:
+    link = make_link()
+    freeze(link.facts.pid)
+    monkeypatch.setattr(crl.link._engine, "HEARTBEAT", 0.1)
+    monkeypatch.setattr(crl.link._engine, "SUSPECT_AFTER", 1.0)
+    monkeypatch.setattr(crl.link._engine, "SILENCE_LIMIT", 1.5)
+
+    def stand_still() -> float:
+        # As a machine does that has much else to do: for more than two intervals, and more often than the limit.
+        time.sleep(0.4)
+        return 0.7
+
+    timer = driver.call_later(0.0, stand_still)
+    try:
+        with pytest.raises(LinkLost, match="silent"):
+            link.evaluate("1", timeout=60)
+    finally:
+        timer.cancel()
         os.kill(link.facts.pid, signal.SIGKILL)
 
 

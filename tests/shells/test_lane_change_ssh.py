@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from crl.channels import ChannelStartError
+from crl.deadlines import Deadline
 from crl.interactivesessions import BashShell, SshShell
 from crl.interactivesessions.InteractiveSession import InteractiveSession
 from crl.lab import Lab
@@ -205,6 +208,52 @@ def test_it_can_be_switched_off(sshd: Sshd, backend: str, folder: Path) -> None:
     with connected(shell_on(sshd, backend), lane_change=False) as one:
         assert one.refuses() == "it is switched off"
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("lane_change", [True, False])
+def test_a_command_beside_the_link(sshd: Sshd, backend: str, lane_change: bool, folder: Path) -> None:
+    script = "import os, sys; os.write(1, b'here\\n'); sys.exit(len(sys.stdin.readline()))"
+    with connected(shell_on(sshd, backend, lane_change=lane_change)) as one:
+        stream = one.session.open_beside([sys.executable, "-c", script, "it's $HOME"], Deadline.after(20))
+        assert stream.read_line(Deadline.after(20)) == b"here"
+        assert one.link.evaluate("7") == 7, "the link minds its own"
+        stream.write(b"four\n")
+        assert stream.read() == b""
+        assert stream.wait(20) == 5
+        stream.close()
+        assert one.prompt_is_exact()
+    assert list(folder.iterdir()) == []
+    assert not helpers()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_command_beside_ends_with_the_connection(sshd: Sshd, backend: str) -> None:
+    with connected(shell_on(sshd, backend)) as one:
+        stream = one.session.open_beside(["cat"], Deadline.after(20))
+        stream.write(b"x\n")
+        assert stream.read_line(Deadline.after(20)) == b"x"
+    assert stream.read() == b""
+    assert stream.wait(20) != 0
+    stream.close()
+    assert eventually(lambda: not helpers())
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("config", ["MaxSessions 1\n", ONLY_TERMINALS], ids=["MaxSessions", "ForceCommand"])
+def test_a_host_that_runs_no_command_beside(config: str, backend: str) -> None:
+    with running_sshd(config) as server, connected(shell_on(server, backend)) as one:
+        with pytest.raises(ChannelStartError, match="session"):
+            one.session.open_beside(["cat"], Deadline.after(20))
+        assert one.link.evaluate("7") == 7
+        assert eventually(lambda: not helpers())
+
+
+def test_behind_a_second_shell_nothing_is_beside(sshd: Sshd) -> None:
+    with connected(shell_on(sshd, "openssh"), BashShell("sh -i")) as one:
+        with pytest.raises(ChannelStartError, match="single shell over SSH"):
+            one.session.open_beside(["cat"], Deadline.after(20))
+        assert one.link.evaluate("7") == 7
 
 
 def test_a_control_socket_of_the_users_own_stays_theirs(sshd: Sshd, folder: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,17 +15,21 @@ from crl.interactivesessions.shells.sshshell import SshShell
 from crl.lab import Lab
 from crl.targets import Target
 from crl.x2go import ClientDisplay, SessionState, X2GoSession
+from crl.x2go._channelshare import ChannelShare
 from crl.x2go.x2go_exceptions import (
     X2GoFolderSharingException,
     X2GoSessionException,
     X2GoSshfsMissing,
     X2GoUserException,
 )
-from tests.x2go.conftest import QUIET, Session, wait_until
-from tests.x2go.test_faults import kill_ssh
+from tests.link.peers import eventually
+from tests.x2go.conftest import QUIET, OpenTarget, Session, wait_until
+from tests.x2go.test_faults import kill_child_of_sshd, kill_ssh
 
 pytestmark = pytest.mark.lab
 SLEEPING = ["sleep", "600"]
+PATIENCE = 30.0
+BOTH_WAYS = pytest.mark.parametrize("survive_cuts", [False, True], ids=["channel", "tunnel"])
 
 
 @pytest.fixture
@@ -53,9 +59,16 @@ def there(target: Target, *words: str) -> str:
     return target.run(list(words), check=True, timeout=30).stdout
 
 
+def is_back(target: Target, here: Path, place: str) -> bool:
+    """Whether what is written here is read there, sooner or later."""
+    wanted = (here / "here").read_text()
+    return eventually(lambda: target.run(["cat", f"{place}/here"], timeout=30).stdout == wanted, PATIENCE)
+
+
+@BOTH_WAYS
 @pytest.mark.usefixtures("nothing_left")
 def test_several_folders_both_ways_over_suspend_and_resume(
-    alpha: Target, session: Session, lab: Lab, folders: Callable[[str], Path]
+    alpha: Target, session: Session, lab: Lab, folders: Callable[[str], Path], survive_cuts: bool
 ) -> None:
     first, second, odd = folders("first"), folders("second"), folders("odd $(touch x) 'a:b\" é")
     with session(alpha, cmd=SLEEPING) as one:
@@ -64,9 +77,9 @@ def test_several_folders_both_ways_over_suspend_and_resume(
         one.start()
         assert one.is_folder_sharing_available()
         assert one.get_shared_folders() == []
-        assert one.share_local_folder(first)
-        assert one.share_local_folder(local_path=second, read_only=True)
-        assert one.share_local_folder(folder_name=str(odd))
+        assert one.share_local_folder(first, survive_cuts=survive_cuts)
+        assert one.share_local_folder(local_path=second, read_only=True, survive_cuts=survive_cuts)
+        assert one.share_local_folder(folder_name=str(odd), survive_cuts=survive_cuts)
         assert one.share_local_folder(first), "again is harmless"
         assert one.get_shared_folders(check_list_mounts=True) == [str(first), str(second), str(odd)]
         assert len(mounts(lab)) == 3
@@ -76,7 +89,9 @@ def test_several_folders_both_ways_over_suspend_and_resume(
         refused = alpha.run(["sh", "-c", f"echo no > {places(one)[str(second)]}/new"])
         assert refused.status != 0
         assert os.listdir(second) == ["here"]
-        assert alpha.run(["sh", "-c", "ls ~/.x2go/ssh"]).stdout == "", "a key stayed"
+        assert (one._terminal.folders.tunnel is not None) == survive_cuts
+        left = alpha.run(["sh", "-c", "ls -d ~/.x2go/ssh/* ~/.x2go/mount* /tmp/crl-*"])
+        assert left.stdout == "", "a key stayed, or what stood in for sshfs"
 
         assert one.unshare_local_folder(odd)
         assert not one.unshare_local_folder(odd)
@@ -127,6 +142,7 @@ def test_a_login_of_its_own_shares_what_it_was_told_to(
         assert one.state is SessionState.RUNNING
         assert isinstance(one.last_error, X2GoUserException), "the folder that is not there"
         assert one.get_shared_folders(check_list_mounts=True) == [str(listed)]
+        assert one._terminal.folders.tunnel is None, "a channel of paramiko's connection does as well"
         place = places(one)[str(listed)]
         assert host.exec(["cat", f"{place}/here"], "zshuser").stdout.decode() == (listed / "here").read_text()
     assert mounts(lab) == []
@@ -142,15 +158,19 @@ def running(lab: Lab) -> Iterator[tuple[Target, X2GoSession]]:
         yield target, one
 
 
+@BOTH_WAYS
 def test_a_cut_keeps_the_shares(
-    running: tuple[Target, X2GoSession], lab: Lab, folders: Callable[[str], Path]
+    running: tuple[Target, X2GoSession], lab: Lab, folders: Callable[[str], Path], survive_cuts: bool
 ) -> None:
     (target, one), kept = running, folders("kept")
-    one.share_local_folder(kept)
+    one.share_local_folder(kept, survive_cuts=survive_cuts)
     place = places(one)[str(kept)]
-    for number in range(3):
-        kill_ssh(lab)
-        assert there(target, "cat", f"{place}/here") == (kept / "here").read_text()
+    for number, end in enumerate((kill_ssh, kill_child_of_sshd, kill_ssh)):
+        end(lab)
+        if survive_cuts:
+            assert there(target, "cat", f"{place}/here") == (kept / "here").read_text()
+        else:
+            assert is_back(target, kept, place)
         there(target, "sh", "-c", f"echo {number} > {place}/{number}")
         assert (kept / str(number)).read_text() == f"{number}\n"
     assert one.state is SessionState.RUNNING
@@ -160,13 +180,13 @@ def test_a_cut_keeps_the_shares(
         wait_until(lambda: target.run(["readlink", f"/proc/{process.pid}/cwd"]).stdout.strip() == place)
         assert one.unshare_local_folder(kept)
         assert mounts(lab) == []
-        assert one.share_local_folder(kept)
+        assert one.share_local_folder(kept, survive_cuts=survive_cuts)
         assert there(target, "cat", f"{places(one)[str(kept)]}/here") == (kept / "here").read_text()
     finally:
         process.kill()
     # What printing and the MIME box stand on.
     for kind in ("spool", "mimebox"):
-        assert one._terminal.share_local_folder(kept, folder_type=kind)
+        assert one._terminal.share_local_folder(kept, folder_type=kind, survive_cuts=survive_cuts)
         seen = there(target, "sh", "-c", f"cat ~/.x2go/C-{one.get_session_name()}/{kind}/here")
         assert seen == (kept / "here").read_text()
     assert one.get_shared_folders() == [str(kept)]
@@ -174,8 +194,9 @@ def test_a_cut_keeps_the_shares(
     assert mounts(lab) == []
 
 
+@BOTH_WAYS
 def test_what_is_missing_is_told_and_the_session_goes_on(
-    running: tuple[Target, X2GoSession], lab: Lab, folders: Callable[[str], Path]
+    running: tuple[Target, X2GoSession], lab: Lab, folders: Callable[[str], Path], survive_cuts: bool
 ) -> None:
     (target, one), host, folder = running, lab.host("alpha"), folders("wanted")
     with pytest.raises(X2GoUserException, match="No such file"):
@@ -185,30 +206,121 @@ def test_what_is_missing_is_told_and_the_session_goes_on(
     host.exec(["chmod", "600", "/dev/fuse"])
     try:
         with pytest.raises(X2GoFolderSharingException, match="Permission denied") as refused:
-            one.share_local_folder(folder)
+            one.share_local_folder(folder, survive_cuts=survive_cuts)
         assert "/dev/fuse" in str(refused.value)
     finally:
         host.exec(["chmod", "666", "/dev/fuse"])
     host.exec(["sh", "-c", "mkdir -p ~/.ssh; echo PubkeyAuthentication no > ~/.ssh/config"], "zshuser")
     try:
-        with pytest.raises(X2GoFolderSharingException, match="did not log in here with the share's key"):
-            one.share_local_folder(folder)
+        if survive_cuts:
+            with pytest.raises(X2GoFolderSharingException, match="did not log in here with the share's key"):
+                one.share_local_folder(folder, survive_cuts=True)
+        else:
+            assert one.share_local_folder(folder), "ssh has nothing to do with it"
+            assert one.unshare_local_folder(folder)
     finally:
         host.exec(["sh", "-c", "rm ~/.ssh/config"], "zshuser")
     one._terminal.stop_sshfs()
     host.exec(["mv", "/usr/bin/sshfs", "/usr/bin/sshfs.away"])
     try:
         with pytest.raises(X2GoSshfsMissing, match="sshfs"):
-            one.share_local_folder(folder)
+            one.share_local_folder(folder, survive_cuts=survive_cuts)
     finally:
         host.exec(["mv", "/usr/bin/sshfs.away", "/usr/bin/sshfs"])
     assert isinstance(one.last_error, X2GoSshfsMissing)
     assert one.get_shared_folders() == []
     assert mounts(lab) == []
-    assert one.share_local_folder(folder)
+    assert one.share_local_folder(folder, survive_cuts=survive_cuts)
     folder.joinpath("here").unlink()
     folder.rmdir()
     assert target.run(["touch", f"{places(one)[str(folder)]}/new"]).status != 0
     assert one.state is SessionState.RUNNING
     assert one.unshare_local_folder(folder)
     assert mounts(lab) == []
+
+
+def test_what_others_do_with_a_mount(
+    running: tuple[Target, X2GoSession], lab: Lab, folders: Callable[[str], Path]
+) -> None:
+    (target, one), folder = running, folders("mounted")
+    one.share_local_folder(folder)
+    [share], place = one._terminal.folders.shares, places(one)[str(folder)]
+    assert isinstance(share.way, ChannelShare)
+    # sshfs is killed, and leaves a dead mount in which somebody works: it is mounted again.
+    process = target.start(["sh", "-c", f"cd {place}; sleep 100"])
+    try:
+        wait_until(lambda: target.run(["readlink", f"/proc/{process.pid}/cwd"]).stdout.strip() == place)
+        assert lab.host("alpha").kill("sshfs")
+        assert is_back(target, folder, place)
+        assert len(mounts(lab)) == 1
+    finally:
+        process.kill()
+    # The user unmounts it, which is not undone; and nobody takes the place for the folder.
+    there(target, "fusermount3", "-u", place)
+    assert eventually(lambda: share.way.ended, PATIENCE)
+    assert one.get_shared_folders() == []
+    assert mounts(lab) == []
+    assert target.run(["touch", f"{place}/new"]).status != 0
+    assert not one.unshare_local_folder(folder)
+    assert one.share_local_folder(folder, survive_cuts=True), "over the tunnel this time"
+    assert there(target, "cat", f"{places(one)[str(folder)]}/here") == (folder / "here").read_text()
+    assert one.unshare_local_folder(folder)
+    one._terminal.stop_sshfs()
+    # And what they leave of it goes with the others.
+    assert one.share_local_folder(folder)
+    [share] = one._terminal.folders.shares
+    there(target, "fusermount3", "-u", place)
+    assert eventually(lambda: share.way.ended, PATIENCE)
+    assert one.unshare_all_local_folders(force_all=True)
+    assert target.run(["ls", "-d", place]).status != 0
+    assert one.state is SessionState.RUNNING
+
+
+def test_a_connection_inside_this_process(
+    lab: Lab, session: Session, folders: Callable[[str], Path]
+) -> None:
+    shell = SshShell("alpha-zsh", config=str(lab.ssh_config), backend="paramiko")
+    folder = folders("inside")
+    with Target(shell, name="alpha") as target, session(target, cmd=SLEEPING) as one:
+        one.start()
+        one.share_local_folder(folder)
+        place = places(one)[str(folder)]
+        use_both_ways(target, folder, place)
+        kill_child_of_sshd(lab)
+        assert is_back(target, folder, place)
+        assert one._terminal.folders.tunnel is None
+    assert mounts(lab) == []
+    assert not [thread for thread in threading.enumerate() if thread.name == "crl-x2go-share"]
+
+
+def test_behind_another_user_a_tunnel_has_to_do(
+    open_target: OpenTarget, session: Session, lab: Lab, folders: Callable[[str], Path]
+) -> None:
+    target, folder = open_target("alpha", "both", sudo_to="ashuser"), folders("behind")
+    with session(target, cmd=SLEEPING) as one:
+        one.start()
+        one.share_local_folder(folder)
+        assert one._terminal.folders.tunnel is not None
+        assert there(target, "cat", f"{places(one)[str(folder)]}/here") == (folder / "here").read_text()
+        one.unshare_local_folder(folder)
+    assert mounts(lab) == []
+
+
+@pytest.mark.long
+@pytest.mark.timeout(240)
+def test_packets_that_are_dropped_for_a_while(
+    running: tuple[Target, X2GoSession], lab: Lab, folders: Callable[[str], Path]
+) -> None:
+    (target, one), folder, host = running, folders("dropped"), lab.host("alpha")
+    one.share_local_folder(folder)
+    place = places(one)[str(folder)]
+    host.cut(drop=True)
+    try:
+        time.sleep(15)
+    finally:
+        host.restore()
+    assert is_back(target, folder, place)
+    there(target, "sh", "-c", f"echo again > {place}/again")
+    assert (folder / "again").read_text() == "again\n"
+    assert len(mounts(lab)) == 1
+    assert one.unshare_local_folder(folder)

@@ -16,6 +16,7 @@ import pytest
 
 from crl.x2go._sftpserve import Export
 from crl.x2go._sftpwire import Kind, Status
+from tests.x2go.channelled import ServedOverChannels
 from tests.x2go.sftpraw import (
     APPEND,
     CREATE,
@@ -130,9 +131,9 @@ def every_request(client: RawSftp, name: bytes) -> Iterator[bytes]:
     yield client.ask(Kind.RMDIR, text(name)).body
 
 
-@pytest.fixture
-def served() -> Iterator[Served]:
-    one = Served()
+@pytest.fixture(params=["tunnel", "channel"])
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    one = Served() if request.param == "tunnel" else ServedOverChannels(tmp_path_factory.mktemp("c"))
     yield one
     one.close()
 

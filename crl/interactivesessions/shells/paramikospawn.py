@@ -19,7 +19,7 @@ from crl.channels._descriptor import DescriptorChannel
 from crl.errors import UsageError
 from crl.interactivesessions._spawn import ChannelSpawn
 
-__all__ = ["EOF", "TIMEOUT", "ParamikoSpawn"]
+__all__ = ["EOF", "TIMEOUT", "BridgedChannel", "ParamikoSpawn"]
 
 _PIECE: Final = 32768
 _LONGEST_ESCAPE: Final = 256
@@ -73,6 +73,55 @@ class _Bridge:
         for thread in self._threads:
             thread.join(_END_PATIENCE)
         self._theirs.close()
+
+
+class BridgedChannel:
+    """A channel of paramiko's as all others are: with a descriptor to wait for, and reads and writes that do not wait.
+
+    Args:
+        chan: The channel, in which something runs; it is ours from now on.
+    """
+
+    def __init__(self, chan: Any) -> None:
+        self._chan = chan
+        self._bridge = _Bridge(chan, bytes)
+
+    @property
+    def name(self) -> str:
+        """What it is."""
+        return self._bridge.channel.name
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._bridge.channel.closed
+
+    def fileno(self) -> int:
+        """The descriptor to poll."""
+        return self._bridge.channel.fileno()
+
+    def read(self, size: int = _PIECE) -> bytes:
+        """Read what is there; as of any channel."""
+        return self._bridge.channel.read(size)
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Write what is taken now; as of any channel."""
+        return self._bridge.channel.write(data)
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Without effect: there is no terminal."""
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Wait for the program's end, at most so many seconds; its status, or None."""
+        self._chan.status_event.wait(timeout)
+        status: int | None = self._chan.exit_status if self._chan.exit_status_ready() else None
+        return status
+
+    def close(self) -> None:
+        """End the channel and both threads; again is harmless."""
+        if not self.closed:
+            self._bridge.channel.close()
+            self._bridge.close()
 
 
 class _Plain:

@@ -114,6 +114,8 @@ class Shell(abc.ABC):
     """Whether something else runs in the terminal, which was begun for a link and has to end before the shell."""
     exclusive: bool = False
     """Whether its terminal cannot be opened a second time beside the first; a link over it is then not resumed."""
+    changes_lane: bool = True
+    """Whether a link over it may go over to another channel of the same connection, where that can be had."""
     _parent_carries: LaneKind | None = None
 
     def __init__(self, tty_echo: bool = False) -> None:

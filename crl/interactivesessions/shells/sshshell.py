@@ -84,8 +84,8 @@ class SshShell(BashShell):
         connect_timeout: Seconds until the host's greeting must be there.
         start_timeout: Seconds that login and start may take together.
         workdir: The folder to change to after the login.
-        lane_change: Whether a link on this shell, when it is the only one of its session, may open a further channel of
-            the same connection for bulk. Options that name a control socket of one's own switch it off.
+        lane_change: Whether a link on this shell, when it is the only one of its session, may go over to a further
+            channel of the same connection for bulk. Options that name a control socket of one's own switch it off.
 
     Raises:
         UsageError: A value is impossible.
@@ -142,7 +142,7 @@ class SshShell(BashShell):
         self._passphrase = to_secret(passphrase)
         self._command = command
         self._login = login
-        self._lane_change = lane_change
+        self.changes_lane = lane_change
         self._control: ControlSocket | None = None
         self._deadline_of_start: Deadline | None = None
         self._expected: Ahead | None = None
@@ -265,7 +265,7 @@ class SshShell(BashShell):
     def _new_control(self) -> ControlSocket | None:
         """Where this ssh takes further sessions, when they may be wanted."""
         theirs = any(option.lower().startswith("control") for option in self.settings.options)
-        if not self._lane_change or theirs or self._has_own_start_cmd():
+        if theirs or self._has_own_start_cmd():
             return None
         return ControlSocket.make()
 
@@ -289,10 +289,9 @@ class SshShell(BashShell):
             connection.close()
             raise
         spawn = ChannelSpawn(channel, timeout=self.start_timeout, on_close=connection.close)
-        if self._lane_change:
-            spawn.beside = lambda command, deadline: connection.open_channel(
-                command, pty=False, timeout=deadline.sooner(self.start_timeout).remaining() or 0.0
-            )
+        spawn.beside = lambda command, deadline: connection.open_channel(
+            command, pty=False, timeout=deadline.sooner(self.start_timeout).remaining() or 0.0
+        )
         return spawn
 
     @contextmanager
@@ -379,8 +378,9 @@ class SshShell(BashShell):
     def _make_known(self, deadline: Deadline) -> str:
         if self._ahead is not None:
             self._adoption(deadline).begun(self._beginning)
-            # The host was asked for a session, and then to run something in it; others may have been in the way here.
-            self._trip = (time.monotonic() - self._asked_at) / 2 / crowd()
+            # To have something run in a new session takes ssh three round trips, paramiko four, and the host its time;
+            # others may have been in the way here.
+            self._trip = (time.monotonic() - self._asked_at) / 3 / crowd()
             self._begun = True
             return ""
         return self._make_shell_known(deadline)

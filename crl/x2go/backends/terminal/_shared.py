@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from crl.errors import CrlError
+from crl.x2go._sharing import Sharing
 from crl.x2go.log import loglevel_WARN
 from crl.x2go.x2go_exceptions import X2GoParameterError
 
@@ -48,7 +49,7 @@ class SessionShares:
         return self._folders
 
     def start_sshfs(self) -> None:
-        """Have the server listen for what mounts folders; sharing one does so by itself.
+        """Have the server listen for folders that go through a tunnel; sharing one does so by itself.
 
         Raises:
             X2GoSshfsMissing: The server cannot mount.
@@ -68,6 +69,7 @@ class SessionShares:
         *,
         read_only: bool = False,
         hard_links: bool = False,
+        survive_cuts: bool = False,
     ) -> bool:
         """Have the server mount a folder of this machine.
 
@@ -76,6 +78,8 @@ class SessionShares:
             folder_type: ``disk``, or what it is for: ``spool`` (print jobs), ``mimebox``.
             read_only: Whether the server may not change it.
             hard_links: Whether files with several names can be had too, although one of them may be outside.
+            survive_cuts: Whether files that are open on the server outlive a cut of the connection, at the price of
+                speed; otherwise programs there see an error, and the folder is mounted again.
 
         Returns:
             True.
@@ -86,14 +90,10 @@ class SessionShares:
         """
         if local_path is None:
             raise X2GoParameterError("which folder? Give local_path")
-        self.start_sshfs()
-        tunnel = self.folders.tunnel
-        if tunnel is not None:
-            self.folders.share(
-                os.fspath(local_path), folder_type, self.server, self.session_info, tunnel,
-                read_only=read_only, hard_links=hard_links,
-            )  # fmt: skip
-        return tunnel is not None
+        forwarder = self.forwarder or self.control_session.target
+        sharing = Sharing(read_only, hard_links, survive_cuts)
+        self.folders.share(os.fspath(local_path), folder_type, self.server, self.session_info, forwarder, sharing)
+        return True
 
     def unshare_local_folder(self, local_path: str | os.PathLike[str]) -> bool:
         """Have the server unmount a folder, and serve it no more; whether it was shared."""
@@ -104,7 +104,7 @@ class SessionShares:
 
     def unshare_all_local_folders(self) -> bool:
         """Have the server unmount all folders of the session, and serve none any more."""
-        if self._folders is not None and self._folders.shares:
+        if self._folders is not None and not self._folders.is_empty:
             self._folders.unshare_all(self.server, self.session_info)
         return True
 
@@ -114,7 +114,7 @@ class SessionShares:
         Args:
             asked: Whether the server has been asked to unmount already, as its suspending does.
         """
-        if self._folders is None or not self._folders.shares:
+        if self._folders is None or self._folders.is_empty:
             return
         try:
             self._folders.unshare_all(self.server, self.session_info, asked=asked)
@@ -136,7 +136,7 @@ class SessionShares:
         """The share of a folder, if it is shared."""
         wanted = os.path.abspath(os.path.expanduser(os.fspath(local_path)))
         for share in self.folders.shares:
-            if share.kind == "disk" and wanted in {share.path, share.export.folder.path}:
+            if share.kind == "disk" and wanted in {share.path, share.real_path}:
                 return share
         return None
 
