@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,11 +53,12 @@ def test_a_window_that_shrinks_leaves_room_for_a_frame_that_asks(seconds: float,
     raise AssertionError("the messages never went out")
 
 
-def _windows(way: float, rounds: list[float]) -> list[int]:
+def _windows(way: float, rounds: list[float], *, beside: bool = False) -> list[int]:
     """The window of a sender that always has more to say, after each round, which takes so many seconds."""
     now = [0.0]
     sender = sending.Sender(sending.WINDOW, sending.WIDE_FRAME, sending.MAX_MESSAGE, lambda: now[0])
     sender.note_delay(way)
+    sender.go_beside(beside=beside)
     seen = []
     for seconds in rounds:
         ready: list[bytes] = []
@@ -71,6 +75,48 @@ def test_a_long_way_that_loses_packets_is_filled() -> None:
     """Each loss holds up a round for as long as several take; the window must not shrink with each of them."""
     seen = _windows(0.05, [0.05] * 4 + [0.25, 0.2, 0.05, 0.3] * 20)
     assert min(seen[4:]) >= 4 * sending.WINDOW
+
+
+def test_a_long_way_is_filled_within_a_few_answers() -> None:
+    assert _windows(0.05, [0.05] * 3)[-1] >= 4 * sending.WINDOW
+    # A lost packet holds up one answer, and then another one.
+    assert _windows(0.05, [0.11, 0.05, 0.15, 0.11], beside=True)[-1] >= 8 * sending.WINDOW
+
+
+def _windows_behind(rate: float, way: float, answers: int) -> tuple[list[int], float]:
+    """The windows on a way with so many bytes a second, and the longest time that an answer to what was sent took."""
+    now, slowest = [0.0], 0.0
+    sender = sending.Sender(sending.WINDOW, sending.WIDE_FRAME, sending.MAX_MESSAGE, lambda: now[0])
+    sender.note_delay(way)
+    sender.go_beside(beside=True)
+    piece = bytes(64 * 1024)
+    for _ in range(4000):
+        sender.post(piece, order=1)
+    seen: list[int] = []
+    under_way: deque[tuple[float, int]] = deque()
+    free = 0.0
+    while len(seen) < answers:
+        ready: list[bytes] = []
+        first = sender.next_seq
+        sender.take_frames(1, 1, ready)
+        for number, frame in enumerate(ready, first):
+            free = max(free, now[0]) + len(frame) / rate
+            under_way.append((free + way, number))
+            slowest = max(slowest, free + way - now[0])
+        now[0], number = under_way.popleft()
+        before = sender.window, len(sender._rates), sum(sender._rates)
+        sender.forget(number + 1)
+        if before != (sender.window, len(sender._rates), sum(sender._rates)):
+            seen.append(sender.window)
+    return seen, slowest
+
+
+@pytest.mark.parametrize(("rate", "most"), [(1e5, 2.8), (1e6, 0.6), (8e6, 0.3), (4e7, 0.15)])
+def test_a_long_way_is_not_filled_for_long_beyond_what_goes_through(rate: float, most: float) -> None:
+    """A call waits for what is under way: in the beginning not much longer than before anything is known, then not."""
+    windows, slowest = _windows_behind(rate, 0.05, 15)
+    assert slowest < most
+    assert windows[-1] <= max(sending.SLOW_WINDOW, rate / 4, rate * 0.11)
 
 
 def test_the_window_of_a_near_way_follows_what_goes_through() -> None:

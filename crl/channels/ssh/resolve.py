@@ -96,6 +96,9 @@ _answers: Answers[ResolvedHost] = Answers()
 def resolve(settings: SshSettings, *, program: str | None = "ssh", timeout: float = 10.0) -> ResolvedHost:
     """Resolve a login by the user's ssh configuration.
 
+    What ssh says serves again for some seconds, as long as the files that it has read are unchanged; where a command or
+    the net had a say, it is asked each time.
+
     Args:
         settings: What the user said.
         program: The ssh program to ask; None, or one that does not exist, uses our own reader.

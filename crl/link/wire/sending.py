@@ -32,6 +32,16 @@ RATES_KEPT = 8
 NEWEST_RATES = 3
 # From so many seconds there and back on a way counts as a long one.
 LONG_WAY = 0.01
+# A long way is full when several answers take so many times as long as the way itself, a lost packet's repetition
+# included, and the rate grows no more by such a factor.
+FULL_TRIPS = 2.5
+GROWTH = 1.25
+FULL_SIGNS = 2
+# No lost packet takes so many times as long: what holds answers up is what was sent before.
+OVERFULL_TRIPS = 5
+# As much as one stream may have under way is tried out; on a terminal less, since all is sent again when it is left.
+MOST_TRIED = 4 * 1024 * 1024
+MOST_TRIED_BEFORE = 1024 * 1024
 MAX_MESSAGE = 256 * 1024 * 1024
 # How many messages are cut up at the same time; the peer accepts more, so that the two may differ by a version.
 MESSAGES_OPEN = 64
@@ -97,6 +107,9 @@ class Sender(object):
         self._acked_bytes = 0
         self._was_full = False
         self._rates = deque(maxlen=RATES_KEPT)  # type: deque[float]
+        # A lane that may be slow is not tried out.
+        self._signs_needed = self._signs = FULL_SIGNS if window >= WINDOW else 0
+        self._best = 0.0
 
     # -- messages --------------------------------------------------------------------------------------------------
 
@@ -315,7 +328,28 @@ class Sender(object):
         # What is under way and was not asked about must leave room for a frame that asks, or all stands still.
         usual = WINDOW if self._is_far() else LEAST_WINDOW
         least = max(min(usual, max(SLOW_WINDOW, int(rate / 4))), self._since_asked + 1)
-        self._set_window(max(least, min(MOST_WINDOW, int(rate * (2 * self.delay + QUEUE_SECONDS)))))
+        wanted = max(int(rate * (2 * self.delay + QUEUE_SECONDS)), self._grown(seconds))
+        self._set_window(max(least, min(MOST_WINDOW, wanted)))
+
+    def _grown(self, seconds):
+        # type: (float) -> int
+        """On a long way, twice the window until the way is full: rates alone, of which losses spoil most, find it late.
+
+        Args:
+            seconds: What the last answer took.
+        """
+        if not self._signs or not self._is_far() or self.delay is None:
+            return 0
+        newest, best = self._rates[-1], self._best
+        self._best = max(newest, best)
+        most = MOST_TRIED if self._bulk_flag else MOST_TRIED_BEFORE
+        if seconds > OVERFULL_TRIPS * self.delay or self.window >= most:
+            self._signs = 0
+            return 0
+        if seconds > FULL_TRIPS * self.delay and newest < GROWTH * best:
+            self._signs -= 1
+            return self.window if self._signs else 0
+        return min(2 * self.window, most)
 
     def _rate(self):
         # type: () -> float
@@ -356,6 +390,7 @@ class Sender(object):
         """On a new terminal: all that the peer does not have goes out once more, before anything new."""
         self._asked = self.delay = None
         self._rates.clear()
+        self._signs, self._best = self._signs_needed, 0.0
         self._since_asked = 0
         repeats = {}
         for seq in sorted(self._unacked):
