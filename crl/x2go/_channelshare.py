@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from crl.channels.base import ChannelStartError
+from crl.channels.base import ChannelClosed, ChannelStartError
 from crl.deadlines import Deadline
 from crl.errors import CrlError, UsageError
 from crl.x2go._confined import ConfinedFolder
@@ -109,7 +109,7 @@ class ChannelShare:
         self._lock = threading.Lock()
         self._ending = threading.Event()
         self._stream: Beside | None = None
-        self._begun = False
+        self._begun = self._over = False
         self._thread = OwnThread(target=self._run, name="crl-x2go-share", daemon=True)
 
     hint = None
@@ -148,12 +148,12 @@ class ChannelShare:
             folder = line.decode("ascii", "replace")
             if folder not in self._wish.folders:
                 raise NoChannel("the program for the mount gives another folder")
+            self._thread.start()
+            self._begun = True
         except BaseException:
             self._close()
             self.folder.close()
             raise
-        self._thread.start()
-        self._begun = True
         return folder
 
     def end(self) -> None:
@@ -171,7 +171,7 @@ class ChannelShare:
     @property
     def ended(self) -> bool:
         """Whether it is over, for whatever reason."""
-        return not self._thread.is_alive()
+        return self._over or not self._begun
 
     # Opening.
 
@@ -182,7 +182,7 @@ class ChannelShare:
         try:
             # A connection that was lost for good is not our thread's to make.
             stream = self._host.open_beside(self._wish.command(), OPEN_TIME, connect=first)
-        except ChannelStartError as error:
+        except (ChannelStartError, ChannelClosed) as error:  # closed: another connection has just taken its place
             raise NoChannel(error.message) from error
         with self._lock:
             self._stream = stream
@@ -223,6 +223,8 @@ class ChannelShare:
         finally:
             self._close()
             self.folder.close()
+            # Before anybody is told: who notes the share only now sees this instead.
+            self._over = True
         if not self._ending.is_set():
             self._gone(self, failure)
 
@@ -290,7 +292,11 @@ class ChannelShare:
 
 
 def _answer(stream: Beside, session: SftpSession) -> None:
-    read, write, answers = stream.read, stream.write, session.answers
+    read, write, only = stream.read, stream.write, session.answer
     while data := read(PIECE):
-        for answer in together(answers(data)):
+        answer = only(data)
+        if answer is not None:
             write(answer)
+            continue
+        for answers in together(session.answers(data)):
+            write(answers)

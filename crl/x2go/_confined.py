@@ -45,6 +45,23 @@ class Attributes:
     times: tuple[float, float] | None = None
 
 
+class _Walked:
+    """A place, and the descriptors of the folders on the way, which are closed when it was used."""
+
+    __slots__ = ("_place", "_stack")
+
+    def __init__(self, place: Place, stack: list[int]) -> None:
+        self._place = place
+        self._stack = stack
+
+    def __enter__(self) -> Place:
+        return self._place
+
+    def __exit__(self, *_: object) -> None:
+        for descriptor in self._stack[1:]:
+            os.close(descriptor)
+
+
 class ConfinedFolder:
     """A folder and what is below it.
 
@@ -74,8 +91,7 @@ class ConfinedFolder:
 
     # Names.
 
-    @contextlib.contextmanager
-    def place(self, path: bytes, *, follow: bool) -> Iterator[Place]:
+    def place(self, path: bytes, *, follow: bool) -> _Walked:
         """Where a name is: its folder's descriptor, good while the block runs, and the last part of it.
 
         Args:
@@ -89,10 +105,11 @@ class ConfinedFolder:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         stack = [self._root]
         try:
-            yield self._walk(stack, path, follow=follow)
-        finally:
+            return _Walked(self._walk(stack, path, follow=follow), stack)
+        except BaseException:
             for descriptor in stack[1:]:
                 os.close(descriptor)
+            raise
 
     def _walk(self, stack: list[int], path: bytes, *, follow: bool) -> Place:
         """Open the folders on the way, each in the one before; ``stack`` keeps them for the way back."""

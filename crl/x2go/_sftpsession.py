@@ -131,6 +131,15 @@ class SftpSession:
         for handle in handles.values():
             handle.close()
 
+    def answer(self, data: bytes) -> bytes | None:
+        """The answer to what came, where that is exactly one request; None leaves it to `answers`.
+
+        Raises:
+            SftpGarbage: It is no request; then nothing can follow.
+        """
+        packet = self._packets.single(data)
+        return None if packet is None else self._answer(packet)
+
     def answers(self, data: bytes) -> Iterator[bytes]:
         """What is to be sent for what came, one packet at a time.
 
@@ -354,7 +363,12 @@ def together(answers: Iterator[bytes]) -> Iterator[bytes]:
         yield b"".join(joined)
 
 
+_DONE: Final = struct.pack(">III", Status.OK, 0, 0)
+
+
 def _status(number: int, status: Status = Status.OK, why: str = "") -> bytes:
+    if not why and status is Status.OK:
+        return pack(Kind.STATUS, number, _DONE)
     text = why.encode("utf-8", "replace")[:200]
     return pack(Kind.STATUS, number, int(status).to_bytes(4), pack_string(text), pack_string(b""))
 

@@ -32,6 +32,8 @@ LARGEST: Final = 256 * 1024
 """The largest packet that is taken, without its length."""
 
 _LENGTH: Final = struct.Struct(">I")
+_HEADER: Final = struct.Struct(">IBI")
+_ATTRIBUTES: Final = struct.Struct(">IQIIIII")
 _SIZE, _OWNER, _MODE, _TIMES, _EXTENDED = 0x1, 0x2, 0x4, 0x8, 0x80000000
 _MOST_EXTENDED: Final = 16
 
@@ -90,6 +92,12 @@ class Packets:
     def __init__(self) -> None:
         self._rest = bytearray()
 
+    def single(self, data: bytes) -> bytes | None:
+        """The packet, where what came is exactly one, as when each is waited for; None leaves it to `feed`."""
+        if self._rest or len(data) <= _LENGTH.size or int.from_bytes(data[: _LENGTH.size]) != len(data) - _LENGTH.size:
+            return None
+        return data[_LENGTH.size :] if len(data) <= LARGEST else None
+
     def feed(self, data: bytes) -> Iterator[bytes]:
         """The packets that are complete now, without their lengths; to be taken before more is fed.
 
@@ -130,7 +138,7 @@ class Fields:
 
     def string(self) -> bytes:
         """A length and so many bytes."""
-        return self._take(self.integer())
+        return self._take(int.from_bytes(self._take(4)))
 
     def attributes(self) -> Attributes:
         """What is said of a file."""
@@ -159,7 +167,7 @@ class Fields:
 def pack(kind: Kind, number: int, *parts: bytes) -> bytes:
     """A packet with its length: an answer to the request of that number."""
     length = 5 + sum(map(len, parts))
-    return b"".join((struct.pack(">IBI", length, kind, number), *parts))
+    return b"".join((_HEADER.pack(length, kind, number), *parts))
 
 
 def pack_string(value: bytes) -> bytes:
@@ -169,8 +177,8 @@ def pack_string(value: bytes) -> bytes:
 
 def pack_attributes(status: os.stat_result) -> bytes:
     """What is known of a file; the protocol's times end in 2106."""
-    return struct.pack(
-        ">IQIIIII", _SIZE | _OWNER | _MODE | _TIMES, status.st_size, status.st_uid, status.st_gid, status.st_mode,
+    return _ATTRIBUTES.pack(
+        _SIZE | _OWNER | _MODE | _TIMES, status.st_size, status.st_uid, status.st_gid, status.st_mode,
         _seconds(status.st_atime), _seconds(status.st_mtime),
     )  # fmt: skip
 

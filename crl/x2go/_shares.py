@@ -186,7 +186,7 @@ class SharedFolders:
                 way = self._tunnels.share(
                     path, name, place, read_only=sharing.read_only, hard_links=sharing.hard_links
                 )
-                self._mount(way, kind, name, server, info)
+                self._mount(way, path, kind, name, server, info)
             share = Share(path, kind, place, os.path.realpath(path), way)
             with self._lock:
                 self._shares[path, kind] = share
@@ -219,14 +219,16 @@ class SharedFolders:
         folder = confine(path, read_only=sharing.read_only, hard_links=sharing.hard_links)
         way = ChannelShare(server.target, folder, name, wish, self._gone, self._say)
         try:
-            self._mount(way, kind, name, server, info)
+            self._mount(way, path, kind, name, server, info)
         except NoChannel as error:
             self._why_no_channel = str(error)
             self._say(f"no channel for shared folders, so they go through a tunnel: {error}")
             return None
         return way
 
-    def _mount(self, way: Way, kind: str, name: str, server: X2GoServer, info: X2GoServerSessionInfo) -> None:
+    def _mount(
+        self, way: Way, path: str, kind: str, name: str, server: X2GoServer, info: X2GoServerSessionInfo
+    ) -> None:
         """Have it mounted; what serves it has ended where that fails."""
         variables = {"HOSTNAME": server.get_facts().hostname, **self._variables}
         mounted = False
@@ -234,7 +236,7 @@ class SharedFolders:
             answer = way.mount(MARKERS[kind], server, info, variables)
             mounted = f"mount {name} ok" in (line.strip() for line in answer.stdout.splitlines())
             if not mounted:
-                raise self._not_mounted(way, name, answer, server, info)
+                raise self._not_mounted(way, path, answer, server, info)
         finally:
             if not mounted:
                 way.end()
@@ -259,7 +261,7 @@ class SharedFolders:
         )
 
     def _not_mounted(
-        self, way: Way, name: str, answer: RunAnswer, server: X2GoServer, info: X2GoServerSessionInfo
+        self, way: Way, path: str, answer: RunAnswer, server: X2GoServer, info: X2GoServerSessionInfo
     ) -> X2GoFolderSharingException:
         log = mount_log(server.target, info.name)
         seen = "\n".join(part.strip() for part in (answer.stderr, log) if part.strip()) or answer.stdout
@@ -268,7 +270,7 @@ class SharedFolders:
         if way.hint is not None and "/dev/fuse" not in last:
             last, advice = last + way.hint[0], way.hint[1]
         return X2GoFolderSharingException(
-            f"the server did not mount {name}: {last}",
+            f"the server did not mount {path}: {last}",
             host=server.host,
             doing="sharing a folder",
             advice=advice,
@@ -319,6 +321,8 @@ class SharedFolders:
             self._take_off(share)
             share.way.end()
         self._tunnels.stop()
+        # Whatever stood against a channel may have gone when folders are shared again.
+        self._why_no_channel = ""
 
     def _take_off(self, share: Share) -> bool:
         with self._lock:

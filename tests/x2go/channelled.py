@@ -72,6 +72,7 @@ class LocalHost:
     def __init__(self, limit: int = 100) -> None:
         self.limit = limit
         self.opened: list[ProcessChannel] = []
+        self.refusals: list[Exception] = []
 
     def open_beside(self, words: Sequence[str], timeout: float = WAIT, *, connect: bool = True) -> Beside:
         del connect
@@ -79,6 +80,8 @@ class LocalHost:
 
     def _run(self, command: str, deadline: Deadline) -> ProcessChannel:
         del deadline
+        if self.refusals:
+            raise self.refusals.pop()
         if len(self.opened) >= self.limit:
             raise ChannelStartError("no further session", host=self.name)
         self.opened.append(ProcessChannel(["/bin/sh", "-c", command], name="beside", dialogue=False))

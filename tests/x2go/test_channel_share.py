@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from crl.channels import ChannelClosed, ChannelStartError
 from crl.deadlines import Deadline
 from crl.errors import UsageError
 from crl.interactivesessions._beside import Beside, open_beside
@@ -137,6 +138,29 @@ def test_it_is_mounted_again_when_the_channel_was_cut(shared: Make) -> None:
 
 def _has_opened(one: Channelled, number: int) -> bool:
     return len(one.host.opened) == number
+
+
+def test_a_connection_that_changes_just_now_is_waited_for(shared: Make) -> None:
+    one = shared()
+    one.begin()
+    client = one.client()
+    one.host.refusals = [ChannelClosed("the connection is closed"), ChannelStartError("not yet"), OSError("nor now")]
+    client.channel.close()
+    client = one.client()
+    assert client.read(b"file") == b"inside"
+    assert one.host.refusals == []
+    one.share.end()
+    client.channel.close()
+
+
+def test_a_target_that_was_closed_is_the_end(shared: Make) -> None:
+    one = shared()
+    one.begin()
+    client = one.client()
+    one.host.refusals = [UsageError("the target is closed")]
+    client.channel.close()
+    assert one.is_gone.wait(WAIT)
+    assert isinstance(one.gone[0], X2GoFolderSharingException)
 
 
 def test_an_unmount_in_order_is_not_undone(shared: Make) -> None:

@@ -109,7 +109,8 @@ def kill_ssh(lab: Lab) -> None:
     processes = ssh_of_this_process()
     assert processes
     for process in processes:
-        os.kill(process, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # what runs beside ends with the one that has the connection
+            os.kill(process, signal.SIGKILL)
 
 
 def kill_child_of_sshd(lab: Lab) -> None:

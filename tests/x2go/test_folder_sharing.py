@@ -65,7 +65,9 @@ def is_back(target: Target, here: Path, place: str) -> bool:
     return eventually(lambda: target.run(["cat", f"{place}/here"], timeout=30).stdout == wanted, PATIENCE)
 
 
-@BOTH_WAYS
+@pytest.mark.parametrize(
+    "survive_cuts", [False, pytest.param(True, marks=pytest.mark.long)], ids=["channel", "tunnel"]
+)
 @pytest.mark.usefixtures("nothing_left")
 def test_several_folders_both_ways_over_suspend_and_resume(
     alpha: Target, session: Session, lab: Lab, folders: Callable[[str], Path], survive_cuts: bool
@@ -266,9 +268,13 @@ def test_what_others_do_with_a_mount(
     assert there(target, "cat", f"{places(one)[str(folder)]}/here") == (folder / "here").read_text()
     assert one.unshare_local_folder(folder)
     one._terminal.stop_sshfs()
-    # And what they leave of it goes with the others.
+    # The folder for print jobs is as any other.
+    assert one._terminal.share_local_folder(folder, folder_type="spool")
+    assert lab.host("alpha").kill("sshfs")
+    assert is_back(target, folder, f"{target.run('echo ~').stdout.strip()}/.x2go/C-{one.get_session_name()}/spool")
+    # And what others leave of a folder goes with the rest.
     assert one.share_local_folder(folder)
-    [share] = one._terminal.folders.shares
+    [share] = [each for each in one._terminal.folders.shares if each.kind == "disk"]
     there(target, "fusermount3", "-u", place)
     assert eventually(lambda: share.way.ended, PATIENCE)
     assert one.unshare_all_local_folders(force_all=True)

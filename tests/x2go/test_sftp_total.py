@@ -55,7 +55,8 @@ def conversation(folder: ConfinedFolder, pieces: list[bytes]) -> tuple[list[byte
     answers: list[bytes] = []
     try:
         for piece in pieces:
-            answers += session.answers(piece)
+            only = session.answer(piece)
+            answers += session.answers(piece) if only is None else [only]
     except SftpGarbage:
         return answers, True
     finally:
@@ -77,11 +78,12 @@ def test_any_request_gets_one_answer(confined: tuple[ConfinedFolder, Path], requ
 @settings(max_examples=200, deadline=None)
 @given(data=st.binary(max_size=300), cuts=st.lists(st.integers(0, 300), max_size=5))
 def test_any_bytes_cut_anywhere(data: bytes, cuts: list[int]) -> None:
-    def packets(pieces: list[bytes]) -> tuple[list[bytes], str]:
+    def packets(pieces: list[bytes], *, short: bool = False) -> tuple[list[bytes], str]:
         cutter, found = Packets(), []
         try:
             for piece in pieces:
-                found += list(cutter.feed(piece))
+                only = cutter.single(piece) if short else None
+                found += list(cutter.feed(piece)) if only is None else [only]
         except SftpGarbage as error:
             return found, str(error)
         return found, ""
@@ -89,6 +91,9 @@ def test_any_bytes_cut_anywhere(data: bytes, cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(data)]
     pieces = [data[begin:end] for begin, end in itertools.pairwise(edges)]
     assert packets([data]) == packets(pieces) == packets([bytes([one]) for one in data])
+    framed = packet(data)
+    for whole in ([data], pieces, [framed, data], [data, framed], [framed[:5], framed[5:], framed]):
+        assert packets(whole, short=True) == packets(whole)
 
 
 def test_a_packet_may_not_be_too_large() -> None:
