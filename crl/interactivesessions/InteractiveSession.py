@@ -22,7 +22,7 @@ import pexpect
 from crl.channels import Channel, ChannelStartError, LocalPtyChannel
 from crl.deadlines import Deadline
 from crl.errors import CrlError, UsageError
-from crl.interactivesessions._beside import Beside, lane_beside, open_beside
+from crl.interactivesessions._beside import CommandChannel, lane_beside, open_channel
 from crl.interactivesessions._patience import HasDoor, wait_for_door
 from crl.interactivesessions._spawn import ChannelSpawn
 from crl.interactivesessions.interactivesessionexceptions import (
@@ -346,7 +346,7 @@ class InteractiveSession:
     def _runs_beside(self) -> Callable[[str, Deadline], Channel] | None:
         return None if len(self.shells) > 1 else getattr(self.terminal, "beside", None)
 
-    def open_beside(self, words: Sequence[str], deadline: Deadline) -> Beside:
+    def open_channel(self, words: Sequence[str], deadline: Deadline) -> CommandChannel:
         """Run a command on the connection of the session's only shell, without a terminal, whatever the shell does.
 
         Args:
@@ -367,7 +367,7 @@ class InteractiveSession:
                 host=shell.host,
                 doing="opening a channel beside the terminal",
             )
-        return open_beside(run, words, shell.host, deadline)
+        return open_channel(run, words, shell.host, deadline)
 
     def _reopen(self, deadline: Deadline) -> Lane:
         if self._reopening_failed:

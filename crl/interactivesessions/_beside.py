@@ -12,7 +12,7 @@ import select
 import shlex
 import socket
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from crl.channels.base import Channel, ChannelStartError
 from crl.deadlines import Deadline
@@ -22,13 +22,13 @@ from crl.interactivesessions.shells._prompt import Nonce
 if TYPE_CHECKING:
     from crl.link import Lane
 
-__all__ = ["Beside", "lane_beside", "open_beside"]
+__all__ = ["CommandChannel", "lane_beside", "open_channel"]
 
 _TAIL = 4096
 
 
-class Beside:
-    """A command beside a shell, with what it reads and writes as one stream; made by `open_beside`.
+class CommandChannel:
+    """A command beside a shell, with what it reads and writes as one stream; made by `open_channel`.
 
     One thread reads and one writes, and both wait; any thread may hang up. Whoever opened it closes it, when nobody
     reads or writes any more.
@@ -48,15 +48,39 @@ class Beside:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._channel.name}{', closed' if self._channel.closed else ''}>"
 
-    def read(self, size: int = 65536) -> bytes:
-        """Wait for what the command writes, and take at most so much of it; ``b""`` is the end."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def read(self, size: int = 65536, timeout: float | None = None) -> bytes:
+        """Wait for what the command writes, and take at most so much of it; ``b""`` is the end.
+
+        Args:
+            size: How many bytes at most.
+            timeout: Seconds to wait; None is for ever.
+
+        Raises:
+            TimeoutError: Nothing came in time.
+        """
         if self._pending:
             taken, self._pending = self._pending[:size], self._pending[size:]
             return taken
         try:
-            return self._stream.recv(size)
+            if timeout is None:
+                return self._stream.recv(size)
+            return self._recv_within(size, timeout)
         except ConnectionError:
             return b""
+
+    def _recv_within(self, size: int, seconds: float) -> bytes:
+        # A time limit of the socket would hold for who writes, too.
+        poller = select.poll()
+        poller.register(self._stream, select.POLLIN)
+        if not poller.poll(seconds * 1000):
+            raise TimeoutError("the command wrote nothing in time")
+        return self._stream.recv(size)
 
     def read_line(self, deadline: Deadline, limit: int = 65536) -> bytes:
         """Take one line, without its end; what was there when no more comes, or it grows too long.
@@ -66,15 +90,12 @@ class Beside:
         """
         try:
             while b"\n" not in self._pending and len(self._pending) < limit:
-                self._stream.settimeout(max(0.001, deadline.sooner(3600.0).remaining() or 0.0))
-                data = self._stream.recv(65536)
+                data = self._recv_within(65536, deadline.sooner(3600.0).remaining() or 0.0)
                 if not data:
                     break
                 self._pending += data
         except ConnectionError:
             pass  # that is its end, too
-        finally:
-            self._stream.settimeout(None)
         line, _, self._pending = self._pending.partition(b"\n")
         return line
 
@@ -108,9 +129,9 @@ class Beside:
         self._channel.close()
 
 
-def open_beside(
+def open_channel(
     run: Callable[[str, Deadline], Channel], words: Sequence[str], host: str, deadline: Deadline
-) -> Beside:
+) -> CommandChannel:
     """Run a command; what it writes as errors is lost.
 
     Args:
@@ -129,7 +150,7 @@ def open_beside(
     channel, rest = _shell_beside(run, host, deadline)
     try:
         _write(channel, line.encode("utf-8", "surrogateescape") + b"\n", host, deadline)
-        return Beside(channel, rest)
+        return CommandChannel(channel, rest)
     except BaseException:
         channel.close()
         raise

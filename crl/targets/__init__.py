@@ -4,6 +4,7 @@ Stands on terminals and the link's services; knows no Robot Framework, no pytest
 """
 
 import crl.neighbours  # noqa: F401 - says clearly when another distribution has overwritten what stands below
+from crl.interactivesessions._beside import CommandChannel
 from crl.targets.detached import DetachedProcess
 from crl.targets.facts import TargetFacts
 from crl.targets.fleet import Fleet
@@ -23,6 +24,7 @@ from crl.targets.target import Target
 
 __all__ = [
     "BecomeRefused",
+    "CommandChannel",
     "CommandFailed",
     "CommandTimeout",
     "ConnectTimeout",

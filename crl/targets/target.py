@@ -17,7 +17,7 @@ from typing import Any, Literal, Self, overload
 
 from crl.deadlines import Deadline
 from crl.errors import UsageError
-from crl.interactivesessions._beside import Beside
+from crl.interactivesessions._beside import CommandChannel
 from crl.interactivesessions._patience import Patience
 from crl.interactivesessions._recovery import RecoveryPending
 from crl.interactivesessions.autorunnerterminal import AutoRunnerTerminal
@@ -428,9 +428,9 @@ class Target:
         link = self._ensure(deadline)
         return link.connect(address, deadline.remaining() or 0.0)
 
-    def open_beside(
+    def open_channel(
         self, words: Sequence[str], timeout: float = BESIDE_TIMEOUT, *, connect: bool = True
-    ) -> Beside:
+    ) -> CommandChannel:
         """Run a command in a channel of its own, beside the link on the same SSH connection.
 
         It is for streams that need nothing of the link: they go nowhere but through SSH, and end with the connection,
@@ -451,7 +451,7 @@ class Target:
         deadline = Deadline.after(timeout)
         if connect or self._closed:
             self._ensure(deadline)
-        return self.terminal.get_session().open_beside(words, deadline)
+        return self.terminal.get_session().open_channel(words, deadline)
 
     # The host
 

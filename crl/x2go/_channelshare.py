@@ -18,7 +18,7 @@ from crl.channels.base import ChannelClosed, ChannelStartError
 from crl.deadlines import Deadline
 from crl.errors import CrlError, UsageError
 from crl.x2go._confined import ConfinedFolder
-from crl.x2go._host import Beside, Host, RunAnswer
+from crl.x2go._host import CommandChannel, Host, RunAnswer
 from crl.x2go._mountprogram import MountWish
 from crl.x2go._sftpsession import SftpSession, together
 from crl.x2go._sftpwire import SftpGarbage
@@ -108,7 +108,7 @@ class ChannelShare:
         self._log = log
         self._lock = threading.Lock()
         self._ending = threading.Event()
-        self._stream: Beside | None = None
+        self._stream: CommandChannel | None = None
         self._begun = self._over = False
         self._thread = OwnThread(target=self._run, name="crl-x2go-share", daemon=True)
 
@@ -181,7 +181,7 @@ class ChannelShare:
         first = not self._wish.words
         try:
             # A connection that was lost for good is not our thread's to make.
-            stream = self._host.open_beside(self._wish.command(), OPEN_TIME, connect=first)
+            stream = self._host.open_channel(self._wish.command(), OPEN_TIME, connect=first)
         except (ChannelStartError, ChannelClosed) as error:  # closed: another connection has just taken its place
             raise NoChannel(error.message) from error
         with self._lock:
@@ -291,7 +291,7 @@ class ChannelShare:
         )
 
 
-def _answer(stream: Beside, session: SftpSession) -> None:
+def _answer(stream: CommandChannel, session: SftpSession) -> None:
     read, write, only = stream.read, stream.write, session.answer
     while data := read(PIECE):
         answer = only(data)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from crl.deadlines import Deadline
 from crl.display._access import PythonRoot
 
-__all__ = ["Beside", "Forwarder", "Host", "PythonRoot", "ReverseTunnel", "RunAnswer", "Tunnel"]
+__all__ = ["CommandChannel", "Forwarder", "Host", "PythonRoot", "ReverseTunnel", "RunAnswer", "Tunnel"]
 
 
 class RunAnswer(Protocol):
@@ -50,7 +50,7 @@ class ReverseTunnel(Tunnel, Protocol):
         """Break the connections that are open."""
 
 
-class Beside(Protocol):
+class CommandChannel(Protocol):
     """A command on the host in a channel of its own, its input and output one stream, with calls that wait."""
 
     def read(self, size: int = ...) -> bytes:
@@ -105,7 +105,7 @@ class Host(Protocol):
     ) -> object:
         """Start a command; a detached one outlives the link."""
 
-    def open_beside(self, words: Sequence[str], timeout: float = ..., *, connect: bool = ...) -> Beside:
+    def open_channel(self, words: Sequence[str], timeout: float = ..., *, connect: bool = ...) -> CommandChannel:
         """Run a command in a channel of its own; `crl.channels.ChannelStartError` where none can be had."""
 
     def connect_socket(self, address: Any, timeout: float = ...) -> socket.socket:

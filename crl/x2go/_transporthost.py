@@ -32,7 +32,7 @@ from crl.targets import Target
 from crl.x2go.x2go_exceptions import X2GoControlSessionException
 
 if TYPE_CHECKING:
-    from crl.x2go._host import Beside, ReverseTunnel, RunAnswer, Tunnel
+    from crl.x2go._host import CommandChannel, ReverseTunnel, RunAnswer, Tunnel
 
 __all__ = ["TransportHost", "TransportShell"]
 
@@ -185,12 +185,12 @@ class TransportHost:
         with self._noticing("starting a command"):
             return self._target.start(command, env=env, detached=detached)
 
-    def open_beside(
+    def open_channel(
         self, words: Sequence[str], timeout: float = CHANNEL_PATIENCE, *, connect: bool = True
-    ) -> Beside:
+    ) -> CommandChannel:
         """Run a command in a channel of its own."""
         with self._noticing("running a command beside the link"):
-            return self._target.open_beside(words, timeout, connect=connect)
+            return self._target.open_channel(words, timeout, connect=connect)
 
     def connect_socket(self, address: Any, timeout: float = 10.0) -> socket.socket:
         """A socket here joined to an address there."""

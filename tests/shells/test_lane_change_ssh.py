@@ -215,7 +215,7 @@ def test_it_can_be_switched_off(sshd: Sshd, backend: str, folder: Path) -> None:
 def test_a_command_beside_the_link(sshd: Sshd, backend: str, lane_change: bool, folder: Path) -> None:
     script = "import os, sys; os.write(1, b'here\\n'); sys.exit(len(sys.stdin.readline()))"
     with connected(shell_on(sshd, backend, lane_change=lane_change)) as one:
-        stream = one.session.open_beside([sys.executable, "-c", script, "it's $HOME"], Deadline.after(20))
+        stream = one.session.open_channel([sys.executable, "-c", script, "it's $HOME"], Deadline.after(20))
         assert stream.read_line(Deadline.after(20)) == b"here"
         assert one.link.evaluate("7") == 7, "the link minds its own"
         stream.write(b"four\n")
@@ -230,7 +230,7 @@ def test_a_command_beside_the_link(sshd: Sshd, backend: str, lane_change: bool, 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_command_beside_ends_with_the_connection(sshd: Sshd, backend: str) -> None:
     with connected(shell_on(sshd, backend)) as one:
-        stream = one.session.open_beside(["cat"], Deadline.after(20))
+        stream = one.session.open_channel(["cat"], Deadline.after(20))
         stream.write(b"x\n")
         assert stream.read_line(Deadline.after(20)) == b"x"
     assert stream.read() == b""
@@ -244,7 +244,7 @@ def test_a_command_beside_ends_with_the_connection(sshd: Sshd, backend: str) -> 
 def test_a_host_that_runs_no_command_beside(config: str, backend: str) -> None:
     with running_sshd(config) as server, connected(shell_on(server, backend)) as one:
         with pytest.raises(ChannelStartError, match="session"):
-            one.session.open_beside(["cat"], Deadline.after(20))
+            one.session.open_channel(["cat"], Deadline.after(20))
         assert one.link.evaluate("7") == 7
         assert eventually(lambda: not helpers())
 
@@ -252,7 +252,7 @@ def test_a_host_that_runs_no_command_beside(config: str, backend: str) -> None:
 def test_behind_a_second_shell_nothing_is_beside(sshd: Sshd) -> None:
     with connected(shell_on(sshd, "openssh"), BashShell("sh -i")) as one:
         with pytest.raises(ChannelStartError, match="single shell over SSH"):
-            one.session.open_beside(["cat"], Deadline.after(20))
+            one.session.open_channel(["cat"], Deadline.after(20))
         assert one.link.evaluate("7") == 7
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from crl.channels import ChannelStartError, ProcessChannel
 from crl.deadlines import Deadline
 from crl.errors import CrlError
-from crl.interactivesessions._beside import Beside, open_beside
+from crl.interactivesessions._beside import CommandChannel, open_channel
 from crl.x2go._channelshare import ChannelShare
 from crl.x2go._confined import ConfinedFolder
 from crl.x2go._mountprogram import MountWish
@@ -74,9 +74,9 @@ class LocalHost:
         self.opened: list[ProcessChannel] = []
         self.refusals: list[Exception] = []
 
-    def open_beside(self, words: Sequence[str], timeout: float = WAIT, *, connect: bool = True) -> Beside:
+    def open_channel(self, words: Sequence[str], timeout: float = WAIT, *, connect: bool = True) -> CommandChannel:
         del connect
-        return open_beside(self._run, words, self.name, Deadline.after(timeout))
+        return open_channel(self._run, words, self.name, Deadline.after(timeout))
 
     def _run(self, command: str, deadline: Deadline) -> ProcessChannel:
         del deadline

@@ -20,7 +20,7 @@ import pytest
 from crl.channels import ChannelClosed, ChannelStartError
 from crl.deadlines import Deadline
 from crl.errors import UsageError
-from crl.interactivesessions._beside import Beside, open_beside
+from crl.interactivesessions._beside import CommandChannel, open_channel
 from crl.x2go import _channelshare
 from crl.x2go._channelshare import NoChannel
 from crl.x2go._sftpwire import Kind
@@ -232,7 +232,7 @@ def test_a_host_without_channels(shared: Make) -> None:
 @pytest.mark.parametrize("python", INTERPRETERS)
 def test_the_program_ends_with_its_channel(shared: Make, python: str) -> None:
     one = shared(python=python)
-    stream = one.host.open_beside(one.wish.command())
+    stream = one.host.open_channel(one.wish.command())
     ready = stream.read_line(Deadline.after(WAIT)).split(b" ")
     assert ready[0] == b"ready"
     assert sorted(os.listdir(ready[2])) == [b"answer", b"asked", b"sshfs"]
@@ -243,11 +243,13 @@ def test_the_program_ends_with_its_channel(shared: Make, python: str) -> None:
 
 def test_a_stream_gives_lines_bytes_and_its_end() -> None:
     host = LocalHost()
-    stream = host.open_beside(["sh", "-c", "echo first; cat; exit 7"])
+    stream = host.open_channel(["sh", "-c", "echo first; cat; exit 7"])
     assert stream.read_line(Deadline.after(WAIT)) == b"first"
     began = time.monotonic()
     with pytest.raises(TimeoutError):
         stream.read_line(Deadline.after(0.2))
+    with pytest.raises(TimeoutError):
+        stream.read(timeout=0.1)
     assert time.monotonic() - began < WAIT
     data = os.urandom(3_000)
     stream.write(data)
@@ -269,5 +271,5 @@ def test_a_word_with_a_line_end_is_refused() -> None:
     assert host.opened == []
 
 
-def _opened(host: LocalHost, words: list[str]) -> Beside:
-    return open_beside(host._run, words, host.name, Deadline.after(WAIT))
+def _opened(host: LocalHost, words: list[str]) -> CommandChannel:
+    return open_channel(host._run, words, host.name, Deadline.after(WAIT))
