@@ -279,16 +279,16 @@ class RunShellSubprocess(RemoteShellSubprocess):
         # type: () -> ExecutionResult
         self._backup(FailedExecutionResult(self._run_id, self._cmd, ResultNotStoredYet()))
         try:
-            with _interruptible():
-                result = self._run_command()  # type: ExecutionResult
+            with _interruptible() as interrupt:
+                result = self._run_command(interrupt)  # type: ExecutionResult
         except (RemoteTimeoutError, InterruptedWithSigint) as error:
             self._backup(FailedExecutionResult(self._run_id, self._cmd, error))
             raise
         self._backup(result)
         return result
 
-    def _run_command(self):
-        # type: () -> ExecutionResult
+    def _run_command(self, interrupt):
+        # type: (_Interrupt) -> ExecutionResult
         process = subprocess.Popen(
             self._cmd, executable=self._executable, shell=True, close_fds=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, **_OWN_GROUP
@@ -297,9 +297,14 @@ class RunShellSubprocess(RemoteShellSubprocess):
         reader.daemon = True
         reader.start()
         try:
-            reader.join(self._timeout)
+            try:
+                interrupt.allow()
+                reader.join(self._timeout)
+            finally:
+                interrupt.hold()
         finally:
             over = self._end(process, reader)
+        interrupt.raise_held()
         if not over:
             raise RemoteTimeoutError(self._result)
         assert self._result is not None
@@ -328,21 +333,49 @@ class RunShellSubprocess(RemoteShellSubprocess):
         return False
 
 
+class _Interrupt(object):
+    """What Ctrl-C comes to: `InterruptedWithSigint`, held back while a process would be left behind by it."""
+
+    def __init__(self):
+        # type: () -> None
+        self._allowed = False
+        self._came = False
+
+    def __call__(self, _number, _frame):
+        # type: (int, Any) -> None
+        self._came = True
+        if self._allowed:
+            raise InterruptedWithSigint
+
+    def allow(self):
+        # type: () -> None
+        """Raise it from now on; one that has come is raised at once."""
+        self._allowed = True
+        self.raise_held()
+
+    def hold(self):
+        # type: () -> None
+        """Raise none until it is allowed, or asked for."""
+        self._allowed = False
+
+    def raise_held(self):
+        # type: () -> None
+        """Raise the one that has come, if any."""
+        if self._came:
+            raise InterruptedWithSigint
+
+
 @contextlib.contextmanager
 def _interruptible():
-    # type: () -> Iterator[None]
-    """Ctrl-C raises `InterruptedWithSigint`; only in the main thread, others get no signals."""
-
-    def interrupted(_number, _frame):
-        # type: (int, Any) -> None
-        raise InterruptedWithSigint
-
+    # type: () -> Iterator[_Interrupt]
+    """Ctrl-C does what the interrupt that is given says; only in the main thread, others get no signals."""
+    interrupt = _Interrupt()
     try:
-        before = signal.signal(signal.SIGINT, interrupted)
+        before = signal.signal(signal.SIGINT, interrupt)
     except ValueError:  # another thread
-        yield
+        yield interrupt
         return
     try:
-        yield
+        yield interrupt
     finally:
         signal.signal(signal.SIGINT, before)

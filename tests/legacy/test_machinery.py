@@ -131,6 +131,23 @@ def test_an_interrupted_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_an_interrupt_while_a_run_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    began: list[int] = []
+
+    class Interrupted(subprocess.Popen[bytes]):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            began.append(self.pid)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    result = kept.RunShellSubprocess("cut", packed("sleep 600"), timeout=30).run()
+    with pytest.raises(kept.InterruptedWithSigint):
+        result.get_result("cut")
+    assert eventually(lambda: group_is_gone(began[0]))
+
+
 def test_a_result_that_is_not_known_yet_and_one_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     busy = kept.RunShellSubprocess("busy", packed(f"{sys.executable} -c 'import time; time.sleep(600)'"), timeout=5)

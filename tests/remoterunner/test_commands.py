@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -173,9 +174,12 @@ def test_close_ends_commands_and_forgets_targets(runner: RemoteRunner) -> None:
         runner.execute_command_in_target("true")
 
 
-def test_a_lost_session_is_said_and_the_next_command_connects_again(runner: RemoteRunner) -> None:
-    runner.execute_background_command_in_target("sleep 600", exec_id="lost")
+def test_a_lost_session_is_said_and_the_next_command_connects_again(runner: RemoteRunner, tmp_path: Path) -> None:
+    file = tmp_path / "pid"
+    runner.execute_background_command_in_target(f"echo $$ >{file}; exec sleep 600", exec_id="lost")
+    assert eventually(lambda: file.exists() and file.read_text().endswith("\n"))
     os.kill(link_of(runner).facts.pid, signal.SIGKILL)
+    os.kill(int(file.read_text()), signal.SIGKILL)  # nobody else ends it now
     with pytest.raises(RunnerTerminalSessionBroken):
         runner.wait_background_execution("lost", timeout=20)
     assert runner.execute_command_in_target("echo again").stdout == "again"
