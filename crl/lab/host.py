@@ -17,7 +17,7 @@ from crl.lab import _shaping as shaping
 from crl.lab._control import BOOT_LIMIT, Condition, ask, condition_of, running
 from crl.lab._root import NO_CAPABILITIES, PATH
 from crl.lab.errors import LabError, LabTimeout
-from crl.lab.processes import LabProcess, in_namespace, namespace_of
+from crl.lab.processes import LabProcess, in_namespace, namespace_of, wait_stopped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["LabHost"]
 
 _NAMESPACES: Final = ("--mount", "--uts", "--ipc", "--net", "--pid")
+STOP_LIMIT: Final = 10.0
 
 
 class LabHost:
@@ -179,7 +180,7 @@ class LabHost:
         return tuple(in_namespace("pid", namespace_of(condition.pid1, "pid")))
 
     def freeze(self, process: int | str) -> tuple[LabProcess, ...]:
-        """Stop processes (SIGSTOP): they keep their sockets and say nothing.
+        """Stop processes (SIGSTOP) and wait until they stand still: they keep their sockets and say nothing.
 
         Args:
             process: Its number on the host, or a text that its command line contains.
@@ -188,9 +189,12 @@ class LabHost:
             The processes that were stopped.
 
         Raises:
-            LabError: There is no such process.
+            LabError: There is no such process, or one does not stop.
         """
-        return self._signal(process, signal.SIGSTOP)
+        stopped = self._signal(process, signal.SIGSTOP)
+        if wait_stopped((one.outer_pid for one in stopped), STOP_LIMIT):
+            raise LabError(f"process {process!r} does not stop", host=self.name, doing="freezing a process")
+        return stopped
 
     def thaw(self, process: int | str) -> tuple[LabProcess, ...]:
         """Let stopped processes go on (SIGCONT); arguments as `freeze`."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["LabProcess", "find_program", "in_namespace", "kill_and_wait", "namespace_of", "wait_end"]
+__all__ = ["LabProcess", "find_program", "in_namespace", "kill_and_wait", "namespace_of", "wait_end", "wait_stopped"]
 
 _NAP = 0.02
 
@@ -128,3 +128,14 @@ def wait_buried(pids: Iterable[int], timeout: float) -> None:
     for pid in pids:
         while Path(f"/proc/{pid}").exists() and time.monotonic() < limit:
             select.poll().poll(_NAP * 1000)
+
+
+def wait_stopped(pids: Iterable[int], timeout: float) -> list[int]:
+    """Wait until processes that were sent SIGSTOP have stopped, or ended; gives those that have not after `timeout`."""
+    limit = time.monotonic() + timeout
+    left = list(pids)
+    while left := [pid for pid in left if (found := _describe(pid)) is not None and found.state not in "TZX"]:
+        if time.monotonic() > limit:
+            break
+        select.poll().poll(_NAP * 1000)
+    return left
