@@ -366,6 +366,8 @@ def test_an_idle_login_is_not_ready_to_read(sshd: Sshd) -> None:
         "ssh_dispatch_run_fatal: Connection to 10.0.0.2 port 22: Broken pipe",
         "ssh_dispatch_run_fatal: Connection to 10.0.0.2 port 22: message authentication code incorrect",
         "packet_write_wait: Connection to 10.0.0.2 port 22: Broken pipe",
+        "banner exchange: Connection to 10.0.0.2 port 22: Broken pipe",
+        "banner exchange: Connection to UNKNOWN port 65535: Broken pipe",
         "client_loop: send disconnect: Broken pipe",
         "Read from remote host 10.0.0.2: Connection reset by peer",
         "Connection to 10.0.0.2 closed by remote host.",

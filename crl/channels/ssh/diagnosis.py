@@ -209,8 +209,9 @@ _PATTERNS: Final[tuple[tuple[str, _Maker], ...]] = (
     (r"^Connection timed out during banner exchange$|^Timeout, server .* not responding\.$", _silent),
     (rf"^Connection to {_PEER} timed out$", _silent),
     (r"^(?:kex|ssh)_exchange_identification: .*$", _closed_early),
-    # What is said where the connection broke in the middle: while it sent, while it read, or of a packet that was torn.
-    (rf"^(?:ssh_dispatch_run_fatal|packet_write_wait|ssh_packet_\w+): Connection to {_PEER}: .*$", _closed),
+    # What is said where the connection broke: while it sent (its first line too), while it read, or of a torn packet.
+    # In front of it stands the step that ssh was at, in words that differ from release to release.
+    (rf"^[a-z][\w ]+: Connection to {_PEER}: .*$", _closed),
     (r"^(?:client_loop: send disconnect|Write failed|Read from remote host \S+): .*$", _closed_early),
     (r"^Connection to \S+ closed by remote host\.$", _closed_early),
     (rf"^(?:Connection (?:closed|reset) by|Received disconnect from) (?:\S+ user \S+ )?{_PEER}.*$", _closed),
