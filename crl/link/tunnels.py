@@ -191,11 +191,11 @@ class Forward(Tunnel[Listening]):
         return f"{self.address!r} here to {self.target!r} of {self._link.host}"
 
     def _on_connection(self, _events: int) -> None:
-        try:
-            sock, _ = self._listener.accept()
-        except OSError:
-            # The peer gave up before we looked, or we were closed.
-            sock = None
+        sock = None
+        # Under the lock, for a closed listener's number may be another one's.
+        with self._lock, suppress(OSError):  # the peer gave up before we looked
+            if not self._closed:
+                sock, _ = self._listener.accept()
         if sock is not None:
             self._join(sock)
         with self._lock:
@@ -340,7 +340,10 @@ class Reverse(Tunnel[Listening]):
             self._open.add(connection)
         self._link.replace_stream(number, connection)
         connection.allow(slot.limit)
-        if failed in IN_PROGRESS:
+        if self._link.engine.lost is not None:
+            # Meanwhile: nobody else would close it.
+            connection.abort()
+        elif failed in IN_PROGRESS:
             connection.begin(opening=True)
         else:
             connection.report(f"cannot connect here: {os.strerror(failed)}")
@@ -353,8 +356,7 @@ class Reverse(Tunnel[Listening]):
             room = min(self._limit - len(self._open), READY) - len(self._slots)
             if self._closed or room <= 0:
                 return
-        fresh = [self._new_slot() for _ in range(room)]
-        with self._lock:
+            fresh = [self._new_slot() for _ in range(room)]
             self._slots.update({slot.number: slot for slot in fresh})
         with suppress(LinkError):  # a lost link accepts nothing any more
             self._link.submit_service("tunnel.give", self._number, [slot.number for slot in fresh])
