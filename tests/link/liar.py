@@ -346,10 +346,10 @@ def main() -> None:
         seen += os.read(0, 65536)
     os.write(1, frames.encode(frames.HELLO, 0, 1, 0, 0, 1, values.encode(facts)))
     if lie in LIES:
-        os.read(0, 65536)
+        await_call()
         write(LIES[lie])
     elif lie in ENDLESS:
-        os.read(0, 65536)
+        await_call()
         for seq in count(1):
             write(ENDLESS[lie](seq))
     elif lie == "claims":
@@ -364,6 +364,15 @@ def main() -> None:
     while not any(came.payload[:1] == bytes([messages.CLOSE]) for came in decoder.feed(os.read(0, 65536) or CLOSED)):
         continue
     write(frames.encode(frames.BYE, 0, 1, 0, 0, 1, b""))
+
+
+def await_call() -> None:
+    """A heartbeat may come before the first call."""
+    decoder = frames.Decoder()
+    wanted = bytes([messages.CALL])
+    while data := os.read(0, 65536):
+        if any(came.payload[:1] == wanted for came in decoder.feed(data)):
+            return
 
 
 def answer_each(answers: list[tuple[int, bytes]], *, repeat: bool = False) -> None:
