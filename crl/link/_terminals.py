@@ -119,9 +119,11 @@ class Terminals(ABC):
         with self._lock:
             if attachment is not self._attachment:
                 return
-            if not self.closing and self._on_doubt(reason):
+            resumes = not self.closing and self._on_doubt(reason)
+            if resumes:
                 self._attachment, self.down = None, reason
-        if self._attachment is None:
+        if resumes:
+            # By now another one may be in its place.
             attachment.close()
             return
         self.after = after
