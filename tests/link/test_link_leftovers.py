@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -71,7 +72,7 @@ class SlowToSwallow:
         data = self._inner.read(size)
         if b">3>" in data and self.goes_on is None:
             freeze(self.shell)
-            self.goes_on = threading.Timer(3.0, os.kill, (self.shell, signal.SIGCONT))
+            self.goes_on = threading.Timer(2.5, os.kill, (self.shell, signal.SIGCONT))
             self.goes_on.start()
         return data
 
@@ -87,6 +88,9 @@ def test_a_shell_that_is_slow_to_swallow_what_was_sent_to_the_dead(make_shell: M
         slow.append(SlowToSwallow(channel))
         return slow[0]
 
+    # So small that what may be under way does not fit.
+    with socket.socket(fileno=os.dup(shell.channel.fileno())) as end:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32 * 1024)
     link = Link.start(shell.lane(wrap), timeout=60)
     slow[0].shell = link.evaluate("__import__('os').getppid()")
     thread = _pour(link, _evil(tmp_path))
