@@ -256,7 +256,8 @@ def test_a_program_that_went_over_unheard_is_called_back(
         time.sleep(0.01)
     for call in calls:
         call.result(60)
-    assert link.evaluate("counted") == list(range(len(calls)))
+    # They start in order, but one that is held up does not hold up the next.
+    assert sorted(link.evaluate("counted")) == list(range(len(calls)))
     assert link.engine.session.epoch > 2
     assert not link.beside
     assert _prompt_is_exact(one)
