@@ -142,7 +142,8 @@ def nothing_left(lab: Lab, alpha: Target) -> Iterator[None]:
     listed = dict(list_sessions(alpha))
     before = remains_of(lab, "alpha", "zshuser")
     yield
-    wait_until(lambda: not remains_of(lab, "alpha", "zshuser").new_since(before))
+    # The server's daemon looks at one session after the other, with a dozen processes for each.
+    wait_until(lambda: not remains_of(lab, "alpha", "zshuser").new_since(before), 90)
     assert not remains_of(lab, "alpha", "zshuser").new_since(before)
     # One that was ending before may have gone meanwhile.
     assert list_sessions(alpha).keys() <= listed.keys()
