@@ -32,6 +32,7 @@ __all__ = ["FROM_ENVIRONMENT", "ClientDisplay"]
 FROM_ENVIRONMENT = "$DISPLAY"
 _PACKAGES = {"Xvfb": "xvfb", "Xephyr": "xserver-xephyr", "Xwayland": "xwayland"}
 END_PATIENCE = 3.0
+KILLED_PATIENCE = 30.0  # what was killed still needs a processor for its end
 WINDOW_MANAGERS: tuple[tuple[str, ...], ...] = (
     ("openbox", "--sm-disable"), ("metacity",), ("xfwm4",), ("icewm",), ("twm",),
 )  # fmt: skip
@@ -361,4 +362,4 @@ def end_process(process: subprocess.Popen[bytes]) -> None:
             process.wait(END_PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
-    process.wait(END_PATIENCE)
+    process.wait(KILLED_PATIENCE)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
+from crl.display import Window
 from crl.lab import Lab
 from crl.targets import Target
 from crl.x2go import AgentState, ClientDisplay, list_sessions
@@ -64,7 +65,13 @@ def cycles(alpha: Target, session: Session, lab: Lab, count: int, figure: Figure
         wait_until(lambda: not set(threading.enumerate()) - threads)
         assert not set(threading.enumerate()) - threads
         assert list_sessions(alpha) == {}
-        assert not [window for window in display.screen.windows() if window.wm_class[1] in ("XTerm", "X2GoAgent")]
+        wait_until(lambda: not of_sessions(display))
+        assert not of_sessions(display)
+
+
+def of_sessions(display: ClientDisplay) -> list[Window]:
+    """The windows of sessions."""
+    return [window for window in display.screen.windows() if window.wm_class[1] in ("XTerm", "X2GoAgent")]
 
 
 @pytest.mark.timeout(600)

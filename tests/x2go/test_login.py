@@ -30,7 +30,7 @@ from crl.x2go.x2go_exceptions import (
     X2GoStateError,
     X2GoTimeOutException,
 )
-from tests.x2go.conftest import wait_until
+from tests.x2go.conftest import listens, wait_until
 
 pytestmark = pytest.mark.lab
 
@@ -234,11 +234,13 @@ def agent(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator
     """An agent that holds one key."""
     path = str(tmp_path / "agent")
     with subprocess.Popen(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL) as process:
-        wait_until(lambda: Path(path).is_socket())
-        monkeypatch.setenv("SSH_AUTH_SOCK", path)
-        subprocess.run(["ssh-add", "-q", str(lab.key("zsh"))], check=True, timeout=60, stderr=subprocess.DEVNULL)
-        yield
-        process.terminate()
+        try:
+            wait_until(lambda: listens(path))
+            monkeypatch.setenv("SSH_AUTH_SOCK", path)
+            subprocess.run(["ssh-add", "-q", str(lab.key("zsh"))], check=True, timeout=60, stderr=subprocess.DEVNULL)
+            yield
+        finally:
+            process.terminate()
 
 
 @pytest.mark.usefixtures("agent")
