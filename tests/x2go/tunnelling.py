@@ -75,6 +75,14 @@ def connection_of(kind: str, lab: Lab) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
+def nobody_here() -> Iterator[int]:
+    """A port of this machine on which nobody listens, nor can begin to: it is taken."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield int(taken.getsockname()[1])
+
+
+@contextlib.contextmanager
 def program_there(lab: Lab, source: str, host: str = "alpha") -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """A Python program on a host of the lab, and the port it says it listens on."""
     command = lab.host(host).command(["/usr/bin/python3", "-c", source], "zshuser")
