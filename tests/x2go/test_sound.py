@@ -247,7 +247,7 @@ def test_a_tone_through_a_tunnel_and_nothing_but_sound(
             ["pactl", "list", "modules"],
             ["pactl", "unload-module", "0"],
             ["pactl", "suspend-sink", "0", "1"],
-            ["timeout", "5", "parec", "--raw", "--process-time-msec=10"],
+            ["timeout", "30", "parec", "--raw", "--process-time-msec=10"],
         ):
             refused = alpha.run(words, env=env)
             assert refused.status == 1, (words, refused)
@@ -288,7 +288,7 @@ def test_a_microphone_that_is_open_and_a_port_that_is_not_to_be_had(
         env = {"PULSE_SERVER": f"127.0.0.1:{tunnel.server_port}", "PULSE_COOKIE": "/home/zshuser/cookie"}
         tone = play(alpha, 500, **env)
         pulse.wait_for_tone(500)
-        record = "timeout 5 parec --raw --rate=44100 --channels=1 --format=s16le --latency-msec=50"
+        record = "timeout 30 parec --raw --rate=44100 --channels=1 --format=s16le --latency-msec=50"
         text = alpha.run(["sh", "-c", f"{record} | head -c 88200 | base64"], env=env).stdout
         heard = Recording.from_bytes(base64.b64decode(text))
         assert heard.seconds == pytest.approx(1.0)
