@@ -156,11 +156,23 @@ class X2GoRevFwTunnel(OwnThread):
             self._listen()
         except X2GoRevFwTunnelException as first:
             self.cancel_port_forward(SERVER_ADDRESS, self.server_port)
-            try:
-                self._listen()
-            except X2GoRevFwTunnelException:
+            if not any(map(self._listens_on, self._further_ports())):
                 self._denied(first)
                 return False
+        return True
+
+    def _further_ports(self) -> tuple[int, ...]:
+        """The ports that are tried after one on which the server did not listen."""
+        return (self.server_port,)
+
+    def _listens_on(self, port: int) -> bool:
+        """Whether the server listens on that port."""
+        wanted, self.server_port = self.server_port, port
+        try:
+            self._listen()
+        except X2GoRevFwTunnelException:
+            self.server_port = wanted
+            return False
         return True
 
     def _listen(self) -> None:
