@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 DISK_SIZE: Final = "8g"
 LONGEST_LINE: Final = 65536
+# Below those that x2gostartagent gives to its sessions, from 30000 up. It does not see that one is a client's, or was
+# just now, and on such a port nobody can listen for a minute.
+PORTS_OF_CLIENTS: Final = "10000 29999"
 
 
 @dataclass
@@ -72,6 +75,7 @@ class Supervisor:
         """Make the namespaces and the disk."""
         sys_.unshare(sys_.CLONE_NEWNS | sys_.CLONE_NEWNET)
         Path("/proc/sys/net/ipv4/ip_forward").write_text("0")
+        Path("/proc/sys/net/ipv4/ip_local_port_range").write_text(PORTS_OF_CLIENTS)
         self.root.assemble(DISK_SIZE)
         self.root.provision(self._hashes(), self._host_keys(), self._user_keys())
 

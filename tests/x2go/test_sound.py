@@ -21,7 +21,7 @@ from crl.x2go.pulseaudio import Recording, SoundServer, X2GoPulseAudio, daemon_p
 from crl.x2go.soundtunnel import X2GoRevFwTunnelToAudio
 from crl.x2go.x2go_exceptions import X2GoParameterError, X2GoSoundException, X2GoTimeOutException
 from tests.x2go.conftest import children, wait_until
-from tests.x2go.tunnelling import Hooks, Left, connection_of, listens_there
+from tests.x2go.tunnelling import Hooks, Left, connection_of, listens_there, program_there
 
 # Plays a tone for as long as somebody lets it: frequency, then what has to be in the environment.
 PLAYER = r"""
@@ -38,6 +38,14 @@ except BrokenPipeError:
     pass
 player.wait()
 time.sleep(600 * sys.argv.count("lasting"))
+"""
+# Has a port without listening on it.
+TAKEN = r"""
+import socket, sys
+sock = socket.socket()
+sock.bind(("127.0.0.1", {0}))
+print({0}, flush=True)
+sys.stdin.read()
 """
 NOWHERE = ("PULSE_SERVER", "PULSE_COOKIE", "PULSE_RUNTIME_PATH", "XDG_RUNTIME_DIR")
 
@@ -247,7 +255,7 @@ def test_a_tone_through_a_tunnel_and_nothing_but_sound(
             ["pactl", "list", "modules"],
             ["pactl", "unload-module", "0"],
             ["pactl", "suspend-sink", "0", "1"],
-            ["timeout", "5", "parec", "--raw", "--process-time-msec=10"],
+            ["timeout", "30", "parec", "--raw", "--process-time-msec=10"],
         ):
             refused = alpha.run(words, env=env)
             assert refused.status == 1, (words, refused)
@@ -288,7 +296,7 @@ def test_a_microphone_that_is_open_and_a_port_that_is_not_to_be_had(
         env = {"PULSE_SERVER": f"127.0.0.1:{tunnel.server_port}", "PULSE_COOKIE": "/home/zshuser/cookie"}
         tone = play(alpha, 500, **env)
         pulse.wait_for_tone(500)
-        record = "timeout 5 parec --raw --rate=44100 --channels=1 --format=s16le --latency-msec=50"
+        record = "timeout 30 parec --raw --rate=44100 --channels=1 --format=s16le --latency-msec=50"
         text = alpha.run(["sh", "-c", f"{record} | head -c 88200 | base64"], env=env).stdout
         heard = Recording.from_bytes(base64.b64decode(text))
         assert heard.seconds == pytest.approx(1.0)
@@ -320,7 +328,12 @@ def player(alpha: Target) -> Iterator[str]:
 @pytest.mark.lab
 @pytest.mark.usefixtures("nothing_left")
 def test_a_session_is_heard_until_it_is_suspended_and_again_after_that(
-    session: Callable[..., X2GoSession], alpha: Target, pulse: X2GoPulseAudio, display: ClientDisplay, player: str
+    session: Callable[..., X2GoSession],
+    lab: Lab,
+    alpha: Target,
+    pulse: X2GoPulseAudio,
+    display: ClientDisplay,
+    player: str,
 ) -> None:
     command = f"python3 {player} 660 lasting"
     one = session(alpha, cmd=command, snd_system="pulse", sound_server=pulse, client_display=display)
@@ -343,11 +356,18 @@ def test_a_session_is_heard_until_it_is_suspended_and_again_after_that(
         one.start_sound()
     assert one.session_ok()
     alpha.run(["rmdir", f"{folder}/.pulse-cookie.new"])
-    one.start_sound()
+    # The server cannot listen on the session's port, which is a client's at this moment: another one does.
+    with program_there(lab, TAKEN.format(one.info.snd_port)):
+        one.start_sound()
+        assert alpha.files.read(f"{folder}/.pulse-client.conf").startswith(b"default-server=127.0.0.1:")
+        assert f":{one.info.snd_port}\n".encode() not in alpha.files.read(f"{folder}/.pulse-client.conf")
+        one.exec_published_application(f"python3 {player} 770")
+        pulse.wait_for_tone(770, 30)
     one.suspend()
     one.resume()
     one.exec_published_application(f"python3 {player} 880")
     pulse.wait_for_tone(880, 30)
+    assert f":{one.info.snd_port}\n".encode() in alpha.files.read(f"{folder}/.pulse-client.conf")
     # The sound server goes; the session does not.
     pulse.stop_thread()
     assert alpha.run(["pactl", "info"], env={"PULSE_CLIENTCONFIG": f"{folder}/.pulse-client.conf"}).status == 1

@@ -51,9 +51,9 @@ sock.sendall(str(count).encode())
 def plain_transport(lab: Lab, host: str = "alpha", role: str = "zsh") -> Iterator[paramiko.Transport]:
     """A connection as any application may have one: paramiko's own class, logged in by key."""
     there = lab.host(host)
-    transport = paramiko.Transport(socket.create_connection((there.address, there.port), 10))
+    transport = paramiko.Transport(socket.create_connection((there.address, there.port), 30))
     try:
-        transport.start_client(timeout=10)
+        transport.start_client(timeout=30)
         user = there.users[role].login
         transport.auth_publickey(user, paramiko.PKey.from_path(lab.key(role)))
         yield transport
@@ -72,6 +72,14 @@ def connection_of(kind: str, lab: Lab) -> Iterator[Any]:
     shell = SshShell("alpha-zsh", config=str(lab.ssh_config), lane_change=False)
     with Target(shell, name="alpha") as target:
         yield target.connect()
+
+
+@contextlib.contextmanager
+def nobody_here() -> Iterator[int]:
+    """A port of this machine on which nobody listens, nor can begin to: it is taken."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield int(taken.getsockname()[1])
 
 
 @contextlib.contextmanager
@@ -139,7 +147,7 @@ class Left:
 
     def check(self) -> None:
         """Nothing is there that was not there before."""
-        wait_until(lambda: self._now() == ([], 0), 15)
+        wait_until(lambda: self._now() == ([], 0))
         threads, descriptors = self._now()
         assert (threads, descriptors) == ([], 0), f"left: threads {threads}, {descriptors} descriptors"
 
