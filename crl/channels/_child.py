@@ -27,7 +27,7 @@ __all__ = ["UNKNOWN_STATUS", "Child", "FileAction", "above_standard", "open_pty"
 FileAction: TypeAlias = tuple[int, int] | tuple[int, int, int] | tuple[int, int, str, int, int]
 
 UNKNOWN_STATUS: Final = 255
-_ENDING: Final = ((signal.SIGHUP, 0.4), (signal.SIGTERM, 0.3), (signal.SIGKILL, 2.0))
+_ENDING: Final = ((signal.SIGHUP, 0.4), (signal.SIGTERM, 0.3), (signal.SIGKILL, 15.0))
 _ENTER_AND_RUN: Final = 'cd "$1" && shift && exec "$@"'
 _log = logging.getLogger("crl.channels")
 
