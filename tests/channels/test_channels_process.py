@@ -8,12 +8,14 @@ import resource
 import select
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from crl.channels import Channel, ChannelClosed, ChannelStartError, LocalPtyChannel, ProcessChannel
+from crl.channels._child import Child
 from crl.channels.conformance import read_exactly, write_all
 from crl.errors import UsageError
 from tests.link.peers import PATIENCE
@@ -204,6 +206,35 @@ def test_a_child_that_somebody_else_reaped_is_not_waited_for() -> None:
     assert channel.wait(PATIENCE) == 255
     channel.close()
     assert channel.returncode == 255
+
+
+def test_who_asks_whether_it_runs_while_another_thread_closes_it_gets_an_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    look, looking, closed = Child._collect, threading.Event(), threading.Event()
+    got: list[object] = []
+
+    def slowly(child: Child, flags: int) -> None:
+        if threading.current_thread() is asking:
+            looking.set()
+            closed.wait(0.5)
+        look(child, flags)
+
+    def ask() -> None:
+        try:
+            got.append(channel.returncode)
+        except OSError as error:
+            got.append(error)
+
+    channel = ProcessChannel(["cat"])
+    monkeypatch.setattr(Child, "_collect", slowly)
+    asking = threading.Thread(target=ask)
+    asking.start()
+    assert looking.wait(PATIENCE)
+    channel.close()
+    closed.set()
+    asking.join(PATIENCE)
+    assert got in ([None], [-signal.SIGHUP])
 
 
 def test_other_children_are_left_alone() -> None:
