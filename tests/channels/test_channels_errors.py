@@ -29,7 +29,7 @@ from crl.channels.ssh import (
     ssh_argv,
 )
 
-from .conftest import Sshd, drain, free_port, running_sshd
+from .conftest import Sshd, drain, free_port, run, running_sshd
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,23 @@ def silent() -> Iterator[int]:
     """A port that takes connections and says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def dying() -> Iterator[Sshd]:
+    """One that dies when it is to say what it thinks of a key."""
+    command = "AuthorizedKeysCommand /bin/sh -c 'kill -9 $PPID'\nAuthorizedKeysCommandUser root\n"
+    with running_sshd(command + "AuthorizedKeysFile none\n") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def few_tries() -> Iterator[Sshd]:
+    """One that has enough of a user after one key that it does not know."""
+    with running_sshd("MaxAuthTries 1\n") as server:
+        for name in ("third", "fourth"):
+            run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(server.folder / name))
+        yield server
 
 
 def _known(sshd: Sshd, path: Path, text: str) -> Path:
@@ -128,13 +145,33 @@ def by_openssh(wanted: SshSettings, password: str | None) -> SshLoginError:
         if password is not None:
             prompt = b""
             while not prompt.endswith(b": "):
-                prompt += read_exactly(channel.dialogue, 1)
+                byte = read_exactly(channel.dialogue, 1)
+                assert byte, f"no question after {prompt!r}"
+                prompt += byte
             write_all(channel.dialogue, password.encode() + b"\n")
         assert drain(channel) == b""
         text = drain(channel.stderr).decode()
     finally:
         channel.close()
     return diagnose(text, wanted, resolve(wanted).stops)
+
+
+@pytest.mark.parametrize("backend", [by_paramiko, by_openssh], ids=["paramiko", "openssh"])
+def test_a_host_that_goes_away_has_not_refused_the_user(
+    dying: Sshd, backend: Callable[[SshSettings, str | None], SshLoginError]
+) -> None:
+    error = backend(dying.settings(options=("PreferredAuthentications=publickey",)), None)
+    assert type(error) is ConnectionClosedByHost, error
+    assert not error.definite
+
+
+@pytest.mark.parametrize("backend", [by_paramiko, by_openssh], ids=["paramiko", "openssh"])
+def test_too_many_keys_are_a_refusal(
+    few_tries: Sshd, backend: Callable[[SshSettings, str | None], SshLoginError]
+) -> None:
+    keys = tuple(f"IdentityFile={few_tries.folder}/{name}" for name in ("other", "third", "fourth"))
+    error = backend(few_tries.settings(identity=None, options=(*keys, "IdentitiesOnly=yes", "BatchMode=yes")), None)
+    assert type(error) is AuthenticationFailed, error
 
 
 @pytest.mark.parametrize("backend", [by_paramiko, by_openssh], ids=["paramiko", "openssh"])

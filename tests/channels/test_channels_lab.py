@@ -62,7 +62,9 @@ def answer(channel: ProcessChannel, password: str) -> None:
     """Wait for the one prompt and answer it."""
     prompt = b""
     while not prompt.lower().endswith(b"password: "):
-        prompt += read_exactly(channel.dialogue, 1)
+        byte = read_exactly(channel.dialogue, 1)
+        assert byte, f"no question after {prompt!r}"
+        prompt += byte
     write_all(channel.dialogue, password.encode() + b"\n")
 
 

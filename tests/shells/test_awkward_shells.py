@@ -83,7 +83,7 @@ def test_a_link_by_telnet_is_resumed(open_session: Open) -> None:
             call = link.submit_evaluate("__import__('time').sleep(0.5) or bytes(range(256)) * 500")
             with socket.socket(fileno=os.dup(session.terminal.channel.fileno())) as same:
                 same.shutdown(socket.SHUT_RDWR)
-            assert call.result(20) == EVERY_BYTE * 500
+            assert call.result(60) == EVERY_BYTE * 500
             assert eventually(lambda: link.statistics.resumed == 1)
         finally:
             link.close()

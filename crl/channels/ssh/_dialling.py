@@ -38,9 +38,12 @@ def dial(place: Place, deadline: Deadline) -> TcpWire:
     """
     failure: OSError = TimeoutError("no time left")
     for family, kind, protocol, address in _addresses(place, deadline):
+        left = deadline.remaining()
+        if left == 0:
+            break  # A socket that may not wait at all would say something else.
         connection = socket.socket(family, kind, protocol)
         try:
-            connection.settimeout(deadline.remaining())
+            connection.settimeout(left)
             connection.connect(address)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:

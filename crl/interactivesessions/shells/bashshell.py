@@ -25,7 +25,7 @@ from crl.interactivesessions.shells._prompt import Nonce, ShellPrompt
 from crl.interactivesessions.shells._scp import ScpError, place, scp
 from crl.interactivesessions.shells.autocompletableshell import AutoCompletableShell
 from crl.interactivesessions.shells.registershell import RegisterShell
-from crl.interactivesessions.shells.shell import DEFAULT_STATUS_TIMEOUT, DefaultStatusTimeout
+from crl.interactivesessions.shells.shell import DEFAULT_STATUS_TIMEOUT, LONGEST_WAIT, DefaultStatusTimeout
 from crl.interactivesessions.shells.shell import TimeoutError as ShellTimeout
 from crl.secrets import Secret, redact
 
@@ -49,6 +49,8 @@ START_TIMEOUT: Final = 30.0
 _RESYNC_PATIENCE: Final = 0.9
 _FIRST_INTERRUPT: Final = 0.2
 _START_OF_A_PROGRAM: Final = 0.3
+_LOST_INTERRUPT: Final = 2.0
+_VERIFY_PATIENCE: Final = 10.0
 _ANY_OUTPUT: Final = re.compile(b"(?s)(?=.)")
 _LEAVE_PATIENCE: Final = 5.0
 _LANE_PATIENCE: Final = 10.0
@@ -335,7 +337,7 @@ class BashShell(AutoCompletableShell):
             with self._own_errors():
                 self._guard.end()
 
-    def verify(self, timeout: float = 3.0) -> None:
+    def verify(self, timeout: float = _VERIFY_PATIENCE) -> None:
         """See that the shell answers a nonce and its prompt.
 
         Raises:
@@ -508,14 +510,29 @@ class BashShell(AutoCompletableShell):
         """Interrupt the program (Ctrl-C) and return its last output.
 
         A program that was not seen to run is given a moment to come: bash loses a Ctrl-C that arrives between its fork
-        and the program's own start, or reads on, in the background, and ends.
+        and the program's own start, or reads on, in the background, and ends. One that takes longer to come, and stays
+        silent, is interrupted again.
         """
         deadline = self._deadline(timeout, self._terminal.timeout or 60.0)
-        if self._may_be_starting is not None:
-            with contextlib.suppress(ShellTimeout):  # it is a silent one
-                self._expect(_ANY_OUTPUT, self._may_be_starting.remaining())
-        self._send_interrupt()
-        return self._read_until_prompt(deadline.remaining())
+        wait = LONGEST_WAIT if self._is_seen_to_run() else _LOST_INTERRUPT
+        while True:
+            self._send_interrupt()
+            try:
+                return self._read_until_prompt(deadline.sooner(wait).remaining())
+            except ShellTimeout:
+                if deadline.expired:
+                    raise
+            wait *= 2
+
+    def _is_seen_to_run(self) -> bool:
+        """Whether the program that was started has printed something, or has had no moment for that yet."""
+        if self._may_be_starting is None:
+            return True
+        try:
+            self._expect(_ANY_OUTPUT, self._may_be_starting.remaining())
+        except ShellTimeout:
+            return False
+        return True
 
     def scp_copy_file(
         self, source_file: str, dest_ip: str, dest_user: str, dest_pass: str | Secret, dest_file: str
