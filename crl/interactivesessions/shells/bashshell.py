@@ -24,6 +24,15 @@ from crl.interactivesessions.shells._lines import LINE_LIMIT, command_lines, lin
 from crl.interactivesessions.shells._prompt import Nonce, ShellPrompt
 from crl.interactivesessions.shells._scp import ScpError, place, scp
 from crl.interactivesessions.shells.autocompletableshell import AutoCompletableShell
+from crl.interactivesessions.shells.basherrors import (
+    BashError,
+    BashShellTypeError,
+    CdToWorkdirFailed,
+    FailedToStartApplication,
+    FailedToTerminateProcess,
+    IncompleteCommand,
+    SourceInitFileFailed,
+)
 from crl.interactivesessions.shells.registershell import RegisterShell
 from crl.interactivesessions.shells.shell import DEFAULT_STATUS_TIMEOUT, LONGEST_WAIT, DefaultStatusTimeout
 from crl.interactivesessions.shells.shell import TimeoutError as ShellTimeout
@@ -56,34 +65,6 @@ _LEAVE_PATIENCE: Final = 5.0
 _LANE_PATIENCE: Final = 10.0
 _CONTENT: Final = "content:"
 _log = logging.getLogger("crl.interactivesessions.shells")
-
-
-class BashError(InteractiveSessionError):
-    """Base of what goes wrong in a `BashShell`."""
-
-
-class BashShellTypeError(TypeError):
-    """An argument of a `BashShell` has a type that it cannot have."""
-
-
-class IncompleteCommand(BashError):
-    """The shell waits for the rest of a command: a quote or bracket is not closed. The command was not run."""
-
-
-class FailedToStartApplication(InteractiveSessionError):
-    """An application ended before it showed what was expected; the arguments are its status and its output."""
-
-
-class FailedToTerminateProcess(InteractiveSessionError):
-    """There is no such process to kill."""
-
-
-class SourceInitFileFailed(InteractiveSessionError):
-    """The `init_env` file could not be read or returned an error; the argument is what it printed."""
-
-
-class CdToWorkdirFailed(InteractiveSessionError):
-    """The `workdir` could not be entered; the argument is what was printed."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +130,7 @@ class BashShell(AutoCompletableShell):
         self._continuations = 0
         self._may_be_starting: Deadline | None = None
         self._line_limit = LINE_LIMIT
+        self._kind = ""
         self._guard: Guard | None = None
 
     def _new_prompt(self) -> None:
@@ -182,7 +164,7 @@ class BashShell(AutoCompletableShell):
         """Make the shell known, then do what the user asked for at the start; see `Adoption.run`."""
         adoption = self._adoption(deadline or Deadline.after(self.start_timeout))
         banner = adoption.run(adoption.identify() if settled else kind)
-        self._line_limit = line_limit(adoption.kind)
+        self._kind, self._line_limit = adoption.kind, line_limit(adoption.kind)
         self._trouble = None
         self._status = None
         try:
@@ -228,7 +210,7 @@ class BashShell(AutoCompletableShell):
     def _set_prompt_again(self) -> None:
         adoption = self._adoption(Deadline.after(self.start_timeout))
         adoption.run(adoption.identify())
-        self._line_limit = line_limit(adoption.kind)
+        self._kind, self._line_limit = adoption.kind, line_limit(adoption.kind)
 
     def _init_env_if_needed(self) -> str:
         if self.init_env is None:
@@ -329,7 +311,7 @@ class BashShell(AutoCompletableShell):
         """The command with what keeps this shell from reading what was meant for the one that it starts."""
         if not isinstance(self._terminal, ChannelSpawn):
             return command
-        self._guard = Guard(self._terminal, self._shell_prompt)
+        self._guard = Guard(self._terminal, self._shell_prompt, self._kind)
         return self._guard.line(command)
 
     def _end_guard(self) -> None:
