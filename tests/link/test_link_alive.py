@@ -22,9 +22,20 @@ from tests.link.test_link_resume import Lasting
 Figure = Callable[[str], None]
 MakeLink = Callable[..., Link]
 SUSPICION = 5.0
-HOLDS_THE_GIL = "__import__('ctypes').PyDLL(None).usleep(%d)"
+# Until somebody writes into that.
+HOLDS_THE_GIL = (
+    "__import__('ctypes').PyDLL(None).read(__import__('os').open({!r}, 2),"
+    " __import__('ctypes').create_string_buffer(1), 1)"
+)
 
 
+@pytest.fixture
+def silence_is_borne(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is known by silence."""
+    monkeypatch.setattr("crl.link._engine.SUSPECT_AFTER", 1000.0)
+
+
+@pytest.mark.usefixtures("silence_is_borne")
 def test_the_end_of_a_terminal_is_known_at_once(make_shell: Callable[..., Shell], figure: Figure) -> None:
     shell = make_shell("pty")
     link = Link.start(shell.lane(), timeout=60)
@@ -41,25 +52,29 @@ def test_the_end_of_a_terminal_is_known_at_once(make_shell: Callable[..., Shell]
         call.result(60)
     took = time.monotonic() - closed[0]
     closing.join(60)
-    # Silence would have been doubted later.
-    assert took < SUSPICION
     figure(f"known after {took * 1000:.0f} ms")
     assert eventually(lambda: not alive(link.facts.pid))
 
 
-def test_a_c_call_that_holds_the_interpreter_is_not_taken_for_death(figure: Figure) -> None:
+def test_a_c_call_that_holds_the_interpreter_is_not_taken_for_death(tmp_path: Path, figure: Figure) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
     one = Lasting("pty")
+    descriptor = os.open(gate, os.O_RDWR)
     try:
         pid = one.link.facts.pid
         started = time.monotonic()
-        call = one.link.submit_evaluate(HOLDS_THE_GIL % 7_000_000)
+        call = one.link.submit_evaluate(HOLDS_THE_GIL.format(str(gate)))
         doubted = eventually(one.link.engine.in_doubt)
-        doubted_after = time.monotonic() - started
+        figure(f"doubted after {time.monotonic() - started:.1f} s")
+        # Another terminal is being opened, and nobody takes it.
+        time.sleep(1.0)
+        os.write(descriptor, b"x")
         assert doubted
-        assert call.result(60) is not None
-        figure(f"doubted after {doubted_after:.1f} s, answered after {time.monotonic() - started:.1f} s")
+        assert call.result(60) == 1
         assert one.link.evaluate("__import__('os').getpid()", timeout=60) == pid
     finally:
+        os.close(descriptor)
         one.close()
 
 
@@ -67,6 +82,7 @@ def test_a_frozen_program_is_waited_for_as_long_as_the_grace(figure: Figure) -> 
     one = Lasting("pty", grace=2.0)
     pid = one.link.facts.pid
     freeze(pid)
+    heard = one.link.engine.last_heard
     try:
         started = time.monotonic()
         with pytest.raises(CallTimeout):
@@ -75,7 +91,7 @@ def test_a_frozen_program_is_waited_for_as_long_as_the_grace(figure: Figure) -> 
         with pytest.raises(LinkLost, match=r"silent for .* no other terminal could be opened"):
             one.link.evaluate("1", timeout=30)
         figure(f"lost after {time.monotonic() - started:.1f} s")
-        assert SUSPICION + 1.5 < time.monotonic() - started < SUSPICION + 15
+        assert time.monotonic() - heard > SUSPICION + 1.9
     finally:
         os.kill(pid, signal.SIGKILL)
         one.close()
@@ -92,7 +108,7 @@ def test_a_program_that_was_frozen_for_a_while_goes_on() -> None:
             time.sleep(1.0)
         finally:
             os.kill(pid, signal.SIGCONT)
-        assert call.result(15) == 42
+        assert call.result(60) == 42
     finally:
         one.close()
 
@@ -121,7 +137,7 @@ def test_a_refused_second_login_takes_nothing_from_a_terminal_that_is_only_silen
             time.sleep(1.5)
         finally:
             os.kill(link.facts.pid, signal.SIGCONT)
-        assert call.result(15) == 42
+        assert call.result(60) == 42
         figure(f"{len(tried)} login refused, and the link lives")
         assert len(tried) == 1
         shell.close()
@@ -138,12 +154,12 @@ def test_without_a_way_back_silence_is_borne_longer(make_link: MakeLink, monkeyp
     monkeypatch.setattr("crl.link._engine.SILENCE_LIMIT", 7.0)
     link = make_link("pty")
     freeze(link.facts.pid)
+    heard = link.engine.last_heard
     try:
-        started = time.monotonic()
-        with pytest.raises(LinkLost, match="silent for"):
-            link.evaluate("1", timeout=30)
         # Not as long as silence is borne elsewhere.
-        assert 6.9 < time.monotonic() - started < 25
+        with pytest.raises(LinkLost, match="silent for"):
+            link.evaluate("1", timeout=25)
+        assert time.monotonic() - heard >= 7.0
     finally:
         os.kill(link.facts.pid, signal.SIGKILL)
 
@@ -174,7 +190,7 @@ def test_a_runtime_that_never_hangs_up_leaves_nothing(figure: Figure) -> None:
             controller.kill()
             controller.wait(60)
             killed = time.monotonic()
-            assert eventually(lambda: not any(map(alive, ours)), 20)
+            assert eventually(lambda: not any(map(alive, ours)), 60)
             figure(f"all gone {time.monotonic() - killed:.1f} s after the controller, which nobody told the target")
         finally:
             os.kill(relay_pid, signal.SIGKILL)  # the runtime itself stays, as its like do
@@ -188,12 +204,11 @@ def test_silence_of_a_relay_is_doubted_and_resumed(make_shell: Callable[..., She
     link = Link.start(shell.lasting_lane(lambda: Shell("pty"), made), timeout=60)
     try:
         assert eventually(lambda: link.resumable)
-        os.kill(shell.pid, signal.SIGSTOP)
-        started = time.monotonic()
+        freeze(shell.pid)
+        heard, started = link.engine.last_heard, time.monotonic()
         assert link.evaluate("6 * 7", timeout=60) == 42
-        took = time.monotonic() - started
-        figure(f"answered after {took:.1f} s")
-        assert SUSPICION - 2 < took < SUSPICION + 10
+        figure(f"answered after {time.monotonic() - started:.1f} s")
+        assert time.monotonic() - heard >= SUSPICION
         assert eventually(lambda: link.statistics.resumed == 1)
     finally:
         link.close()

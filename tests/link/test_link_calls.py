@@ -263,7 +263,9 @@ def test_a_c_call_that_holds_the_interpreter_is_not_death(quick_silence: None, m
 
 
 @pytest.mark.parametrize("victim", ["program", "shell"])
-def test_a_kill_is_told_at_once_to_all_who_wait(make_shell: Callable[..., Shell], victim: str) -> None:
+def test_a_kill_is_told_at_once_to_all_who_wait(
+    make_shell: Callable[..., Shell], monkeypatch: pytest.MonkeyPatch, victim: str
+) -> None:
     shell = make_shell()
     link = Link.start(shell.lane(), timeout=60)
     told: list[BaseException] = []
@@ -274,21 +276,21 @@ def test_a_kill_is_told_at_once_to_all_who_wait(make_shell: Callable[..., Shell]
         except LinkLost as error:
             told.append(error)
 
+    # It is not known by silence.
+    monkeypatch.setattr(crl.link._engine, "SUSPECT_AFTER", 1000.0)
     before = link.statistics.requests
     threads = [threading.Thread(target=wait) for _ in range(4)]
     for thread in threads:
         thread.start()
     assert eventually(lambda: link.statistics.requests - before == 4)
-    started = time.monotonic()
     if victim == "program":
         os.kill(link.facts.pid, signal.SIGKILL)
     else:
         os.kill(shell.pid, signal.SIGKILL)
         os.kill(link.facts.pid, signal.SIGKILL)
+    # The calls themselves would take longer.
     for thread in threads:
-        thread.join(60)
-    # Silence would have been doubted later.
-    assert time.monotonic() - started < crl.link._engine.SUSPECT_AFTER
+        thread.join(25)
     assert len(told) == 4
     assert len({id(error) for error in told}) == 4
     link.close()
@@ -358,6 +360,8 @@ def test_output_of_the_target_is_logged_in_order(
     )
     link.evaluate("import atexit\natexit.register(lambda: sys.stdout.write('\\nlast words'))")
     assert link.close(20)
+    # Closing waits for the thread that logs, but not for ever.
+    assert eventually(lambda: not [one for one in threading.enumerate() if one.name == "crl-output"])
     out = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
     errors = " ".join(record.getMessage() for record in caplog.records if record.levelno == logging.WARNING)
     assert out == ["one", "two", "three", "four", "no newline", "last words"]
@@ -413,8 +417,9 @@ def test_writers_on_the_same_terminal_and_closed_descriptors_do_no_harm(
     try:
         for number in range(1000):
             assert link.invoke("abs", -number, timeout=60) == number
-        assert link.evaluate(f"b'x' * {size}", timeout=40) in (b"x" * size, "x" * size)
-        assert link.engine.session.decoder.noise_bytes > 1000
+        assert link.evaluate(f"b'x' * {size}", timeout=60) in (b"x" * size, "x" * size)
+        # The other writer needs a processor, too.
+        assert eventually(lambda: link.engine.session.decoder.noise_bytes > 1000)
     finally:
         stop.set()
         thread.join(60)
