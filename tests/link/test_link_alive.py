@@ -209,7 +209,7 @@ def test_silence_of_a_relay_is_doubted_and_resumed(make_shell: Callable[..., She
         assert link.evaluate("6 * 7", timeout=60) == 42
         figure(f"answered after {time.monotonic() - started:.1f} s")
         assert time.monotonic() - heard >= SUSPICION
-        assert eventually(lambda: link.statistics.resumed == 1)
+        assert eventually(lambda: link.statistics.resumed >= 1)
     finally:
         link.close()
         for one in made:

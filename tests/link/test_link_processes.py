@@ -136,6 +136,25 @@ def test_a_child_left_behind_does_not_hold_the_end_up(link: Link) -> None:
     os.kill(int(result.stderr), signal.SIGKILL)
 
 
+HELD_UP = """
+import sys, time
+cls = sys.modules["_crl.remote.processes"].Running
+look_later = cls._look_later
+def held_up(self):
+    look_later(self)
+    time.sleep(0.5)
+cls._look_later = held_up
+"""
+
+
+def test_output_that_waits_while_the_target_is_held_up_is_not_taken_for_silence(link: Link) -> None:
+    link.run("true")
+    link.evaluate(HELD_UP)
+    for size in (60_000, 90_000, 120_000):
+        result = link.run(["head", "-c", str(size), "/dev/zero"], timeout=60)
+        assert (len(result.stdout), result.complete) == (size, True)
+
+
 def test_owned_processes_end_with_the_link_and_detached_ones_stay(make_link: MakeLink) -> None:
     link = make_link()
     owned = link.start_process(f"sleep 300.{MARK} & setsid sleep 300.{MARK} & echo $! & wait")
