@@ -16,6 +16,8 @@ import pytest
 
 from crl.channels.process import ProcessChannel
 from crl.link import CallTimeout, Link, LinkLost
+from crl.link._engine import Engine
+from crl.link.calls import Call, DoorCall
 from tests.link.peers import Shell, alive, eventually, freeze
 from tests.link.test_link_resume import Lasting
 
@@ -76,6 +78,59 @@ def test_a_c_call_that_holds_the_interpreter_is_not_taken_for_death(tmp_path: Pa
     finally:
         os.close(descriptor)
         one.close()
+
+
+class HeldUp:
+    """An engine's lock: who has noted under it that there is no terminal is held up behind it until there is one.
+
+    Args:
+        engine: The engine, which uses it from now on.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._lock = engine._lock
+        self.held_up = 0
+        engine._lock = self  # type: ignore[assignment]
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_exc: object) -> None:
+        ended = self._engine.down is not None and not self.held_up
+        self.held_up += ended
+        self._lock.release()
+        if ended:
+            assert eventually(lambda: self._engine.down is None)
+
+
+def test_who_finds_a_terminal_ended_may_be_slower_than_who_opens_another() -> None:
+    one = Lasting("pty")
+    try:
+        lock = HeldUp(one.link.engine)
+        one.cut()
+        assert one.link.evaluate("6 * 7", timeout=60) == 42
+        assert lock.held_up == 1
+    finally:
+        one.close()
+
+
+def test_the_answer_about_the_door_may_be_there_at_once(
+    make_shell: Callable[..., Shell], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit = Link._submit_as
+
+    def slow(link: Link, make: Callable[[Link, int], Call], kind: int, body: bytes) -> Call:
+        call = submit(link, make, kind, body)
+        assert make is not DoorCall or eventually(lambda: call.done)
+        return call
+
+    monkeypatch.setattr(Link, "_submit_as", slow)
+    with Link.start(make_shell("pty").lasting_lane(), timeout=60) as link:
+        assert eventually(lambda: link.evaluate("1", timeout=60) and link.resumable)
+    # The thread that asked has gone on.
+    assert eventually(lambda: not [one for one in threading.enumerate() if one.name == "crl-io"])
+    assert not link._door_asked
 
 
 def test_a_frozen_program_is_waited_for_as_long_as_the_grace(figure: Figure) -> None:
