@@ -19,6 +19,7 @@ import crl.link._engine
 from crl.errors import UsageError
 from crl.link import CallTimeout, Expression, Keep, Kept, Link, LinkError, LinkLost, RemoteError, ValueNotTransferable
 from crl.link._driver import driver
+from crl.link._engine import Engine
 from tests.link.peers import INTERPRETERS, Shell, alive, eventually, freeze
 
 MakeLink = Callable[..., Link]
@@ -77,6 +78,26 @@ def test_an_answer_can_be_asked_for_again_and_by_several(link: Link) -> None:
         thread.join(60)
     assert got == [[1]] * 5
     assert call.result(0) == [1]
+
+
+class Robbed:
+    """An engine's role of the reader, which is taken away from who has just looked whether he has it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._role = threading.RLock()
+        self.acquire, self.release = self._role.acquire, self._role.release
+        engine._reading = self  # type: ignore[assignment]
+
+    def _is_owned(self) -> bool:
+        self._engine._reading = threading.RLock()
+        return self._role._is_owned()  # type: ignore[attr-defined,no-any-return]
+
+
+def test_a_reader_may_lose_his_role_at_any_moment(link: Link) -> None:
+    for number in range(20):
+        Robbed(link.engine)
+        assert link.invoke("abs", -number, timeout=60) == number
 
 
 def test_after_a_timeout_the_answer_can_still_be_fetched(link: Link) -> None:

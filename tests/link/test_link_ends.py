@@ -130,6 +130,14 @@ def send_for_ever(sock: socket.socket) -> None:
             raise ConnectionResetError from error
 
 
+def test_what_is_closed_by_whoever_is_given_it_has_an_end_and_is_not_reset(link: Link) -> None:
+    with link.reverse(("127.0.0.1", 0), End.close) as tunnel, reach(tunnel.address) as sock:
+        assert sock.recv(1) == b""
+        # Behind whatever else the target was told.
+        link.evaluate("1")
+        sock.sendall(b"x")
+
+
 SLOW_TO_GIVE = """
 import sys, threading
 gate = threading.Event()
