@@ -93,6 +93,8 @@ for descriptor in (woken, wakes):
     fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) | os.O_NONBLOCK)
 signal.set_wakeup_fd(wakes)
 signal.signal(signal.SIGCHLD, lambda *_: None)
+# It may have ended before.
+os.write(wakes, b"c")
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
 poller = select.poll()
 poller.register(7, select.POLLIN)
