@@ -317,6 +317,13 @@ def test_a_kill_is_told_at_once_to_all_who_wait(
     link.close()
 
 
+def test_the_mark_of_the_end_is_known_however_it_is_cut(link: Link) -> None:
+    attachment = link.engine._attachment
+    assert attachment is not None
+    pieces = [bytes([byte]) for byte in b"of a frame" + attachment.mark]
+    assert [attachment.may_end(piece) for piece in pieces].index(True) == len(pieces) - 1
+
+
 def test_the_end_of_the_terminal_ends_the_program_and_what_it_owns(make_shell: Callable[..., Shell]) -> None:
     shell = make_shell()
     link = Link.start(shell.lane(), timeout=60)
