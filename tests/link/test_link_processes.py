@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -384,6 +385,26 @@ def test_a_detached_process_is_picked_up_by_a_later_link(
         detached.read(later)
     with pytest.raises(FileNotFoundError):
         later.start_detached(["/no/such/program"], spool=1000)
+
+
+KEEPS = """
+import os, struct, sys
+os.dup2(os.memfd_create("ring"), 9)
+os.write(9, struct.pack(">QQ?q", 10, 10, False, 0).ljust(32) + struct.pack(">Q", 14).ljust(32) + b"abcdefghij")
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_bytes_whose_place_is_being_taken_are_not_kept_any_more(link: Link) -> None:
+    argv = [sys.executable, "-c", KEEPS]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as keeper:
+        assert keeper.stdin is not None
+        assert keeper.stdout is not None
+        assert keeper.stdout.readline() == "ready\n"
+        kept = Detached(pid=keeper.pid, keeper=keeper.pid).read(link)
+        keeper.stdin.close()
+    assert (kept.begin, kept.data, kept.total, kept.status) == (4, b"efghij", 10, None)
 
 
 def test_what_is_kept_of_a_detached_process_is_bounded(link: Link, detached_end: list[Detached]) -> None:
