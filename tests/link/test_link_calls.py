@@ -61,6 +61,27 @@ def test_calls_start_in_the_order_sent(link: Link) -> None:
     assert link.evaluate("started") == list(range(60))
 
 
+SLOW_TO_BEGIN = """
+import sys, time
+calls = sys.modules["_crl"].program.calls
+run = calls.run
+def late(number, message):
+    time.sleep(0.01 if number % 7 == 0 else 0)
+    return run(number, message)
+calls.run = late
+"""
+
+
+def test_a_call_that_is_slow_to_begin_is_not_overtaken(link: Link) -> None:
+    """As where a processor is busy; a deputy that reads on meanwhile waits for the call to begin."""
+    link.evaluate(SLOW_TO_BEGIN)
+    link.evaluate("started = []")
+    calls = [link.submit_invoke("started.append", (number,)) for number in range(60)]
+    for call in calls:
+        call.result(60)
+    assert link.evaluate("started") == list(range(60))
+
+
 def test_large_and_small_arguments_beside_each_other(link: Link) -> None:
     big = os.urandom(3_000_000)
     calls = [(link.submit_invoke("len", (big,)), link.submit_invoke("abs", (-number,))) for number in range(4)]

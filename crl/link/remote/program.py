@@ -50,7 +50,7 @@ class Program(Turn):
         self.config = config
         self._detached_after = MISSED_HEARTBEATS * config["heartbeat"]
         self.patience = self._detached_after + config["grace"]
-        self.calls = calls.Calls(sys.modules["__main__"].__dict__)
+        self.calls = calls.Calls(sys.modules["__main__"].__dict__, self.begins)
         self.handlers = {
             messages.CALL: self._run_call,
             messages.CANCEL: self._cancel,
