@@ -277,13 +277,16 @@ class Engine(Terminals):
                 return self._await_verdict(waiter)
             if driver.pid != self._pid:
                 self.check()
+            # The same one all the time, for it may be taken away.
+            reading = self._reading
             try:
-                if self._attachment is not None and self._reading.acquire(blocking=False):
+                if self._attachment is not None and reading.acquire(blocking=False):
                     if not self._read_until(waiter, deadline):
                         return waiter.done
                     continue
             finally:
-                if self._reading._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001
+                if reading._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001
+                    reading.release()
                     self._pass_reading_on()
             if not self._follow(waiter, deadline):
                 return waiter.done
@@ -340,13 +343,13 @@ class Engine(Terminals):
 
     def _is_read(self) -> bool:
         """Whether somebody has the role of the reader."""
-        free = self._reading.acquire(blocking=False)
+        reading = self._reading
+        free = reading.acquire(blocking=False)
         if free:
-            self._reading.release()
+            reading.release()
         return not free
 
     def _pass_reading_on(self) -> None:
-        self._reading.release()
         if self.lost is not None:
             self._close_wake()
         if self._followers:
@@ -356,7 +359,8 @@ class Engine(Terminals):
 
     def _close_wake(self) -> None:
         """The last reader of a lost link has stopped: nobody has to be woken any more."""
-        if not self._reading.acquire(blocking=False):
+        reading = self._reading
+        if not reading.acquire(blocking=False):
             return
         try:
             with self._lock:
@@ -364,7 +368,7 @@ class Engine(Terminals):
             if descriptor >= 0:
                 os.close(descriptor)
         finally:
-            self._reading.release()
+            reading.release()
 
     def _wake_follower(self) -> None:
         with suppress(IndexError):  # another thread was faster

@@ -120,9 +120,11 @@ class Terminals(ABC):
         with self._lock:
             if attachment is not self._attachment:
                 return
-            if not self.closing and self._on_doubt(reason):
+            goes_on = not self.closing and self._on_doubt(reason)
+            if goes_on:
                 self._attachment, self.down = None, reason
-        if self._attachment is None:
+        if goes_on:
+            # There may be another one by now.
             attachment.close()
             return
         self.after = after

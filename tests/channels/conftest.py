@@ -48,7 +48,8 @@ def run(*argv: str, env: dict[str, str] | None = None) -> tuple[int, str]:
     with_errors = ["sh", "-c", 'exec "$@" 2>&1 </dev/null', "sh", *argv]
     channel = ProcessChannel(with_errors, env=env, dialogue=False)
     try:
-        text = drain(channel)
+        # The generation of a key takes its time where the processors are busy.
+        text = drain(channel, 60.0)
         status = channel.wait(20)
         assert status is not None
         return status, text.decode("utf-8", "replace")
