@@ -12,10 +12,9 @@ import select
 import signal
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Final
 
-from crl.channels.base import Channel, ChannelClosed
+from crl.channels.base import Channel
 from crl.link._armoured import ArmouredChannel
 from crl.link._driver import driver
 from crl.link._marks import Mark
@@ -25,7 +24,6 @@ __all__ = ["Attachment", "cause_of", "without_marks"]
 
 READ_SIZE: Final = 65536
 BULK_READ_SIZE: Final = 4 * READ_SIZE
-PART_PATIENCE_MS: Final = 2000
 # What a shell may say behind the mark in the same breath.
 TAIL: Final = 16 * 1024
 # From this exit status on, the shell says that a signal ended what it ran.
@@ -64,7 +62,8 @@ class Attachment:
 
     Attributes:
         unsent: Frames that are not written yet.
-        parted: Whether our last byte was sent.
+        parted: Whether nothing is written any more but what is unsent then, the last line.
+        write: Writes frames, and the last line as it is.
         mark: The end mark.
         noise: How much noise had come when the end was last looked for.
         read_size: How many bytes to ask for.
@@ -88,6 +87,7 @@ class Attachment:
         self.noise = 0
         self.read_size = READ_SIZE
         self.parted = False
+        self.write = channel.write
         self.mark = end_mark
         broken = isinstance(channel, ArmouredChannel) and channel.breaks_lines
         self._says = Mark(end_mark, broken)
@@ -154,23 +154,19 @@ class Attachment:
         return None if end is None else (end[0], end[1] + self._held())
 
     def part(self) -> None:
-        """Send the mark as our last bytes: what waits at the far end for it then gives the terminal to the shell.
+        """Have the mark as our last bytes: what waits at the far end for it then gives the terminal to the shell.
 
-        Whatever was not written is dropped, for the program that it was meant for has ended. The far end reads all the
-        time, so this does not take long; when it does, the terminal is as good as dead.
+        Whatever was not written is dropped, for the program that it was meant for has ended. The mark goes as soon as
+        there is room for it: a shell that swallows what was sent to the dead reads byte by byte.
         """
         if self.parted:
             return
         self.parted = True
         self.unsent.clear()
         # It goes as it is, for a shell may read it.
-        channel = self.channel.bare() if isinstance(self.channel, ArmouredChannel) else self.channel
-        data = memoryview(tiny.last_line(self.mark))
-        poller = select.poll()
-        poller.register(self._second, select.POLLOUT)
-        with suppress(OSError, ChannelClosed):  # the terminal has ended: then nobody reads it
-            while data and poller.poll(PART_PATIENCE_MS):
-                data = data[channel.write(data) :]
+        if isinstance(self.channel, ArmouredChannel):
+            self.write = self.channel.bare().write
+        self.unsent.append(tiny.last_line(self.mark))
 
     def find_clear(self, rest: bytes) -> bytes | None:
         """What follows the program's word that it has read our last byte; None before it."""

@@ -236,7 +236,7 @@ class Engine(Terminals):
 
     def _write_to(self, attachment: Attachment) -> bool:
         """Write what is unsent; whether all of it was taken."""
-        unsent, write = attachment.unsent, attachment.channel.write
+        unsent, write = attachment.unsent, attachment.write
         while unsent:
             frame = unsent[0]
             try:

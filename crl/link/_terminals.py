@@ -73,8 +73,7 @@ class Terminals(ABC):
         """Has the remote program said goodbye, or the shell that it was killed?"""
         decoder = self.session.decoder
         if self.session.ended:
-            with self._writing:
-                attachment.part()
+            self._part(attachment)
             self.after = attachment.find_clear(decoder.rest())
             if self.after is not None:
                 what = "the link was closed" if self.closing else "the remote program has ended by itself"
@@ -84,8 +83,7 @@ class Terminals(ABC):
         seen = decoder.noise + decoder.rest()
         last_words = attachment.find_last_words(seen)
         if last_words is not None:
-            with self._writing:
-                attachment.part()
+            self._part(attachment)
         end = attachment.find_end(seen)
         if end is None:
             rest = attachment.find_under(seen)
@@ -104,6 +102,12 @@ class Terminals(ABC):
                 self._on_message(messages.pack(messages.OUTPUT, number, words))
         self.after = after
         self.give_up(reason)
+
+    def _part(self, attachment: Attachment) -> None:
+        """Write our last line, or as much of it as there is room for now."""
+        with self._writing:
+            attachment.part()
+        self.flush()
 
     def _ended(self, message: str) -> LinkLost:
         noise = without_marks(self.session.decoder.noise[-TRANSCRIPT_SIZE:].decode("utf-8", "replace"))

@@ -179,12 +179,15 @@ class Connection:
             if room <= 0:
                 self._starved = True
                 return False
-        try:
-            data = self._socket.recv(room)
-        except BlockingIOError:
-            registration.arm(select.EPOLLIN)
-            return False
-        except OSError:
+            try:
+                # Under the lock, for a closed socket's number may be another one's.
+                data: bytes | None = self._socket.recv(room)
+            except BlockingIOError:
+                registration.arm(select.EPOLLIN)
+                return False
+            except OSError:
+                data = None
+        if data is None:
             self.reset_both()
             return False
         with suppress(LinkError):  # a lost link closes this connection by itself

@@ -375,15 +375,25 @@ class Link(Services, UnderWay):
         if self._loaded.issuperset(PIECES[service]):
             return
         deadline = Deadline.after(timeout)
-        with self._load_lock:
-            names = [name for name in PIECES[service] if name not in self._loading]
-            if names:
-                call = self._submit(messages.LOAD, values.encode([piece(name) for name in names]))
-                self._loading.update(dict.fromkeys(names, call))
+        while under_way := self._load_rest(PIECES[service]):
+            for call in under_way:
+                call.result(deadline.remaining())
         # Who has no time to wait for a piece leaves it under way: it is not sent twice.
         for name in PIECES[service]:
             self._loading[name].result(deadline.remaining())
         self._loaded.update(PIECES[service])
+
+    def _load_rest(self, pieces: Sequence[str]) -> list[Call]:
+        """Send those pieces that were not sent yet; where some need others that are under way, give those instead."""
+        with self._load_lock:
+            names = [name for name in pieces if name not in self._loading]
+            sent = [self._loading[name] for name in pieces if name in self._loading]
+            # Two requests run side by side there, and the second one must not look for what the first is making.
+            under_way = [call for call in sent if not call.done]
+            if names and not under_way:
+                call = self._submit(messages.LOAD, values.encode([piece(name) for name in names]))
+                self._loading.update(dict.fromkeys(names, call))
+            return under_way if names else []
 
     # -- what the target says; in the reading thread ---------------------------------------------------------------
 

@@ -412,7 +412,10 @@ def begin(
         process.stderr.end()
     try:
         return process, link.submit_service("process.start", process._number, line, plain, nonce)  # noqa: SLF001
-    except BaseException:
+    except BaseException as error:
+        if not isinstance(error, Exception):
+            # Whether it was asked for is unknown: then it is not to run, or not for long.
+            process.kill_soon()
         link.forget_process(process._number)  # noqa: SLF001
         raise
 
@@ -467,9 +470,9 @@ def finish(
     Raises:
         ProcessTimeout: It took longer, and was killed.
     """
-    process.stdout.collect()
-    process.stderr.collect()
     try:
+        process.stdout.collect()
+        process.stderr.collect()
         if stdin is not None:
             # Like a local pipe to a program that does not read all of it: the status tells what it thinks of that.
             with suppress(BrokenPipeError):

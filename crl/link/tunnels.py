@@ -191,11 +191,11 @@ class Forward(Tunnel[Listening]):
         return f"{self.address!r} here to {self.target!r} of {self._link.host}"
 
     def _on_connection(self, _events: int) -> None:
-        try:
-            sock, _ = self._listener.accept()
-        except OSError:
-            # The peer gave up before we looked, or we were closed.
-            sock = None
+        sock = None
+        # Under the lock, for a closed listener's number may be another one's.
+        with self._lock, suppress(OSError):  # the peer gave up before we looked
+            if not self._closed:
+                sock, _ = self._listener.accept()
         if sock is not None:
             self._join(sock)
         with self._lock:
@@ -359,7 +359,10 @@ class Reverse(Tunnel[Listening]):
         self._count(connection)
         self._link.replace_stream(number, connection)
         connection.allow(slot.limit)
-        if failed in IN_PROGRESS:
+        if self._link.engine.lost is not None:
+            # Meanwhile: nobody else would close it.
+            connection.abort()
+        elif failed in IN_PROGRESS:
             connection.begin(opening=True)
         else:
             connection.report(f"cannot connect here: {os.strerror(failed)}")

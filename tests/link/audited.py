@@ -53,14 +53,15 @@ def peak() -> int:
 def audited(name: str, ask: Callable[[], str]) -> None:
     """Ask under the hook and print what came."""
     global _listening
-    before, began = peak(), time.monotonic()
+    # Its own seconds: what others do on this machine says nothing of the lie.
+    before, began = peak(), time.process_time()
     _heard.clear()
     _listening = True
     try:
         outcome = ask()
     finally:
         _listening = False
-    took = {"seconds": round(time.monotonic() - began, 3), "grown": peak() - before, "peak": peak()}
+    took = {"seconds": round(time.process_time() - began, 3), "grown": peak() - before, "peak": peak()}
     print(json.dumps({"lie": name, "outcome": outcome, "heard": _heard, **took}), flush=True)  # noqa: T201
 
 

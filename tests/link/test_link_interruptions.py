@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from crl.link import Link
+from crl.link._engine import LOOKS_BEFORE_FREEING
 from tests.link.storm import PREPARE
 
 CALLS = 10_000
@@ -129,6 +130,31 @@ def test_other_threads_do_not_suffer(link: Link) -> None:
     assert wrong == []
     counted = link.evaluate("counted", timeout=30)
     assert len(set(counted)) == len(counted)
+
+
+class _Late:
+    """The lock of the reader's role, whose owner is late when he gives it back: the role is taken away meanwhile."""
+
+    def __init__(self, link: Link) -> None:
+        self._engine: Any = link.engine
+        self._lock = threading.RLock()
+        self.acquire, self.release = self._lock.acquire, self._lock.release
+        self.late = 0
+
+    def _is_owned(self) -> bool:
+        owned: bool = self._lock._is_owned()  # type: ignore[attr-defined]
+        while owned and self._engine._reading is self:
+            self.late += 1
+            self._engine._free_the_role()
+        return owned
+
+
+def test_a_reader_whose_role_is_taken_away_when_he_gives_it_back(link: Link) -> None:
+    late = _Late(link)
+    link.engine._reading = late  # type: ignore[assignment]
+    for number in range(10):
+        assert link.invoke("abs", -number, timeout=60) == number
+    assert late.late > LOOKS_BEFORE_FREEING
 
 
 class _Strike:

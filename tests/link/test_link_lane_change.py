@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import termios
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -20,6 +21,7 @@ from crl.deadlines import Deadline
 from crl.errors import CrlError, RemoteWorldError
 from crl.interactivesessions._beside import lane_beside
 from crl.link import Call, Lane, Link, LinkLost
+from crl.link._engine import Engine
 from crl.link.link import MANY, MANY_SECONDS
 from tests.link.peers import INTERPRETERS, Shell, alive, eventually
 from tests.link.storm import Storm
@@ -241,7 +243,7 @@ def test_a_program_that_went_over_unheard_is_called_back(
     changing: Callable[..., Changing], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The program answers on the other channel, and its answer never arrives."""
-    monkeypatch.setattr("crl.link._resume.CHANGE_SECONDS", 2.0)
+    monkeypatch.setattr("crl.link._resume.CHANGE_SECONDS", 3.0)
     # What comes after the interpreter's announcement is lost on the way.
     lossy = "sh -c '{}' | {{ dd bs=1 count=52 2>/dev/null; sleep 300; }}"
     one: Changing = changing(run=lambda command, deadline: one.run(lossy.format(command.split("'", 2)[1]), deadline))
@@ -254,7 +256,8 @@ def test_a_program_that_went_over_unheard_is_called_back(
         time.sleep(0.01)
     for call in calls:
         call.result(60)
-    assert link.evaluate("counted") == list(range(len(calls)))
+    # They start in order, but one that is held up does not hold up the next.
+    assert sorted(link.evaluate("counted")) == list(range(len(calls)))
     assert link.engine.session.epoch > 2
     assert not link.beside
     assert _prompt_is_exact(one)
@@ -302,13 +305,79 @@ def test_who_waits_in_the_terminal_may_be_killed(changing: Callable[..., Changin
     one = changing()
     waiting = one.link.evaluate("__import__('os').getppid()")
     one.move()
+    parked = one.link._resumer._parked
+    assert parked is not None
     os.kill(waiting, signal.SIGKILL)
     assert one.link.evaluate("7", timeout=60) == 7
+    assert eventually(lambda: parked.ended)
     one.kill_beside()
     # That terminal's shell has its prompt again, so that a fresh one is opened.
     assert one.link.evaluate("7", timeout=15) == 7
     assert eventually(lambda: len(one.shells) == 2)
     assert _prompt_is_exact(one)
+
+
+class LateLock:
+    """The engine's lock, behind which the first thread that has noted the end of a terminal comes late."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._lock = threading.Lock()
+        self.late = False
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_exc: object) -> None:
+        late = self._engine.down is not None and not self.late
+        self.late = self.late or late
+        self._lock.release()
+        assert not late or eventually(lambda: self._engine.down is None)
+
+
+def test_the_link_is_back_before_the_end_of_a_lane_was_dealt_with(changing: Callable[..., Changing]) -> None:
+    one = changing()
+    one.move()
+    late = LateLock(one.link.engine)
+    one.link.engine._lock = late  # type: ignore[assignment]
+    one.kill_beside()
+    assert one.link.evaluate("7", timeout=60) == 7
+    assert late.late
+    assert one.link.alive
+    assert _prompt_is_exact(one)
+
+
+# The thread that reads is late between the look which terminal it is and reading from it.
+READS_LATE = """
+import os, time
+program = __import__('sys').modules['_crl'].program
+read = program._read
+def read_late(here):
+    program._read = read
+    while program.terminal is here or not os.path.exists({go_on!r}):
+        time.sleep(0.01)
+    read(here)
+program._read = read_late
+"""
+
+
+def test_the_way_back_is_found_by_a_program_that_is_late_to_leave(
+    changing: Callable[..., Changing], tmp_path: Path
+) -> None:
+    one = changing()
+    go_on = tmp_path / "go on"
+    one.link.evaluate(READS_LATE.format(go_on=str(go_on)))
+    call = one.link.submit_evaluate("6 * 7")
+    one.link.expect_much()
+    assert eventually(lambda: one.link.beside), one.link.why_no_lane_change
+    one.kill_beside()
+    assert eventually(lambda: not one.link.beside)
+    # The greeting is in the terminal now.
+    assert eventually(lambda: (back := one.link.engine._attachment) is not None and not back.unsent)
+    go_on.touch()
+    assert call.result(60) == 42
+    assert _prompt_is_exact(one)
+    assert len(one.shells) == 1, "a terminal was opened although there was one"
 
 
 def test_a_link_that_is_closed_while_it_changes(changing: Callable[..., Changing]) -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
+import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from crl.channels.base import Channel
 from crl.errors import CrlError
 from crl.link import Link, LinkLost
-from tests.link.peers import Shell, eventually
+from tests.link.peers import Shell, eventually, freeze
 from tests.link.test_link_resume import Lasting
 
 MakeShell = Callable[..., Shell]
@@ -54,6 +58,60 @@ def test_the_shell_executes_nothing_of_a_push(make_shell: MakeShell, tmp_path: P
     thread.join(60)
     assert shell.ask("echo alive") == "alive"
     assert list(tmp_path.iterdir()) == []
+
+
+class SlowToSwallow:
+    """A channel whose shell stands still for a while when it has said that the program is dead."""
+
+    def __init__(self, inner: Channel) -> None:
+        self._inner = inner
+        self.shell = 0
+        self.goes_on: threading.Timer | None = None
+
+    def read(self, size: int = 65536) -> bytes:
+        data = self._inner.read(size)
+        if b">3>" in data and self.goes_on is None:
+            freeze(self.shell)
+            self.goes_on = threading.Timer(2.5, os.kill, (self.shell, signal.SIGCONT))
+            self.goes_on.start()
+        return data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+def test_a_shell_that_is_slow_to_swallow_what_was_sent_to_the_dead(make_shell: MakeShell, tmp_path: Path) -> None:
+    shell = make_shell("pipe")
+    slow: list[SlowToSwallow] = []
+
+    def wrap(channel: Channel) -> Channel:
+        slow.append(SlowToSwallow(channel))
+        return slow[0]
+
+    # So small that what may be under way does not fit.
+    with socket.socket(fileno=os.dup(shell.channel.fileno())) as end:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32 * 1024)
+    link = Link.start(shell.lane(wrap), timeout=60)
+    slow[0].shell = link.evaluate("__import__('os').getppid()")
+    thread = _pour(link, _evil(tmp_path))
+    assert eventually(lambda: link.engine.session.sender.next_seq > 40)
+    freeze(link.facts.pid)
+    # Now nothing more goes in.
+    assert eventually(lambda: not _writable(shell))
+    os.kill(link.facts.pid, signal.SIGKILL)
+    assert eventually(lambda: not link.alive)
+    assert slow[0].goes_on is not None
+    slow[0].goes_on.join()
+    assert link.close(20)
+    thread.join(60)
+    assert shell.ask("echo alive") == "alive"
+    assert list(tmp_path.iterdir()) == []
+
+
+def _writable(shell: Shell) -> bool:
+    poller = select.poll()
+    poller.register(shell.channel.fileno(), select.POLLOUT)
+    return bool(poller.poll(0))
 
 
 @pytest.mark.every_way

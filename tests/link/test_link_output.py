@@ -287,8 +287,9 @@ def test_what_a_standing_link_cannot_take_is_dropped_counted_and_said(
     with Link.start(lane, timeout=60) as link:
         recorder = Recorder(link)
         link.evaluate(FLOOD.format(megabytes=0))
-        flooding = link.submit_evaluate(f"flood(8) or os.mkdir({str(written)!r})")
+        # Before, or much of it may be here by the time that we are asked for again.
         blockable[0].standing = True
+        flooding = link.submit_evaluate(f"flood(8) or os.mkdir({str(written)!r})")
         # The program goes on although nobody takes what it writes.
         assert eventually(written.exists)
         blockable[0].standing = False

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 import crl.link
-from crl.link import program
+from crl.link import Link, program
 from crl.link.program import piece
+from tests.link.peers import eventually
 
 FOLDER = Path(crl.link.__file__).parent
 MODULES = sorted(
@@ -50,3 +52,19 @@ def test_many_first_links_at_once_pack_the_program_once() -> None:
         for done in [pool.submit(program.prepare) for _ in range(8)]:
             done.result(60)
     assert program._pack.cache_info().misses == len(["compiled", "as source"])
+
+
+def test_two_services_may_be_used_for_the_first_time_at_once(
+    make_link: Callable[..., Link], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one needs what the first one is still making."""
+    slow = "import time; time.sleep(0.5)\n"
+    sources = {name: piece(name) for name in program.PIECES["process"] + program.PIECES["tunnel"]}
+    sources["remote.streams"] = sources["remote.streams"][0], slow + sources["remote.streams"][1]
+    monkeypatch.setattr("crl.link.link.piece", sources.__getitem__)
+    link = make_link()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(link.run, ["echo", "first"])
+        assert eventually(lambda: link._loading)
+        assert link.service("tunnel.unlisten", 1) == []
+        assert first.result(60).stdout == b"first\n"

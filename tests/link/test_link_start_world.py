@@ -290,11 +290,13 @@ def test_no_setting_and_nothing_of_the_program_ever_stands_in_ps(
             link = Link.start(shell.lane(), timeout=60)
             assert link.evaluate("__import__('sys').modules['_crl'].program.patience") > canary
             assert link.run(["true"], env={"SECRET": str(canary)}).status == 0
+            # The sampler may come too late for some that live shortly, but not for those that are there now.
+            seen.update(_command_lines())
             assert link.close(20)
     finally:
         stop.set()
         thread.join(60)
-    # The sampler has seen our interpreters, and whatever others had in their command lines.
+    # Our interpreters, and whatever others had in their command lines.
     ours = [line for line in seen if b"a2b_base64" in line or b"crl_end" in line]
     assert len(ours) >= 2
     assert not any(b"class Session" in line for line in ours)
@@ -306,7 +308,8 @@ def test_no_second_interpreter_stays(make_shell: MakeShell) -> None:
     link = Link.start(shell.lane(), timeout=60)
     (waiting,) = _children(shell.pid)
     assert _children(waiting) == [link.facts.pid]
-    assert "python" not in Path(f"/proc/{waiting}/exe").resolve().name
+    # It turns into something tiny while the program greets us.
+    assert eventually(lambda: "python" not in Path(f"/proc/{waiting}/exe").resolve().name)
     assert _children(link.facts.pid) == []
     assert link.close(20)
     assert eventually(lambda: not alive(waiting))
@@ -387,7 +390,9 @@ def test_the_program_is_small(make_link: MakeLink, python: str, figure: Figure) 
     assert used <= 5 * 1024
 
 
-def test_the_first_answer_takes_two_round_trips(make_shell: MakeShell) -> None:
+def test_the_first_answer_takes_two_round_trips(make_shell: MakeShell, monkeypatch: pytest.MonkeyPatch) -> None:
+    # It is none of them, and may come before we look.
+    monkeypatch.setattr("crl.link._engine.FIRST_HEARTBEAT", 60.0)
     turns = ""
 
     class Counting:

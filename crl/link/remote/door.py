@@ -171,15 +171,14 @@ class Door(object):
     def _watch(self, parked):
         # type: (terminal.Terminal) -> None
         decoder = frames.Decoder()
-        while True:
-            data = _read(parked.tty_in)
-            if not data:
-                self._forget(parked)
-                return
+        data, parked.unread = parked.unread or _read(parked.tty_in), b""
+        while data:
             for frame in decoder.feed(data):
                 # Nothing but the controller's greeting is meant for us: the rest was under way when it changed lanes.
                 if frame.kind == frames.HELLO and self._take_again(parked, frame):
                     return
+            data = _read(parked.tty_in)
+        self._forget(parked)
 
     def _take_again(self, parked, greeting):
         # type: (terminal.Terminal, frames.Frame) -> bool

@@ -11,6 +11,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections import deque
 
 from crl.link.remote import ending, streams, world
 from crl.link.wire import messages
@@ -28,6 +30,7 @@ KILL_PATIENCE = 5.0
 END_GRACE = 0.2
 END_PATIENCE = 3.0
 NOT_STARTED = 127
+UNWANTED_KEPT = 1024
 OPEN = "open"
 
 
@@ -45,6 +48,9 @@ class Processes(object):
         self.pump = program.pump  # type: streams.Pump
         self.running = {}  # type: dict[int, Running]
         self.terminals = None  # type: Any
+        self._starting = set()  # type: set[int]
+        # Ended before their requests were looked at.
+        self._unwanted = deque(maxlen=UNWANTED_KEPT)  # type: deque[int]
         program.at_end.append(self.end_all)
         for name in ("start", "signal", "resize", "kill"):
             program.calls.services["process." + name] = getattr(self, name)
@@ -59,12 +65,25 @@ class Processes(object):
         """
         running = Running(self, number, nonce, options)
         with self.pump.lock:
+            self._starting.add(number)
             for stream in running.streams:
                 self.pump.add(stream)
         try:
+            self._begin(running, command, options)
+        finally:
+            with self.pump.lock:
+                self._starting.discard(number)
+        return int(running.child.pid)
+
+    def _begin(self, running, command, options):
+        # type: (Running, Any, dict[str, Any]) -> None
+        try:
+            if running.number in self._unwanted:
+                raise OSError(errno.ESRCH, "it was ended before it began")
             ends = self._open(options)
             try:
-                running.child = spawn(command_line(command), options, ends, environment(options.get("env"), nonce))
+                variables = environment(options.get("env"), running.nonce)
+                running.child = spawn(command_line(command), options, ends, variables)
             except BaseException:
                 ends.close_ours()
                 raise
@@ -77,9 +96,8 @@ class Processes(object):
             running.tell(False, NOT_STARTED)
             raise
         with self.pump.lock:
-            self.running[number] = running
+            self.running[running.number] = running
             running.begin(ends)
-        return int(running.child.pid)
 
     def _open(self, options):
         # type: (dict[str, Any]) -> Ends
@@ -106,13 +124,29 @@ class Processes(object):
 
     def kill(self, number, grace, nonce):
         # type: (int, float, str) -> list[int]
-        """End a process and all its children: TERM, then after `grace` seconds KILL; returns the ids still alive."""
-        running = self.running.get(number)
+        """End a process and all its children: TERM, then after `grace` seconds KILL; returns the ids still alive.
+
+        One that is being started is waited for, and one that was not asked for yet never starts.
+        """
+        running = self._known(number)
         return _end([nonce], [] if running is None else [running], grace, KILL_PATIENCE)
+
+    def _known(self, number):
+        # type: (int) -> Running | None
+        while True:
+            with self.pump.lock:
+                if number not in self._starting:
+                    if number not in self.running:
+                        self._unwanted.append(number)
+                    return self.running.get(number)
+            time.sleep(ending.KILL_STEP)
 
     def end_all(self):
         # type: () -> None
         """Leave nothing that was asked to be owned and still runs."""
+        until = ending.now() + END_PATIENCE
+        while self._starting and ending.now() < until:
+            time.sleep(ending.KILL_STEP)
         left = [running for running in list(self.running.values()) if running.alive]
         if left:
             _end([running.nonce for running in left], left, END_GRACE, END_PATIENCE)

@@ -251,6 +251,8 @@ class Program(Turn):
         self._read_size = BULK_READ_SIZE if len(data) >= READ_SIZE else READ_SIZE
         with self._lock:
             if here is not self.terminal:
+                # The controller may be on its way back there already.
+                here.unread = data
                 return
             try:
                 if self.session.interrupted:

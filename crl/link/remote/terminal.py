@@ -17,7 +17,7 @@ MYPY = False
 if MYPY:
     from typing import Any
 
-SWALLOW_PATIENCE_MS = 2000
+SWALLOW_PATIENCE_MS = 6000
 # Lanes with armour may be slow: the controller learns of our end when all is through that stands in their buffers.
 ARMOURED_PATIENCE_MS = 8000
 # What a pipe takes whole when it says that it takes anything; armour makes at most twice as much of it.
@@ -43,6 +43,7 @@ class Terminal(object):
     Attributes:
         lost: Whether nothing comes from it any more.
         parked: Whether it was left for a lane beside it, and is kept for the way back.
+        unread: What was read from it when it had just been left.
         waiting: Frames for the thread that may block, see `Program.flush`; None when there are none.
         flush_again: Set by whoever has something to write while another thread writes.
         lock_for_writing: Makes the caller the one who writes; called with whether to wait, says whether it did.
@@ -56,6 +57,7 @@ class Terminal(object):
         self._mark = mark.encode("ascii")
         self.lost = False
         self.parked = False
+        self.unread = b""
         self.flush_again = False
         self.waiting = None  # type: list[bytes] | None
         self.has_writer = False
