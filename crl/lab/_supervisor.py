@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 DISK_SIZE: Final = "8g"
 LONGEST_LINE: Final = 65536
+ASKING_LIMIT: Final = 10.0
+"""How long one who has called may take to say what he wants, seconds."""
 
 
 @dataclass
@@ -185,7 +187,7 @@ class Supervisor:
     def accept(self) -> None:
         """Hear one question and answer it, now or when the boot has come."""
         client, _address = self.listener.accept()
-        client.settimeout(2)
+        client.settimeout(ASKING_LIMIT)
         credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         try:
             if struct.unpack("3i", credentials)[1] != os.getuid():
@@ -221,7 +223,8 @@ class Supervisor:
         self.selector.register(wake_read, selectors.EVENT_READ, lambda: os.read(wake_read, 64))
         self.selector.register(self.listener, selectors.EVENT_READ, self.accept)
         while not self.stopping:
-            for key, _events in self.selector.select():
+            # One at a time: what it does may be the end of another one that was ready too.
+            for key, _events in self.selector.select()[:1]:
                 key.data()
         if self.state.pid1:
             os.kill(self.state.pid1, signal.SIGKILL)
