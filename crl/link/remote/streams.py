@@ -323,12 +323,15 @@ class Pump(object):
     def _step(self):
         # type: () -> None
         """Wait for something to do, and do it."""
-        for descriptor, happened in self._wait():
+        happenings = self._wait()
+        # What is set while these are served has not seen what came meanwhile, however late it becomes.
+        moment = now()
+        for descriptor, happened in happenings:
             with self.lock:
                 self._serve(descriptor, happened)
         if self._timers:
             with self.lock:
-                self._run_timers()
+                self._run_timers(moment)
         self.program.flush()
 
     def _wait(self):
@@ -342,9 +345,9 @@ class Pump(object):
                 raise
             return []
 
-    def _run_timers(self):
-        # type: () -> None
-        for timer in [timer for timer in self._timers if timer[0] <= now()]:
+    def _run_timers(self, moment):
+        # type: (float) -> None
+        for timer in [timer for timer in self._timers if timer[0] <= moment]:
             self._timers.remove(timer)
             timer[1]()
 
