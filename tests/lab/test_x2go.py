@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.link.peers import eventually
+
 if TYPE_CHECKING:
     from crl.lab import Lab
     from tests.lab.sshing import Ssh
@@ -37,8 +39,9 @@ def test_agent_starts_and_ends(ssh: Ssh, lab: Lab) -> None:
         row = next(row for row in rows if session in row).split("|")
         assert (row[3], row[11]) == ("alpha", "dashuser")
         assert session not in ssh("beta-dash", "x2golistsessions").stdout
-        agents = [one for one in lab.host("alpha").processes() if session in one.command and "x2goagent" in one.command]
-        assert agents
+        alpha = lab.host("alpha")
+        wanted = (session, "x2goagent")
+        assert eventually(lambda: any(all(word in one.command for word in wanted) for one in alpha.processes()))
     finally:
         remains = f"~/.x2go/C-{session} /tmp/.x2go-dashuser/C-{session}"
         ended = ssh("alpha-dash", f"x2goterminate-session {session}; rm -rf {remains}")
