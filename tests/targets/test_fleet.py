@@ -238,7 +238,7 @@ def test_a_target_beyond_its_time(fleet: Fleet) -> None:
     def work(target: Target) -> str:
         return target.run("sleep 100; echo woken").stdout if target.name == "b" else "quick"
 
-    outcomes = fleet.map(work, each=1.0)
+    outcomes = fleet.map(work, each=3.0)
     assert [outcome.value for outcome in outcomes] == ["quick", None, "quick"]
     assert isinstance(outcomes["b"].error, FleetTimeout)
     # It was closed to end what was under way, and is connected again when it is needed.
