@@ -125,9 +125,11 @@ def test_a_run_that_takes_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_an_interrupted_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     before = signal.getsignal(signal.SIGINT)
-    result = kept.RunShellSubprocess("cut", packed(f"kill -INT {os.getpid()}; sleep 600"), timeout=30).run()
+    command = f"echo $$ >pid; kill -INT {os.getpid()}; sleep 600"
+    result = kept.RunShellSubprocess("cut", packed(command), timeout=30).run()
     with pytest.raises(kept.InterruptedWithSigint):
         result.get_result("cut")
+    assert eventually(lambda: group_is_gone(int((tmp_path / "pid").read_text())))
     assert signal.getsignal(signal.SIGINT) is before
 
 
