@@ -69,6 +69,7 @@ class Supervisor:
         self.pidfd = -1
         self.report_fd = -1
         self.stopping = False
+        self.rebooting = False
 
     def prepare(self) -> None:
         """Make the namespaces and the disk."""
@@ -97,6 +98,7 @@ class Supervisor:
         """Start PID 1 in fresh namespaces."""
         sys_.setns("/proc/self/ns/pid", sys_.CLONE_NEWPID)
         sys_.unshare(sys_.CLONE_NEWPID)
+        self.rebooting = False
         self.state.boot += 1
         self.state.boot_id = str(uuid.uuid4())
         self.state.state, self.state.error = "booting", ""
@@ -144,6 +146,8 @@ class Supervisor:
         self.selector.unregister(self.report_fd)
         os.close(self.report_fd)
         self.report_fd = -1
+        if self.rebooting and not raw:
+            return  # It was ended before it was up, to boot again.
         report = json.loads(raw) if raw else {"error": "PID 1 ended before the host was up"}
         if report.get("ready"):
             self.state.state = "up"
@@ -205,7 +209,10 @@ class Supervisor:
             self.boot()
             target = self.state.boot
         elif what == "reboot":
-            os.kill(self.state.pid1, signal.SIGKILL if question.get("hard") else signal.SIGINT)
+            self.rebooting = True
+            # One that still boots does not hear that it is asked.
+            hard = question.get("hard") or self.state.state == "booting"
+            os.kill(self.state.pid1, signal.SIGKILL if hard else signal.SIGINT)
             target += 1
         if what == "status":
             self.answer(client, asdict(self.state))

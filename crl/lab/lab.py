@@ -21,7 +21,7 @@ from crl.lab._commands import lock, start_program
 from crl.lab._control import Condition, Question, condition_of
 from crl.lab._root import OVERLAID
 from crl.lab._shaping import SHAPER, LinkState, load
-from crl.lab.errors import LabCommandError, LabError, LabTimeout
+from crl.lab.errors import LabCommandError, LabError, LabNotUp, LabTimeout
 from crl.lab.host import LabHost
 from crl.lab.plan import DEFAULT_NAME, ROLES, LabPlan, candidate_networks, check_name, make_plan
 from crl.lab.processes import find_program, in_namespace, kill_and_wait, namespace_of, wait_buried
@@ -184,9 +184,10 @@ class Lab:
 
     def status(self) -> LabStatus:
         """How the lab is; never raises because there is none."""
-        if not self._folder.lab_json.exists():
+        try:
+            plan = self.plan
+        except LabNotUp:
             return LabStatus(self._name, self.folder, exists=False, network=None, hosts=())
-        plan = self.plan
         hosts = tuple(self._host_status(host) for host in plan.hosts.values())
         return LabStatus(plan.name, self.folder, exists=True, network=plan.network, hosts=hosts)
 

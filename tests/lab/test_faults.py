@@ -13,6 +13,7 @@ import pytest
 
 from crl.errors import UsageError
 from crl.lab import LabError, LabHostDown
+from crl.lab._control import Question
 from tests.link.peers import PATIENCE, eventually
 
 if TYPE_CHECKING:
@@ -91,6 +92,16 @@ def test_reboot_from_inside_by_sudo(alpha: LabHost, own_ssh: Ssh) -> None:
     after = alpha.wait_up(before.boot + 1)
     assert after.boot_id != before.boot_id
     assert own_ssh("alpha-both", "id -un").stdout == "bothuser\n"
+
+
+@pytest.mark.parametrize("hard", [False, True])
+def test_a_reboot_while_it_boots(beta: LabHost, hard: bool) -> None:
+    before = beta.condition.boot
+    asked = [Question(beta._folder, beta.name, {"do": "reboot", "hard": how}) for how in (True, hard)]
+    first, second = (question.answer() for question in asked)
+    assert (first.state, second.state) == ("up", "up")
+    assert second.boot >= first.boot > before
+    assert beta.exec(["true"]).returncode == 0
 
 
 @pytest.mark.long
