@@ -161,4 +161,4 @@ def end_shaper(folder: LabFolder, host: str) -> None:
     """End the program that slows a link; the wire takes over at once."""
     pids = find_program(SHAPER, str(folder.path), host)
     left = kill_and_wait(pids, signal.SIGTERM, END_LIMIT)
-    kill_and_wait(left, signal.SIGKILL, END_LIMIT)
+    kill_and_wait(left, signal.SIGKILL, START_LIMIT)

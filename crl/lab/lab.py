@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["HostStatus", "Lab", "LabStatus"]
 
 SUPERVISOR: Final = "crl.lab._supervisor"
-LOCK_LIMIT: Final = 120.0
+LOCK_LIMIT: Final = 1000.0
 END_LIMIT: Final = 5.0
 KILL_LIMIT: Final = 30.0
 

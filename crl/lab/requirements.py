@@ -63,6 +63,7 @@ PACKAGES: Final[tuple[tuple[str, ...], ...]] = (
 )
 """The Debian packages of the lab; of several in one row any one will do, the first is installed."""
 
+LOOK_LIMIT: Final = 60.0
 APT_LIMIT: Final = 900.0
 LOCK_PAUSE: Final = 1.0
 _LISTS: Final = Path("/var/lib/apt/lists")
@@ -104,7 +105,7 @@ def _is_debian() -> bool:
 def _namespaces_work() -> bool:
     kinds = ["--mount", "--net", "--uts", "--ipc", "--pid", "--fork"]
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # no unshare(1) is the same answer
-        result = subprocess.run(["unshare", *kinds, "true"], capture_output=True, timeout=10, check=False)
+        result = subprocess.run(["unshare", *kinds, "true"], capture_output=True, timeout=LOOK_LIMIT, check=False)
         return result.returncode == 0
     return False
 
@@ -113,7 +114,8 @@ def _overlay_works() -> bool:
     if "\toverlay\n" in Path("/proc/filesystems").read_text():
         return True
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # no modprobe: what is not there cannot be loaded
-        return subprocess.run(["modprobe", "overlay"], capture_output=True, timeout=10, check=False).returncode == 0
+        result = subprocess.run(["modprobe", "overlay"], capture_output=True, timeout=LOOK_LIMIT, check=False)
+        return result.returncode == 0
     return False
 
 
@@ -125,7 +127,7 @@ def missing_packages() -> tuple[str, ...]:
             ["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\n", *names],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=LOOK_LIMIT,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
