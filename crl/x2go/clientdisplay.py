@@ -33,12 +33,12 @@ __all__ = ["FROM_ENVIRONMENT", "ClientDisplay"]
 FROM_ENVIRONMENT = "$DISPLAY"
 _PACKAGES = {"Xvfb": "xvfb", "Xephyr": "xserver-xephyr", "Xwayland": "xwayland"}
 END_PATIENCE = 3.0
-LOCK_ATTEMPTS = 5
-LOWEST_OWN, OWN_NUMBERS = 100, 900  # numbers of displays that no X server takes by itself
-_LOCKED = re.compile(r"already active for display|Can't read lock file|Could not create server lock file")
 WINDOW_MANAGERS: tuple[tuple[str, ...], ...] = (
     ("openbox", "--sm-disable"), ("metacity",), ("xfwm4",), ("icewm",), ("twm",),
 )  # fmt: skip
+LOCK_ATTEMPTS = 5
+LOWEST_OWN, OWN_NUMBERS = 100, 900  # numbers of displays that no X server takes by itself
+_LOCKED = re.compile(r"already active for display|Can't read lock file|Could not create server lock file")
 
 
 class ClientDisplay:
