@@ -145,7 +145,7 @@ def nothing_left(lab: Lab, alpha: Target) -> Iterator[None]:
     assert list_sessions(alpha).keys() == listed.keys()
 
 
-def wait_until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
+def wait_until(holds: Callable[[], bool], seconds: float = 90.0) -> None:
     """Give the kernel and the server time for what they do after we have been told that it is done."""
     end = time.monotonic() + seconds
     while not holds() and time.monotonic() < end:
