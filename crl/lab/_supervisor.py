@@ -30,13 +30,13 @@ from crl.lab.records import LabFolder
 if TYPE_CHECKING:
     from crl.lab.plan import HostPlan
 
-DISK_SIZE: Final = "8g"
-LONGEST_LINE: Final = 65536
 # Below those that x2gostartagent gives to its sessions, from 30000 up. It does not see that one is a client's, or was
 # just now, and on such a port nobody can listen for a minute.
 PORTS_OF_CLIENTS: Final = "10000 29999"
 ASKING_LIMIT: Final = 10.0
 """How long one who has called may take to say what he wants, seconds."""
+DISK_SIZE: Final = "8g"
+LONGEST_LINE: Final = 65536
 
 
 @dataclass

@@ -63,10 +63,11 @@ _BOTH_LISTS = (
     'x2golistsessions & p=$!; s=$(x2golistshadowsessions); wait "$p"; r=$?; '
     '[ -z "$s" ] || printf "%s\\n" "$s"; exit "$r"'
 )
-# The two notes of x2gostartagent, at once: between them x2gocleansessions would take the session out again.
+# The two notes of x2gostartagent, at once: between them x2gocleansessions would take the session out again. The cookie
+# comes on the standard input; the server's own programs know no other way than their arguments.
 _NOTE_SESSION = (
-    'b=$(x2gopath libexec) && s=$1 d=$2 && shift 2 && "$b/x2goinsertsession" "$d" "$(hostname)" "$s" && '
-    'exec "$b/x2gocreatesession" "$s" "$@"'
+    'read -r c && b=$(x2gopath libexec) && s=$1 d=$2 && shift 2 && '
+    '"$b/x2goinsertsession" "$d" "$(hostname)" "$s" && exec "$b/x2gocreatesession" "$s" "$c" "$@"'
 )
 _FEATURE = re.compile(r"[A-Z0-9_]{1,80}", re.ASCII)
 _NO_DATABASE = re.compile(r"^DBD::\w+::", re.MULTILINE)  # perl's complaint, among the output and with status 0
@@ -212,13 +213,13 @@ class X2GoServer:
             X2GoControlSessionException: The list could not be made.
         """
         ports = (info.graphics_port, info.snd_port, info.sshfs_port, info.tekictrl_port, info.tekidata_port)
-        facts = [info.name, info.display, info.cookie, info.agent_pid, self.client_name]
+        facts = [info.name, info.display, info.agent_pid, self.client_name]
         words = map(str, [*facts, *(-1 if port is None else port for port in ports)])
         command = [self.get_facts().found["sh"], "-c", _NOTE_SESSION, "sh", *words]
         for _ in range(ASK_AGAIN):
             if info.name in self.list_sessions(deadline)():
                 return True
-            self.execute(command, deadline)
+            self.execute(command, deadline, input=f"{info.cookie}\n")
         return info.name in self.list_sessions(deadline)()
 
     def list_text(self, deadline: Deadline | None = None, *, shadows: bool = False) -> RunAnswer:

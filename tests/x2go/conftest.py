@@ -155,7 +155,7 @@ def listens(path: str | Path) -> bool:
         return sock.connect_ex(str(path)) == 0
 
 
-def wait_until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
+def wait_until(holds: Callable[[], bool], seconds: float = 90.0) -> None:
     """Give the kernel and the server time for what they do after we have been told that it is done."""
     end = time.monotonic() + seconds
     while not holds() and time.monotonic() < end:
