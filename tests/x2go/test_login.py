@@ -366,6 +366,7 @@ def test_who_finds_out_late_that_a_connection_has_ended_ends_no_other(login: Log
     former = one.control_session._own_host
     one.disconnect()
     one.connect()
+    assert former is not None
     former._on_loss(X2GoControlSessionException("what a thread that was under way sees now"))
     assert not one.control_session.has_session_died()
     assert one.is_connected()
