@@ -119,7 +119,7 @@ class ClientDisplay:
         *,
         depth: int = 24,
         window_manager: Sequence[str] | None = None,
-        timeout: float = 15.0,
+        timeout: float = 30.0,
         server: Sequence[str] | str = "Xvfb",
     ) -> ClientDisplay:
         """Start an X server with its own cookie, no TCP, and a window manager in it.

@@ -6,7 +6,7 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,11 +142,20 @@ def nothing_left(lab: Lab, alpha: Target) -> Iterator[None]:
     listed = dict(list_sessions(alpha))
     before = remains_of(lab, "alpha", "zshuser")
     yield
-    # The server's daemon looks at one session after the other, with a dozen processes for each.
-    wait_until(lambda: not remains_of(lab, "alpha", "zshuser").new_since(before), 90)
-    assert not remains_of(lab, "alpha", "zshuser").new_since(before)
+    wait_until_gone(lambda: remains_of(lab, "alpha", "zshuser").new_since(before))
     # One that was ending before may have gone meanwhile.
     assert list_sessions(alpha).keys() <= listed.keys()
+
+
+def wait_until_gone(left: Callable[[], Collection[str]], seconds: float = 90.0) -> None:
+    """Wait until one look sees that nothing is left; fail with what is.
+
+    Not two looks: the server's daemon may come once more, for a moment, for a session that has just ended.
+    """
+    end = time.monotonic() + seconds
+    while seen := left():
+        assert time.monotonic() < end, f"left: {sorted(seen)}"
+        time.sleep(0.1)
 
 
 def listens(path: str | Path) -> bool:

@@ -26,7 +26,7 @@ from crl.x2go import (
     X2GoSessionRegistryException,
 )
 from tests.link.peers import eventually
-from tests.x2go.conftest import QUIET, OpenTarget, Session, remains_of, wait_until
+from tests.x2go.conftest import QUIET, OpenTarget, Session, remains_of, wait_until_gone
 
 pytestmark = pytest.mark.lab
 
@@ -284,8 +284,7 @@ def test_two_servers_at_once(
     assert client.hears("terminated", names[far])
     client.close()
     for host, remains in before.items():
-        wait_until(lambda: not remains_of(lab, host, "zshuser").server - remains.server)  # noqa: B023
-        assert not remains_of(lab, host, "zshuser").server - remains.server
+        wait_until_gone(lambda: remains_of(lab, host, "zshuser").server - remains.server)  # noqa: B023
 
 
 class Application(Heard):
@@ -350,8 +349,7 @@ def test_an_application(lab: Lab, account: dict[str, Any], tmp_path: Path) -> No
         assert app.terminate_session()
         assert app.hears("terminated", app.get_session_name())
         assert password not in repr(app.session_registry.session_summary(app.uuid))
-    wait_until(lambda: not remains_of(lab, "alpha", "pwuser").server - before.server)
-    assert not remains_of(lab, "alpha", "pwuser").server - before.server
+    wait_until_gone(lambda: remains_of(lab, "alpha", "pwuser").server - before.server)
 
 
 def test_a_profile_of_x2goclient(make: Callable[..., Heard], lab: Lab, tmp_path: Path) -> None:

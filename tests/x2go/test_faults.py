@@ -35,7 +35,7 @@ from crl.x2go import (
 )
 from crl.x2go.backends.proxy.nx3 import X2GoProxyNX3
 from tests.link.peers import eventually
-from tests.x2go.conftest import OpenTarget, Session, remains_of, wait_until
+from tests.x2go.conftest import OpenTarget, Session, remains_of, wait_until, wait_until_gone
 
 pytestmark = pytest.mark.lab
 PATIENCE = 30.0
@@ -97,8 +97,8 @@ def nothing_left_but_another_ssh(alpha: Target, lab: Lab) -> Iterator[None]:
         return [line for line in remains_of(lab, "alpha", "zshuser").new_since(before) if " ssh -F " not in line]
 
     yield
-    wait_until(lambda: not new() and len(ssh_of_this_process()) == 1)
-    assert not new()
+    wait_until_gone(new)
+    wait_until(lambda: len(ssh_of_this_process()) == 1)
     assert len(ssh_of_this_process()) == 1
     assert list_sessions(alpha) == {}
 

@@ -360,6 +360,19 @@ def test_a_connection_that_is_lost(login: Login, lab: Lab) -> None:
     assert one.is_alive()
 
 
+def test_who_finds_out_late_that_a_connection_has_ended_ends_no_other(login: Login, lab: Lab) -> None:
+    one = login(key_filename=str(lab.key("zsh")))
+    one.connect()
+    former = one.control_session._own_host
+    one.disconnect()
+    one.connect()
+    assert former is not None
+    former._on_loss(X2GoControlSessionException("what a thread that was under way sees now"))
+    assert not one.control_session.has_session_died()
+    assert one.is_connected()
+    assert one.is_alive()
+
+
 def test_parameters_are_known_or_refused(login: Login) -> None:
     with pytest.raises(X2GoParameterError, match="no parameter colour"):
         login(colour="red")

@@ -94,7 +94,7 @@ def program_there(lab: Lab, source: str, host: str = "alpha") -> Iterator[tuple[
         yield port, process
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(30)
         wait_until(lambda: not listens_there(lab, port, host), 30)  # it dies with its parent, a little later
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
