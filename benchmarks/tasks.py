@@ -100,6 +100,7 @@ PHASES = (
             _special("ssh-python", ("openssh",), "cold", command="python3 -c 1"),
             _special("ssh-true", ("openssh",), "cold", command="true"),
             Task("connect", "connect", ALL, {"place": "alpha"}),
+            _special("reach", ("crl",), "reach"),
             _special("from-prompt", ("crl",), "from_prompt"),
             Task("footprint", "footprint", ALL, rounds=3),
             _special("first", ("crl", "openssh"), "first_commands", aliases=TEN),
@@ -145,6 +146,7 @@ PHASES = (
         "slow",
         (
             _special("slow-ssh-true", ("openssh",), "cold", command="true", rounds=5),
+            _special("slow-reach", ("crl",), "reach", rounds=5),
             Task("slow-connect", "connect", (*CRL, *FLOORS, "execnet", "mitogen", "asyncssh"), {"place": "alpha"}, 5),
         ),
         slow=True,

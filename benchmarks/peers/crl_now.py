@@ -150,6 +150,17 @@ class CrlPeer(SessionsByCrl, BrokerByCrl, PrintsByCrl, RunnerPeer):
             times.append(time.perf_counter() - started)
         return statistics.median(times)
 
+    def reach(self) -> float:
+        """Seconds from nothing to the answer of a call of what is there."""
+        self.close()
+        started = time.perf_counter()
+        try:
+            self._target = Target(self._shells("alpha")).connect()
+            self._link.invoke("abs", -1)
+            return time.perf_counter() - started
+        finally:
+            self.close()
+
     def from_prompt(self) -> float:
         """Seconds from a waiting prompt to the first result."""
         with InteractiveSession() as session:

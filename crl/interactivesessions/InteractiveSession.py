@@ -210,7 +210,7 @@ class InteractiveSession:
         command = shell.get_start_cmd()
         shell.set_parent(parent)
         parent._read_until_end(chunk_timeout=0)  # noqa: SLF001 - published helper names of shells
-        parent._exec_cmd(command)  # noqa: SLF001
+        parent._exec_cmd(parent.guard(command))  # noqa: SLF001
         shell.set_terminal(self.terminal)
         parent.cover(shell)
         started = False

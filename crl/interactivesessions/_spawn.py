@@ -96,6 +96,8 @@ class ChannelSpawn(_PexpectSpawn):  # type: ignore[misc]
         self.side_tail = b""
         self.prompts: dict[bytes, StatusPrompt] = {}
         self.last_status: int | None = None
+        self._shown: dict[bytes, bool] = {}
+        self._last_read = b""
         self._sides = list(sides)
         self._ahead = bytearray()
         self._lent_to: str | None = None
@@ -105,6 +107,26 @@ class ChannelSpawn(_PexpectSpawn):  # type: ignore[misc]
     def add_prompt(self, prompt: StatusPrompt) -> None:
         """Take the status out of ``before``, into `last_status`, whenever this prompt is what was found."""
         self.prompts[prompt.text] = prompt
+
+    def look_out_for(self, text: bytes) -> None:
+        """Notice when a text comes, whoever reads it and for whatever reason; see `has_shown`."""
+        self._shown[text] = False
+        self._last_read = b""
+
+    def has_shown(self, text: bytes) -> bool:
+        """Whether a text that is looked out for was read."""
+        return self._shown.get(text, False)
+
+    def forget(self, text: bytes) -> None:
+        """Look out for a text no more."""
+        self._shown.pop(text, None)
+
+    def _look_at(self, data: bytes) -> None:
+        if self._shown:
+            seen = self._last_read + data
+            for text in self._shown:
+                self._shown[text] = self._shown[text] or text in seen
+            self._last_read = seen[-max(map(len, self._shown)) :]
 
     # Ownership
 
@@ -175,13 +197,16 @@ class ChannelSpawn(_PexpectSpawn):  # type: ignore[misc]
                 raise pexpect.EOF(f"{self.name} has ended")
             data = self._read_once(size)
             if data:
-                self._log(data, "read")
-                return data
+                return self._noted(data)
             if data is None and not self._wait(select.POLLIN, deadline):
                 raise pexpect.TIMEOUT(f"nothing came from {self.name} in time")
         data = bytes(self._ahead[:size])
         del self._ahead[:size]
+        return self._noted(data)
+
+    def _noted(self, data: bytes) -> bytes:
         self._log(data, "read")
+        self._look_at(data)
         return data
 
     def _read_once(self, size: int) -> bytes | None:

@@ -11,7 +11,7 @@ import re
 import select
 import signal
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -60,6 +60,7 @@ class Attachment:
         on_readable: Called in the I/O thread when there is input.
         on_writable: Called in the I/O thread when there is room again.
         beside: Whether the channel stands beside a terminal to which the link goes back.
+        under: As of `Lane`.
 
     Attributes:
         unsent: Frames that are not written yet.
@@ -79,6 +80,7 @@ class Attachment:
         on_writable: Callable[[int], None],
         *,
         beside: bool = False,
+        under: Sequence[bytes] = (),
     ) -> None:
         self.channel = channel
         self.beside = beside
@@ -87,7 +89,10 @@ class Attachment:
         self.read_size = READ_SIZE
         self.parted = False
         self.mark = end_mark
-        self._says = Mark(end_mark, broken=isinstance(channel, ArmouredChannel) and channel.breaks_lines)
+        broken = isinstance(channel, ArmouredChannel) and channel.breaks_lines
+        self._says = Mark(end_mark, broken)
+        self._under = [Mark(text, broken) for text in under]
+        self._tail_size = max(map(len, (end_mark, *under)))
         descriptor = channel.fileno()
         self._watched = [one for one in (descriptor, wake) if one >= 0]
         self._poll = self._new_poll()
@@ -130,9 +135,18 @@ class Attachment:
     def may_end(self, data: bytes) -> bool:
         """Whether the end mark may have come with what was just read; costs little however much that is."""
         if not self._marked:
-            self._marked = self._says.may_stand_in(self._tail + data[-TAIL:])
-            self._tail = data[-len(self.mark) :]
+            seen = self._tail + data[-TAIL:]
+            self._marked = any(mark.may_stand_in(seen) for mark in (self._says, *self._under))
+            self._tail = data[-self._tail_size :]
         return self._marked
+
+    def find_under(self, seen: bytes) -> bytes | None:
+        """What was said from the prompt of a shell under the link's own on; None while no such prompt has come."""
+        for mark in self._under:
+            found = mark.first(seen, b"")
+            if found is not None:
+                return mark.text + found[1] + self._held()
+        return None
 
     def find_end(self, seen: bytes) -> tuple[int, bytes] | None:
         """The status that the shell has printed, and what follows it; None before the end."""

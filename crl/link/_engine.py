@@ -13,7 +13,7 @@ import select
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -54,6 +54,7 @@ class Engine(Terminals):
         on_lost: Called once, with the reason, when the link is lost or closed.
         on_doubt: Called when the terminal has ended, or has been silent for too long, with the reason; it says whether
             another terminal is being opened. It must be quick.
+        under: As of `Lane`.
 
     Attributes:
         lost: Why the link can be used no more; None while it can.
@@ -74,6 +75,8 @@ class Engine(Terminals):
         on_message: Callable[[bytes], None],
         on_lost: Callable[[LinkError], None],
         on_doubt: Callable[[LinkLost], bool],
+        *,
+        under: Sequence[bytes] = (),
     ) -> None:
         self.session = session
         self.host = host
@@ -104,7 +107,7 @@ class Engine(Terminals):
         self._pings = 0
         self._beat = time.monotonic()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._attachment: Attachment | None = self._attach_to(channel, end_mark)
+        self._attachment: Attachment | None = self._attach_to(channel, end_mark, under=under)
         self._attachment.incoming.arm(select.EPOLLIN)
         self._heart = driver.call_later(FIRST_HEARTBEAT, self._heartbeat)
 

@@ -230,7 +230,9 @@ class Resumer:
                 advice="declare the kind of the first lane as that of the one that takes its place",
             )
         attached = self._offer(engine, fresh, deadline)
-        return engine.attach(attached.channel, attached.end_mark, self._epoch, attached.data)
+        return engine.attach(
+            attached.channel, attached.end_mark, self._epoch, attached.data, under=fresh.under
+        )
 
     def _offer(self, engine: Engine, fresh: Lane, deadline: Deadline, *, beside: bool = False) -> Attached:
         self._next_epoch()
@@ -301,7 +303,9 @@ class Resumer:
         tail, first = parked.leave(), parked.unfinished + engine.greeting(self._epoch)
         was_down = engine.down is not None
         with suppress(ChannelClosed):  # just now; then fresh terminals are what is left
-            engine.attach(parked.lane.channel, parked.mark, self._epoch, tail, first=first)
+            engine.attach(
+                parked.lane.channel, parked.mark, self._epoch, tail, under=parked.lane.under, first=first
+            )
         beside.discard()
         if was_down and self.on_resumed is not None:
             self.on_resumed(time.monotonic() - silent_since)

@@ -12,7 +12,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -63,9 +63,11 @@ class Terminals(ABC):
     def _on_readable(self, events: int) -> None:
         """There is input."""
 
-    def _attach_to(self, channel: Channel, end_mark: bytes, *, beside: bool = False) -> Attachment:
+    def _attach_to(
+        self, channel: Channel, end_mark: bytes, *, beside: bool = False, under: Sequence[bytes] = ()
+    ) -> Attachment:
         serve = self._on_readable, lambda _: self.flush()
-        return Attachment(channel, end_mark, self._wake, self._take_ring, *serve, beside=beside)
+        return Attachment(channel, end_mark, self._wake, self._take_ring, *serve, beside=beside, under=under)
 
     def _look_for_end(self, attachment: Attachment) -> None:
         """Has the remote program said goodbye, or the shell that it was killed?"""
@@ -86,6 +88,9 @@ class Terminals(ABC):
                 attachment.part()
         end = attachment.find_end(seen)
         if end is None:
+            rest = attachment.find_under(seen)
+            if rest is not None:
+                self._ends(attachment, self._ended("the shell it ran in has ended, or the way to it"), rest)
             return
         status, after = end
         reason = self._ended(f"the remote program was ended by force ({cause_of(status)})")
@@ -142,6 +147,7 @@ class Terminals(ABC):
         data: bytes,
         *,
         beside: bool = False,
+        under: Sequence[bytes] = (),
         first: bytes = b"",
         leave: Callable[[Attachment], None] = Attachment.close,
     ) -> bool:
@@ -153,13 +159,14 @@ class Terminals(ABC):
             epoch: The number of the attachment, which the target has taken on.
             data: What was read from it, from the target's greeting on.
             beside: As of `Attachment`.
+            under: As of `Lane`.
             first: What is written before anything else.
             leave: Called with the attachment that was in use, which is served no more after it.
 
         Returns:
             False when the link is lost or being closed.
         """
-        new = self._attach_to(channel, end_mark, beside=beside)
+        new = self._attach_to(channel, end_mark, beside=beside, under=under)
         if first:
             new.unsent.append(first)
         try:

@@ -7,7 +7,7 @@ of the same kind, a link outlives its lane.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -112,6 +112,7 @@ class Lane:
             opened is gone: its shell waits for who opens a new session. None: `discard` is called then.
         ahead: A start line that runs there already; nothing is typed then.
         trip: How many seconds the way there and back takes at most, where that was seen.
+        under: What shows that the terminal is another shell's again, because the one that the link runs in has ended.
     """
 
     channel: Channel
@@ -127,3 +128,4 @@ class Lane:
     keep: Callable[[], None] | None = None
     ahead: Ahead | None = None
     trip: float | None = None
+    under: Sequence[bytes] = ()

@@ -104,6 +104,7 @@ class Link(Services, UnderWay):
             self._on_message,
             self._on_lost,
             self._on_doubt,
+            under=lane.under,
         )
         for message in started.messages:
             self._on_message(message)

@@ -19,6 +19,7 @@ from crl.errors import UsageError
 from crl.interactivesessions._spawn import ChannelSpawn
 from crl.interactivesessions.interactivesessionexceptions import InteractiveSessionError, ShellStateError
 from crl.interactivesessions.shells._adopt import Adoption
+from crl.interactivesessions.shells._guard import Guard
 from crl.interactivesessions.shells._lines import LINE_LIMIT, command_lines, line_limit
 from crl.interactivesessions.shells._prompt import Nonce, ShellPrompt
 from crl.interactivesessions.shells._scp import ScpError, place, scp
@@ -148,6 +149,7 @@ class BashShell(AutoCompletableShell):
         self._continuations = 0
         self._may_be_starting: Deadline | None = None
         self._line_limit = LINE_LIMIT
+        self._guard: Guard | None = None
 
     def _new_prompt(self) -> None:
         self._shell_prompt: ShellPrompt = ShellPrompt()
@@ -248,6 +250,7 @@ class BashShell(AutoCompletableShell):
 
     def exit(self) -> None:
         """Leave the shell; does not wait for its end."""
+        self._end_guard()
         # Twice in one line: a shell with stopped jobs refuses the first one.
         self._send_input_line("exit; exit")
 
@@ -288,7 +291,7 @@ class BashShell(AutoCompletableShell):
             TimeoutError: The shell does not answer.
         """
         deadline = Deadline.after(timeout)
-        if interrupt:
+        if interrupt and not (self._guard is not None and self._guard.waits):
             self._interrupt(deadline.sooner(timeout / 2))
         if not self._answers(deadline.sooner(timeout / 2)):
             # A shell that handles Ctrl-C late throws away what has been typed meanwhile.
@@ -314,9 +317,25 @@ class BashShell(AutoCompletableShell):
 
     def _ask(self, deadline: Deadline) -> None:
         nonce = Nonce()
+        self._end_guard()
         self._send_input_line(f"echo {nonce.quoted}")
         self._read_until(nonce.text, deadline.remaining())
         self._read_until(self._prompt, deadline.remaining())
+        if self._guard is not None:
+            self._guard.forget()
+            self._guard = None
+
+    def guard(self, command: str) -> str:
+        """The command with what keeps this shell from reading what was meant for the one that it starts."""
+        if not isinstance(self._terminal, ChannelSpawn):
+            return command
+        self._guard = Guard(self._terminal, self._shell_prompt)
+        return self._guard.line(command)
+
+    def _end_guard(self) -> None:
+        if self._guard is not None:
+            with self._own_errors():
+                self._guard.end()
 
     def verify(self, timeout: float = _VERIFY_PATIENCE) -> None:
         """See that the shell answers a nonce and its prompt.
@@ -573,6 +592,7 @@ class BashShell(AutoCompletableShell):
             give_back=self._back_from_link,
             host=self.host,
             kind=self.carries or CLEAN,
+            under=[prompt.encode("ascii") for prompt in self._prompts_under().values()],
         )
 
     def _type_for_link(self, line: str) -> None:

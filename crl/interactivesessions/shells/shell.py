@@ -167,6 +167,13 @@ class Shell(abc.ABC):
         """Say that `child` uses the terminal now; None ends that. For sessions."""
         self._covered_by = None if child is None else f"{type(child).__name__} pushed over it"
 
+    def guard(self, command: str) -> str:
+        """The line that runs a command which starts another shell from this one; for sessions.
+
+        Shells that can see to it that what was meant for the other shell is not read by this one when that has ended.
+        """
+        return command
+
     def set_parent(self, parent: Shell | None) -> None:
         """Tell the shell under this one: its prompt coming back means that this shell did not start. For sessions.
 
