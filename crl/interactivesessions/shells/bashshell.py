@@ -11,7 +11,6 @@ import contextlib
 import logging
 import re
 import shlex
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from crl.deadlines import Deadline
@@ -25,7 +24,7 @@ from crl.interactivesessions.shells._prompt import Nonce, ShellPrompt
 from crl.interactivesessions.shells._scp import ScpError, place, scp
 from crl.interactivesessions.shells.autocompletableshell import AutoCompletableShell
 from crl.interactivesessions.shells.registershell import RegisterShell
-from crl.interactivesessions.shells.shell import DEFAULT_STATUS_TIMEOUT, LONGEST_WAIT, DefaultStatusTimeout
+from crl.interactivesessions.shells.shell import DEFAULT_STATUS_TIMEOUT, CommandResult, DefaultStatusTimeout
 from crl.interactivesessions.shells.shell import TimeoutError as ShellTimeout
 from crl.secrets import Secret, redact
 
@@ -84,19 +83,6 @@ class SourceInitFileFailed(InteractiveSessionError):
 
 class CdToWorkdirFailed(InteractiveSessionError):
     """The `workdir` could not be entered; the argument is what was printed."""
-
-
-@dataclass(frozen=True)
-class CommandResult:
-    """What a command did.
-
-    Args:
-        status: Its exit status.
-        output: What it wrote on the terminal (standard output and error), byte for byte.
-    """
-
-    status: int
-    output: bytes
 
 
 @RegisterShell()
@@ -514,7 +500,7 @@ class BashShell(AutoCompletableShell):
         silent, is interrupted again.
         """
         deadline = self._deadline(timeout, self._terminal.timeout or 60.0)
-        wait = LONGEST_WAIT if self._is_seen_to_run() else _LOST_INTERRUPT
+        wait = deadline.remaining() or 0.0 if self._is_seen_to_run() else _LOST_INTERRUPT
         while True:
             self._send_interrupt()
             try:
@@ -525,13 +511,12 @@ class BashShell(AutoCompletableShell):
             wait *= 2
 
     def _is_seen_to_run(self) -> bool:
-        """Whether the program that was started has printed something, or has had no moment for that yet."""
-        if self._may_be_starting is None:
-            return True
-        try:
-            self._expect(_ANY_OUTPUT, self._may_be_starting.remaining())
-        except ShellTimeout:
-            return False
+        """Whether the program that was started has printed something, by when it should run."""
+        if self._may_be_starting is not None:
+            try:
+                self._expect(_ANY_OUTPUT, self._may_be_starting.remaining())
+            except ShellTimeout:
+                return False
         return True
 
     def scp_copy_file(
