@@ -161,9 +161,10 @@ class TelnetChannel:
         self._name = f"telnet {host} {port}"
         try:
             self._socket = socket.create_connection((host, port), timeout)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
+            # The latter is of a name that can be none, with a part that is empty or too long.
             raise ChannelStartError(
-                f"no connection to port {port}: {error.strerror or error}",
+                f"no connection to port {port}: {getattr(error, 'strerror', None) or error}",
                 host=host,
                 doing="connecting by telnet",
                 advice="see whether a telnet server listens there",

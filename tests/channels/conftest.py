@@ -10,7 +10,8 @@ import shutil
 import signal
 import socket
 import tempfile
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +73,22 @@ def drain(channel: Channel, seconds: float = 20.0) -> bytes:
             return result
         result += data
     raise TimeoutError(f"no end after {result!r}")
+
+
+def in_child(work: Callable[[], int]) -> int:
+    """The exit status of a forked child that does some work within a minute, and nothing else whatever it raises."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks in threaded processes
+        child = os.fork()
+    if not child:
+        status = 99
+        try:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(60)
+            status = work()
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 @dataclass(frozen=True)

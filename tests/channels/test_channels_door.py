@@ -80,5 +80,6 @@ def test_a_door_is_open_when_somebody_greets() -> None:
     assert not door.is_open()
 
 
-def test_a_name_without_an_address_is_a_shut_door() -> None:
-    assert not Door("no-such-host.invalid", 22).is_open()
+@pytest.mark.parametrize("name", ["no-such-host.invalid", "no-such-host..invalid", "x" * 64])
+def test_a_name_without_an_address_is_a_shut_door(name: str) -> None:
+    assert not Door(name, 22).is_open()

@@ -31,6 +31,8 @@ from crl.channels.ssh import (
 
 from .conftest import Sshd, drain, free_port, run, running_sshd
 
+NO_NAME = f"no-such-host.{'x' * 64}"
+
 
 @dataclass(frozen=True)
 class Case:
@@ -86,6 +88,8 @@ def case(name: str, sshd: Sshd, hop: Sshd, silent: int, path: Path) -> Case:
     through = f"root@127.0.0.1:{sshd.port}"
     cases: dict[str, Callable[[], Case]] = {
         "name": lambda: Case(sshd.settings(host="no-such-host.invalid"), NameNotResolved, "no-such-host.invalid"),
+        # Nobody is asked for it: it can be no name.
+        "no name": lambda: Case(sshd.settings(host=NO_NAME), NameNotResolved, "Name or service not known"),
         "refused": lambda: Case(sshd.settings(port=free_port()), ConnectionRefused, "nothing listens"),
         "silent": lambda: Case(sshd.settings(port=silent, connect_timeout=1), HostUnreachable, "was not reached"),
         "unknown": lambda: Case(sshd.settings(known_hosts=_known(sshd, path, "")), HostKeyUnknown, here),
@@ -127,8 +131,8 @@ def case(name: str, sshd: Sshd, hop: Sshd, silent: int, path: Path) -> Case:
     return cases[name]()
 
 
-CASES = ["name", "refused", "silent", "unknown", "changed", "revoked", "password", "key", "methods", "ciphers"]
-CASES += ["behind", "forwarding", "hop", "proxy"]
+CASES = ["name", "no name", "refused", "silent", "unknown", "changed", "revoked", "password", "key", "methods"]
+CASES += ["ciphers", "behind", "forwarding", "hop", "proxy"]
 
 
 def by_paramiko(wanted: SshSettings, password: str | None) -> SshLoginError:
@@ -188,7 +192,8 @@ def test_each_reason_has_its_error(
     error = backend(wanted.settings, wanted.password)
     assert type(error) is wanted.kind, error
     assert (error.host, error.hop) == (wanted.settings.host, wanted.hop)
-    assert error.definite == wanted.kind.definite
+    # A name server that does not answer says nothing for good.
+    assert error.definite == (wanted.kind.definite and "Temporary failure" not in str(error))
     assert wanted.words in str(error)
     assert error.advice or wanted.kind is SshLoginError
     assert "wrong-password" not in str(error) + repr(error.__dict__)

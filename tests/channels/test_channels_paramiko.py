@@ -14,7 +14,6 @@ import signal
 import socket
 import sys
 import threading
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,7 +39,7 @@ from crl.deadlines import Deadline
 from crl.errors import UsageError
 from tests.link.peers import PATIENCE, eventually
 
-from .conftest import HOST_KEY_TYPES, Sshd, drain, free_port, running_sshd
+from .conftest import HOST_KEY_TYPES, Sshd, drain, free_port, in_child, running_sshd
 
 RELAY = Path(__file__).with_name("relay.py")
 
@@ -252,8 +251,8 @@ def test_a_proxy_command_is_gone_through(sshd: Sshd) -> None:
 def test_use_in_a_forked_child_is_refused(sshd: Sshd) -> None:
     with connect(sshd.settings()) as connection:
         channel = connection.open_channel("cat", pty=False)
-        child = os.fork()
-        if child == 0:
+
+        def refused() -> int:
             good = 0
             for use in (channel.read, channel.fileno, connection.open_channel):
                 try:
@@ -262,8 +261,9 @@ def test_use_in_a_forked_child_is_refused(sshd: Sshd) -> None:
                     good += "fork" in str(error)
             channel.close()
             connection.close()
-            os._exit(0 if good == 3 else 1)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+            return good
+
+        assert in_child(refused) == 3
         write_all(channel, b"still here")
         assert read_exactly(channel, 10) == b"still here"
 
@@ -351,19 +351,15 @@ def test_a_host_that_sends_more_than_its_window_ends_the_connection(sshd: Sshd) 
 def test_a_child_that_exits_in_the_ordinary_way_does_not_hurt_its_parent(sshd: Sshd) -> None:
     with connect(sshd.settings(jump=(f"root@127.0.0.1:{sshd.port}",))) as connection:
         channel = connection.open_channel("cat", pty=False)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks in threaded processes
-            child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                del channel, connection
-                gc.collect()
-                atexit._run_exitfuncs()
-                status = 0
-            finally:
-                os._exit(status)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+        def exit_ordinarily() -> int:
+            nonlocal channel, connection
+            del channel, connection
+            gc.collect()
+            atexit._run_exitfuncs()
+            return 0
+
+        assert in_child(exit_ordinarily) == 0
         write_all(channel, b"still here")
         assert read_exactly(channel, 10) == b"still here"
 

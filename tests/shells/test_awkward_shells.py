@@ -125,6 +125,8 @@ def test_what_cannot_be_opened_is_said() -> None:
         SerialShell("/dev/tty").get_start_cmd()
     with pytest.raises(ChannelStartError, match="no connection"):
         InteractiveSession().spawn(TelnetShell("127.0.0.1", port=1))
+    with pytest.raises(ChannelStartError, match="no connection"):
+        InteractiveSession().spawn(TelnetShell("x" * 64))
 
 
 def test_both_are_found_by_name() -> None:

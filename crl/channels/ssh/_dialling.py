@@ -62,6 +62,9 @@ def _addresses(
     """The addresses of a host; the resolver of names knows no deadline, so it gets a thread that may be left behind."""
     try:
         numeric = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except UnicodeError as error:
+        # An empty part or one of more than 63 bytes: the system's own words, as Python does not let it say them.
+        raise place.name_not_resolved("Name or service not known") from error
     except OSError:
         return _looked_up(place, deadline)
     return [(family, kind, protocol, address) for family, kind, protocol, _, address in numeric]  # type: ignore[misc]

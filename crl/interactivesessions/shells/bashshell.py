@@ -11,7 +11,6 @@ import contextlib
 import logging
 import re
 import shlex
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from crl.deadlines import Deadline
@@ -34,7 +33,7 @@ from crl.interactivesessions.shells.basherrors import (
     SourceInitFileFailed,
 )
 from crl.interactivesessions.shells.registershell import RegisterShell
-from crl.interactivesessions.shells.shell import DEFAULT_STATUS_TIMEOUT, LONGEST_WAIT, DefaultStatusTimeout
+from crl.interactivesessions.shells.shell import DEFAULT_STATUS_TIMEOUT, CommandResult, DefaultStatusTimeout
 from crl.interactivesessions.shells.shell import TimeoutError as ShellTimeout
 from crl.secrets import Secret, redact
 
@@ -65,19 +64,6 @@ _LEAVE_PATIENCE: Final = 5.0
 _LANE_PATIENCE: Final = 10.0
 _CONTENT: Final = "content:"
 _log = logging.getLogger("crl.interactivesessions.shells")
-
-
-@dataclass(frozen=True)
-class CommandResult:
-    """What a command did.
-
-    Args:
-        status: Its exit status.
-        output: What it wrote on the terminal (standard output and error), byte for byte.
-    """
-
-    status: int
-    output: bytes
 
 
 @RegisterShell()
@@ -496,7 +482,7 @@ class BashShell(AutoCompletableShell):
         silent, is interrupted again.
         """
         deadline = self._deadline(timeout, self._terminal.timeout or 60.0)
-        wait = LONGEST_WAIT if self._is_seen_to_run() else _LOST_INTERRUPT
+        wait = deadline.remaining() or 0.0 if self._is_seen_to_run() else _LOST_INTERRUPT
         while True:
             self._send_interrupt()
             try:
@@ -507,13 +493,12 @@ class BashShell(AutoCompletableShell):
             wait *= 2
 
     def _is_seen_to_run(self) -> bool:
-        """Whether the program that was started has printed something, or has had no moment for that yet."""
-        if self._may_be_starting is None:
-            return True
-        try:
-            self._expect(_ANY_OUTPUT, self._may_be_starting.remaining())
-        except ShellTimeout:
-            return False
+        """Whether the program that was started has printed something, by when it should run."""
+        if self._may_be_starting is not None:
+            try:
+                self._expect(_ANY_OUTPUT, self._may_be_starting.remaining())
+            except ShellTimeout:
+                return False
         return True
 
     def scp_copy_file(
