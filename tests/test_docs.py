@@ -84,7 +84,7 @@ def test_example_runs(
 ) -> None:
     # An example that brings up the default lab, and takes it down, gets one of its own.
     monkeypatch.setenv("CRL_LAB_DIR", str(tmp_path / "lab"))
-    monkeypatch.setenv("CRL_LAB_NAME", "docs")
+    monkeypatch.setenv("CRL_LAB_NAME", f"x{os.getpid() % 1_000_000}")
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     alpha = lab.host("alpha")

@@ -15,6 +15,7 @@ import select
 import shutil
 import signal
 import stat
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
@@ -27,7 +28,7 @@ __all__ = ["UNKNOWN_STATUS", "Child", "FileAction", "above_standard", "open_pty"
 FileAction: TypeAlias = tuple[int, int] | tuple[int, int, int] | tuple[int, int, str, int, int]
 
 UNKNOWN_STATUS: Final = 255
-_ENDING: Final = ((signal.SIGHUP, 0.4), (signal.SIGTERM, 0.3), (signal.SIGKILL, 2.0))
+_ENDING: Final = ((signal.SIGHUP, 0.4), (signal.SIGTERM, 0.3), (signal.SIGKILL, 15.0))
 _ENTER_AND_RUN: Final = 'cd "$1" && shift && exec "$@"'
 _log = logging.getLogger("crl.channels")
 
@@ -73,6 +74,8 @@ class Child:
         self._owner = os.getpid()
         self._returncode: int | None = None
         self._reaped = False
+        # Held where the descriptor is used or the child reaped: neither number may become somebody else's meanwhile.
+        self._using = threading.RLock()
         self._pidfd = self._open_pidfd()
 
     def _open_pidfd(self) -> int:
@@ -95,9 +98,15 @@ class Child:
 
         255 stands for a status that somebody else collected.
         """
-        if self._returncode is None and self._pidfd >= 0:
-            self._collect(os.WNOWAIT)
+        if self._returncode is None:
+            with self._held():
+                if self._pidfd >= 0:
+                    self._collect(os.WNOWAIT)
         return self._returncode
+
+    def _held(self) -> contextlib.AbstractContextManager[object]:
+        """Keep other threads out; in a forked child there is none, though one of them may have been in here."""
+        return self._using if os.getpid() == self._owner else contextlib.nullcontext()
 
     def has_ended(self) -> bool:
         """Whether it runs no more."""
@@ -126,17 +135,20 @@ class Child:
             The exit status, or None when it still runs.
         """
         if self.returncode is None:
-            poll = select.poll()
-            poll.register(self._pidfd, select.POLLIN)
-            poll.poll(Deadline.after(timeout).poll_ms())
+            with self._held():
+                watched = os.dup(self._pidfd) if self._pidfd >= 0 else -1
+            if watched >= 0:
+                _await_end(watched, timeout)
         return self.returncode
 
     def signal_group(self, number: int) -> None:
         """Send a signal to the whole process group; no effect once the child was reaped."""
-        if self.returncode is None or not self._reaped:
-            # The leader is at least a zombie, so its number is still its own. No permission: it became another user.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, number)
+        with self._held():
+            if self.returncode is None or not self._reaped:
+                # The leader is at least a zombie, so its number is still its own. No permission: it became another
+                # user.
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self.pid, number)
 
     def end(self) -> None:
         """End the process group, gently first, and reap the child; at most about a second, again is harmless."""
@@ -144,8 +156,10 @@ class Child:
             return
         if os.getpid() == self._owner:
             self._end_group()
-        pidfd, self._pidfd = self._pidfd, -1
-        os.close(pidfd)
+        with self._held():
+            pidfd, self._pidfd = self._pidfd, -1
+            if pidfd >= 0:
+                os.close(pidfd)
 
     def _end_group(self) -> None:
         for number, patience in _ENDING:
@@ -156,9 +170,20 @@ class Child:
         else:
             _log.warning("process %d does not end, not even when killed; it is left behind", self.pid)
             return
-        self.signal_group(signal.SIGKILL)
-        if not self._reaped:
-            self._collect(0)
+        with self._held():
+            self.signal_group(signal.SIGKILL)
+            if not self._reaped and self._pidfd >= 0:
+                self._collect(0)
+
+
+def _await_end(pidfd: int, timeout: float | None) -> None:
+    """Wait for the end of a process, at most so many seconds; the descriptor is closed then."""
+    try:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        poll.poll(Deadline.after(timeout).poll_ms())
+    finally:
+        os.close(pidfd)
 
 
 def open_pty() -> tuple[int, int, str]:

@@ -16,9 +16,8 @@ from collections.abc import Callable
 from crl.channels.base import ChannelClosed
 from crl.errors import UsageError
 
-__all__ = ["DescriptorChannel", "set_terminal_size"]
+__all__ = ["DescriptorChannel", "close_patience", "set_terminal_size"]
 
-CLOSE_PATIENCE = 1.0
 _PEER_GONE = frozenset({errno.EIO, errno.ECONNRESET, errno.EPIPE})
 
 
@@ -31,6 +30,15 @@ def set_terminal_size(descriptor: int, columns: int, rows: int) -> None:
     if not (0 <= columns <= 0xFFFF and 0 <= rows <= 0xFFFF):
         raise UsageError(f"a terminal cannot have {columns} columns and {rows} rows")
     termios.tcsetwinsize(descriptor, (rows, columns))
+
+
+def close_patience(owner: int) -> float:
+    """Seconds that a close waits for who reads or writes, which nobody does for long.
+
+    Args:
+        owner: The process that made the channel: in a forked child the thread that was at it may be missing.
+    """
+    return 30.0 if os.getpid() == owner else 1.0
 
 
 def _hung_up(descriptor: int) -> bool:
@@ -65,9 +73,11 @@ class DescriptorChannel:
         self._writable = writable
         self._terminal = terminal
         self._ended = ended
-        # The number must not become somebody else's while a thread is about to use it.
-        self._reading = threading.Lock()
-        self._writing = threading.Lock()
+        self._owner = os.getpid()
+        # The number must not become somebody else's while a thread is about to use it; a signal's handler may close
+        # what its own thread is at.
+        self._reading = threading.RLock()
+        self._writing = threading.RLock()
 
     @property
     def name(self) -> str:
@@ -165,8 +175,8 @@ class DescriptorChannel:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor < 0:
             return
-        # Nobody stays in a read or write, except in a forked child, which lacks the thread that was at it.
-        held = [lock for lock in (self._reading, self._writing) if lock.acquire(timeout=CLOSE_PATIENCE)]
+        patience = close_patience(self._owner)
+        held = [lock for lock in (self._reading, self._writing) if lock.acquire(timeout=patience)]
         try:
             os.close(descriptor)
         finally:

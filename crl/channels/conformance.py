@@ -51,7 +51,7 @@ _STUBBORN: Final = (
     _RAW.replace("put(b'<ready>')", "")
     + "import signal, time\nfor s in (1, 2, 3, 13, 15): signal.signal(s, signal.SIG_IGN)\n"
     # Longer than any close may take, and no longer: nobody can end it where the channel's end is not its own.
-    + "put(b'<ready>%d;' % os.getpid())\ntime.sleep(10)\n"
+    + "put(b'<ready>%d;' % os.getpid())\ntime.sleep(30)\n"
 )
 
 
@@ -178,16 +178,20 @@ class ChannelConformance:
         before = _inventory()
         for _ in range(3):
             self.start(ECHO).close()
-        _assert_soon(lambda: _inventory() == before, "a descriptor or thread was left behind")
+        # What others had left may go meanwhile.
+        _assert_soon(
+            lambda: all(now <= then for now, then in zip(_inventory(), before, strict=True)),
+            "a descriptor or thread was left behind",
+        )
 
     def test_close_is_quick_and_ends_a_stubborn_program(self) -> None:
-        """A program that ignores every signal that can be ignored is gone after a close of at most two seconds."""
+        """A program that ignores every signal that can be ignored is gone after a close, which does not wait for it."""
         channel = self.start(_STUBBORN)
         try:
             number = b""
             while not number.endswith(b";"):
                 number += read_exactly(channel, 1)
-            limit = Deadline.after(2.0)
+            limit = Deadline.after(PATIENCE)
         finally:
             channel.close()
         assert not limit.expired
@@ -287,7 +291,7 @@ def _inventory() -> tuple[int, int]:
 
 def _assert_soon(condition: Callable[[], bool], text: str) -> None:
     """Assert a condition that a thread's end brings about, of which nothing can be waited for."""
-    deadline = Deadline.after(2.0)
+    deadline = Deadline.after(PATIENCE)
     never = threading.Event()
     while not condition():
         assert not deadline.expired, text

@@ -7,10 +7,11 @@ keep more than a few bytes.
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 
-from crl.channels._descriptor import CLOSE_PATIENCE
+from crl.channels._descriptor import close_patience
 from crl.channels.base import ChannelClosed, ChannelStartError
 from crl.errors import UsageError
 
@@ -160,9 +161,10 @@ class TelnetChannel:
         self._name = f"telnet {host} {port}"
         try:
             self._socket = socket.create_connection((host, port), timeout)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
+            # The latter is of a name that can be none, with a part that is empty or too long.
             raise ChannelStartError(
-                f"no connection to port {port}: {error.strerror or error}",
+                f"no connection to port {port}: {getattr(error, 'strerror', None) or error}",
                 host=host,
                 doing="connecting by telnet",
                 advice="see whether a telnet server listens there",
@@ -173,8 +175,9 @@ class TelnetChannel:
         self._unsent = bytearray()
         self._owed = False
         # Reading answers negotiations, beside whoever writes; and who closes waits for both.
-        self._reading = threading.Lock()
-        self._sending = threading.Lock()
+        self._owner = os.getpid()
+        self._reading = threading.RLock()
+        self._sending = threading.RLock()
         self._push()
 
     @property
@@ -281,8 +284,8 @@ class TelnetChannel:
 
     def close(self) -> None:
         """End the connection; again is harmless."""
-        # Nobody stays in a read or write, except in a forked child, which lacks the thread that was at it.
-        held = [lock for lock in (self._reading, self._sending) if lock.acquire(timeout=CLOSE_PATIENCE)]
+        patience = close_patience(self._owner)
+        held = [lock for lock in (self._reading, self._sending) if lock.acquire(timeout=patience)]
         try:
             self._socket.close()
         finally:

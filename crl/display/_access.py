@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from crl.deadlines import Deadline
-from crl.display.errors import NoSuchDisplay
+from crl.display.errors import DisplayError, DisplayTimeout, NoSuchDisplay
 from crl.display.names import DisplayName
 from crl.display.xauthority import choose_cookie, parse_xauthority
 from crl.link import TunnelError
@@ -66,6 +66,7 @@ class Dialer(Protocol):
 
         Raises:
             NoSuchDisplay: Nothing listens there.
+            DisplayTimeout: The deadline has passed.
         """
 
 
@@ -95,7 +96,7 @@ class TargetDialer:
                 return self._target.connect_socket(address, CONNECT_TIMEOUT if left is None else left)
             except (OSError, TunnelError) as error:
                 reasons.append(error.message if isinstance(error, TunnelError) else str(error))
-        raise _no_such_display(name, self.host, reasons)
+        raise _no_connection(name, self.host, reasons, deadline)
 
 
 class LocalDialer:
@@ -123,10 +124,14 @@ class LocalDialer:
                 reasons.append(str(error))
             else:
                 return sock
-        raise _no_such_display(name, self.host, reasons)
+        raise _no_connection(name, self.host, reasons, deadline)
 
 
-def _no_such_display(name: DisplayName, host: str, reasons: list[str]) -> NoSuchDisplay:
+def _no_connection(name: DisplayName, host: str, reasons: list[str], deadline: Deadline) -> DisplayError:
+    if deadline.expired:  # what was heard so far may come of that alone
+        return DisplayTimeout(
+            f"the X server of {name} was not reached in time", host=host, doing="connecting to a display"
+        )
     return NoSuchDisplay(
         f"no X server answers on {name}: {'; '.join(dict.fromkeys(reasons))}",
         host=host,

@@ -67,7 +67,8 @@ def redraw(connection: XConnection, deadline: Deadline) -> None:
         )  # fmt: skip
         request.MapWindow(display=x, window=window)
         request.DestroyWindow(display=x, window=window)
-        x.flush()
+        # An X server throws away what it has not read yet when it sees that its client is gone: wait for the answer.
+        request.GetInputFocus(display=x)
 
 
 def _map_window(connection: XConnection, deadline: Deadline) -> int:

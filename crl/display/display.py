@@ -91,18 +91,19 @@ class _AnyDisplay:
         """
         deadline = Deadline.after(timeout)
         matches = window_matcher(pattern)
-        connection = self._connect(deadline)  # its own one: events are read while others ask
         try:
-            return self._wait(connection, deadline, lambda seen: (seen.viewable or not viewable) and matches(seen))
+            connection = self._connect(deadline)  # its own one: events are read while others ask
+            try:
+                return self._wait(connection, deadline, lambda seen: (seen.viewable or not viewable) and matches(seen))
+            finally:
+                connection.close()
         except DisplayTimeout as error:
             raise DisplayTimeout(
                 f"no window {pattern!r} came within {timeout:g} s",
                 host=self._dialer.host,
                 doing=f"waiting for a window on {self.name}",
-                transcript=error.transcript,
+                transcript=error.transcript or _seen(None),
             ) from error
-        finally:
-            connection.close()
 
     def _wait(self, connection: XConnection, deadline: Deadline, matches: WindowPattern) -> Window:
         watched: set[int] = set()

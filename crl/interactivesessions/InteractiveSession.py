@@ -59,7 +59,7 @@ __all__ = [
 _BANNER: Final = b"*" * 30 + b"NEW TERMINAL" + b"*" * 30 + b"\n"
 _POLITE_SECONDS: Final = 1.5
 # sudo and su take about two seconds to end after a refused password, also when interrupted.
-_RECOVERY_SECONDS: Final = 8.0
+_RECOVERY_SECONDS: Final = 15.0
 _NOT_INHERITED: Final = frozenset({"PS1", "PS2", "PROMPT_COMMAND", "COLUMNS", "LINES"})
 _log = logging.getLogger("crl.interactivesessions")
 

@@ -293,33 +293,38 @@ class RunShellSubprocess(RemoteShellSubprocess):
             self._cmd, executable=self._executable, shell=True, close_fds=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, **_OWN_GROUP
         )  # fmt: skip
-        reader = threading.Thread(target=self._communicate, args=(process,))
+        # Not the end of the thread itself: an interrupted join calls a thread dead that still runs (Python 3.11).
+        over = threading.Event()
+        reader = threading.Thread(target=self._communicate, args=(process, over))
         reader.daemon = True
         reader.start()
         try:
             try:
                 interrupt.allow()
-                reader.join(self._timeout)
+                over.wait(self._timeout)
             finally:
                 interrupt.hold()
         finally:
-            over = self._end(process, reader)
+            by_itself = self._end(process, over)
         interrupt.raise_held()
-        if not over:
+        if not by_itself:
             raise RemoteTimeoutError(self._result)
         assert self._result is not None
         return SuccessfulExecutionResult(self._run_id, self._cmd, self._result)
 
-    def _communicate(self, process):
-        # type: (subprocess.Popen[bytes]) -> None
-        out, err = process.communicate()
-        self._result = (process.returncode, out, err)
+    def _communicate(self, process, over):
+        # type: (subprocess.Popen[bytes], threading.Event) -> None
+        try:
+            out, err = process.communicate()
+            self._result = (process.returncode, out, err)
+        finally:
+            over.set()
 
     @staticmethod
-    def _end(process, reader):
-        # type: (subprocess.Popen[bytes], threading.Thread) -> bool
+    def _end(process, over):
+        # type: (subprocess.Popen[bytes], threading.Event) -> bool
         """End what still runs, with its process group; whether all was over already."""
-        if not reader.is_alive():
+        if over.is_set():
             return True
         for number in (signal.SIGTERM, signal.SIGKILL):
             try:
@@ -327,8 +332,7 @@ class RunShellSubprocess(RemoteShellSubprocess):
             except EnvironmentError as error:
                 if error.errno != errno.ESRCH:
                     raise
-            reader.join(_KILL_AFTER)
-            if not reader.is_alive():
+            if over.wait(_KILL_AFTER):
                 break
         return False
 

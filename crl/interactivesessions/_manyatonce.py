@@ -401,10 +401,17 @@ class ManyAtOnce(Generic[Result]):
             for begun in self._begun.values():
                 for thread in (begun.thread, begun.stopper):
                     if thread is not None:
-                        thread.join(until.remaining())
+                        _join(thread, until)
         self._no_more = True
+        until = Deadline.after(GRACE)
         for finder in self._finders:
-            finder.join(GRACE)
+            _join(finder, until)
+
+
+def _join(thread: threading.Thread, until: Deadline) -> None:
+    """Wait for the end of a thread, where Ctrl-C has not come before its start."""
+    with suppress(RuntimeError):  # it was not started
+        thread.join(until.remaining())
 
 
 def _for(reason: RemoteWorldError, piece: Piece[Any]) -> RemoteWorldError:

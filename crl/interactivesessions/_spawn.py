@@ -26,7 +26,7 @@ OUTPUT_CAP: Final = 64 * 1024 * 1024
 """Bytes of unmatched output that are kept; of more, the oldest are dropped and counted in `ChannelSpawn.dropped`."""
 
 READ_SIZE: Final = 65536
-STATUS_PATIENCE: Final = 1.0
+STATUS_PATIENCE: Final = 5.0
 _SIDE_TAIL: Final = 8192
 _CAP_SLACK: Final = 1024 * 1024
 _SECRET_IN_LOG: Final = b"<secret>\n"

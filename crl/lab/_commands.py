@@ -51,6 +51,12 @@ def call(
     return result.stdout
 
 
+def lock(fd: int, timeout: float) -> bool:
+    """Lock an open file or folder until it is closed; False when another process had it locked all the time."""
+    command = ["flock", "--exclusive", "--timeout", str(timeout), str(fd)]
+    return subprocess.run(command, pass_fds=[fd], check=False).returncode == 0
+
+
 def start_program(module: str, arguments: Sequence[str], *, log: Path, keep: Sequence[int] = ()) -> None:
     """Start one of the lab's own programs in the background, child of nobody here.
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from crl.lab.records import LabFolder
 
 BOOT_LIMIT: Final = 60.0
+STATUS_LIMIT: Final = 30.0
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def ask(folder: LabFolder, host: str, do: str, *, timeout: float = BOOT_LIMIT, *
 def condition_of(folder: LabFolder, host: str) -> Condition:
     """How a host is, whatever that may be."""
     try:
-        return ask(folder, host, "status", timeout=5)
+        return ask(folder, host, "status", timeout=STATUS_LIMIT)
     except LabBootError as error:
         return Condition("failed", error=error.message)
     except LabHostDown:

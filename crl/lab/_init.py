@@ -21,7 +21,7 @@ REBOOT, POWER_OFF = 0, 10
 REPORT_FD = 3
 TERM_GRACE = 1.0
 RESPAWN_PAUSE = 0.5
-READY_LIMIT = 15.0
+READY_LIMIT = 40.0
 WATCHED = frozenset({signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGUSR2})
 
 
@@ -84,12 +84,14 @@ class Init:
 
 
 def wait_for_port(port: int) -> None:
-    """Wait until something listens on the host's own loopback."""
+    """Wait until something says a first word on the host's own loopback."""
     limit = time.monotonic() + READY_LIMIT
     while True:
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=READY_LIMIT).close()
-            return
+            with socket.create_connection(("127.0.0.1", port), timeout=READY_LIMIT) as connection:
+                if connection.recv(1):
+                    return
+                raise ConnectionError(f"port {port} says nothing")
         except OSError:
             if time.monotonic() > limit:
                 raise

@@ -6,15 +6,19 @@ with the hosts' namespaces, because a veth pair dies with either end.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import ipaddress
 import json
+import socket
 from typing import TYPE_CHECKING, Any, Final
 
 from crl.lab._commands import call
+from crl.lab.errors import LabCommandError
 from crl.lab.plan import CONTROLLER
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from crl.lab.plan import Link
 
@@ -61,10 +65,19 @@ def interfaces() -> list[dict[str, Any]]:
 
 
 def remove_leftovers(name: str) -> None:
-    """Remove interfaces of the lab on this machine that outlived their hosts."""
-    for entry in interfaces():
-        if str(entry["ifname"]).startswith(f"crl-{name}-"):
-            call(["ip", "link", "delete", entry["ifname"]], doing="removing interfaces")
+    """Remove interfaces of the lab on this machine that outlived their hosts.
+
+    The kernel removes them too, at its leisure: one that goes by itself in this moment is no failure.
+    """
+    failed: set[str] = set()
+    while left := {str(entry["ifname"]) for entry in interfaces() if entry["ifname"].startswith(f"crl-{name}-")}:
+        for interface in left:
+            try:
+                call(["ip", "link", "delete", interface], doing="removing interfaces")
+            except LabCommandError:
+                if interface in failed:
+                    raise
+                failed.add(interface)
 
 
 def routes_here() -> list[ipaddress.IPv4Network]:
@@ -77,6 +90,21 @@ def routes_here() -> list[ipaddress.IPv4Network]:
 def is_free(network: str, taken: Sequence[ipaddress.IPv4Network]) -> bool:
     """Whether no route of this machine touches a network."""
     return not any(ipaddress.IPv4Network(network).overlaps(other) for other in taken)
+
+
+@contextlib.contextmanager
+def claimed(network: str) -> Iterator[bool]:
+    """Keep a network from other labs until its wires are laid and routes tell of it; whether nobody else keeps it."""
+    with socket.socket(socket.AF_UNIX) as claim:
+        try:
+            # An abstract address belongs to the same network namespace as the routes, and ends with this process.
+            claim.bind(f"\0crl-lab/network/{network}")
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            yield False
+            return
+        yield True
 
 
 def set_link(pid: int, link: Link, state: str) -> None:

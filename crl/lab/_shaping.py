@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 SHAPER: Final = "crl.lab._shaper"
 HOST_TUN: Final = "slow0"
-START_LIMIT: Final = 10.0
+START_LIMIT: Final = 60.0
 END_LIMIT: Final = 5.0
 
 
@@ -67,15 +68,19 @@ class LinkState:
 
 def load(folder: LabFolder, host: str) -> LinkState:
     """What has been done to the link of a host."""
-    path = folder.link_state(host)
-    if not path.exists():
+    try:
+        record = json.loads(folder.link_state(host).read_text())
+    except FileNotFoundError:
         return LinkState()
-    record = json.loads(path.read_text())
     return LinkState(record["cut"], None if record["shape"] is None else Shape(**record["shape"]))
 
 
 def _save(folder: LabFolder, host: str, state: LinkState) -> None:
-    folder.link_state(host).write_text(json.dumps(asdict(state)))
+    path = folder.link_state(host)
+    # Whole for whoever reads it at this moment.
+    fresh = path.with_suffix(f".{os.getpid()}")
+    fresh.write_text(json.dumps(asdict(state)))
+    fresh.replace(path)
 
 
 def near_tun(plan: LabPlan, host: HostPlan) -> str:
@@ -144,7 +149,9 @@ def slow(folder: LabFolder, plan: LabPlan, host: HostPlan, shape: Shape) -> None
     finally:
         os.close(write_end)
     with os.fdopen(read_end, "rb") as stream:
-        if stream.read() != b"ready\n":
+        poll = select.poll()
+        poll.register(stream, select.POLLIN)
+        if not poll.poll(START_LIMIT * 1000) or stream.read() != b"ready\n":
             said = log.read_text(errors="replace")
             raise LabError("the shaper did not start", host=host.name, doing="slowing the link", transcript=said)
     _save(folder, host.name, LinkState(shape=shape))
@@ -154,4 +161,4 @@ def end_shaper(folder: LabFolder, host: str) -> None:
     """End the program that slows a link; the wire takes over at once."""
     pids = find_program(SHAPER, str(folder.path), host)
     left = kill_and_wait(pids, signal.SIGTERM, END_LIMIT)
-    kill_and_wait(left, signal.SIGKILL, END_LIMIT)
+    kill_and_wait(left, signal.SIGKILL, START_LIMIT)

@@ -30,6 +30,11 @@ from crl.lab.records import LabFolder
 if TYPE_CHECKING:
     from crl.lab.plan import HostPlan
 
+# Below those that x2gostartagent gives to its sessions, from 30000 up. It does not see that one is a client's, or was
+# just now, and on such a port nobody can listen for a minute.
+PORTS_OF_CLIENTS: Final = "10000 29999"
+ASKING_LIMIT: Final = 10.0
+"""How long one who has called may take to say what he wants, seconds."""
 DISK_SIZE: Final = "8g"
 LONGEST_LINE: Final = 65536
 
@@ -67,11 +72,13 @@ class Supervisor:
         self.pidfd = -1
         self.report_fd = -1
         self.stopping = False
+        self.rebooting = False
 
     def prepare(self) -> None:
         """Make the namespaces and the disk."""
         sys_.unshare(sys_.CLONE_NEWNS | sys_.CLONE_NEWNET)
         Path("/proc/sys/net/ipv4/ip_forward").write_text("0")
+        Path("/proc/sys/net/ipv4/ip_local_port_range").write_text(PORTS_OF_CLIENTS)
         self.root.assemble(DISK_SIZE)
         self.root.provision(self._hashes(), self._host_keys(), self._user_keys())
 
@@ -95,6 +102,7 @@ class Supervisor:
         """Start PID 1 in fresh namespaces."""
         sys_.setns("/proc/self/ns/pid", sys_.CLONE_NEWPID)
         sys_.unshare(sys_.CLONE_NEWPID)
+        self.rebooting = False
         self.state.boot += 1
         self.state.boot_id = str(uuid.uuid4())
         self.state.state, self.state.error = "booting", ""
@@ -142,6 +150,8 @@ class Supervisor:
         self.selector.unregister(self.report_fd)
         os.close(self.report_fd)
         self.report_fd = -1
+        if self.rebooting and not raw:
+            return  # It was ended before it was up, to boot again.
         report = json.loads(raw) if raw else {"error": "PID 1 ended before the host was up"}
         if report.get("ready"):
             self.state.state = "up"
@@ -185,7 +195,7 @@ class Supervisor:
     def accept(self) -> None:
         """Hear one question and answer it, now or when the boot has come."""
         client, _address = self.listener.accept()
-        client.settimeout(2)
+        client.settimeout(ASKING_LIMIT)
         credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         try:
             if struct.unpack("3i", credentials)[1] != os.getuid():
@@ -203,7 +213,10 @@ class Supervisor:
             self.boot()
             target = self.state.boot
         elif what == "reboot":
-            os.kill(self.state.pid1, signal.SIGKILL if question.get("hard") else signal.SIGINT)
+            self.rebooting = True
+            # One that still boots does not hear that it is asked.
+            hard = question.get("hard") or self.state.state == "booting"
+            os.kill(self.state.pid1, signal.SIGKILL if hard else signal.SIGINT)
             target += 1
         if what == "status":
             self.answer(client, asdict(self.state))
@@ -221,7 +234,8 @@ class Supervisor:
         self.selector.register(wake_read, selectors.EVENT_READ, lambda: os.read(wake_read, 64))
         self.selector.register(self.listener, selectors.EVENT_READ, self.accept)
         while not self.stopping:
-            for key, _events in self.selector.select():
+            # One at a time: what it does may be the end of another one that was ready too.
+            for key, _events in self.selector.select()[:1]:
                 key.data()
         if self.state.pid1:
             os.kill(self.state.pid1, signal.SIGKILL)

@@ -29,6 +29,7 @@ __all__ = ["LabBroker"]
 USER: Final = "x2gobroker"
 _COOKIES: Final = "/var/lib/x2gobroker/.x2go"
 _STARTING: Final = "starting or ending a session broker"
+_ACCEPTS: Final = "00010000"  # among the flags of a socket
 _LIMIT: Final = 30.0
 _NAP: Final = 0.05
 _SETTINGS: Final = {
@@ -60,9 +61,8 @@ true
 """
 _FORGET_KEYS: Final = """\
 for file in /home/*/.ssh/authorized_keys; do
-    kept=$(grep -v '^no-X11-forwarding,' "$file") && printf '%s\\n' "$kept" > "$file"
+    sed -i '/^no-X11-forwarding,/d' "$file"
 done
-true
 """
 _LET_OUT: Final = "rm -f /etc/sudoers.d/x2gobroker; sed -i '/^x2gobroker-users:/d' /etc/group"
 
@@ -261,11 +261,13 @@ class LabBroker:
             LabTimeout: They did not in time.
             LabError: One has ended.
         """
+        # Its socket is there before it listens, and before it may be used.
+        service = f" {_ACCEPTS} .* {self._there}/auth/socket$"
 
         def is_up() -> bool:
             if any(process.poll() is not None for process in self._processes):
                 raise LabError("it ended", host=self._host.name, doing=_STARTING, transcript=self.log)
-            return self._listens() and self._host.exec(["test", "-S", f"{self._there}/auth/socket"]).returncode == 0
+            return self._listens() and self._host.exec(["grep", "-q", service, "/proc/net/unix"]).returncode == 0
 
         self._wait_until("does not listen", is_up)
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["LabHost"]
 
 _NAMESPACES: Final = ("--mount", "--uts", "--ipc", "--net", "--pid")
-STOP_LIMIT: Final = 10.0
+STOP_LIMIT: Final = 30.0
 
 
 class LabHost:

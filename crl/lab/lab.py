@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Final, Self
 
 from crl.errors import UsageError
 from crl.lab import _network as network
-from crl.lab._commands import start_program
+from crl.lab._commands import lock, start_program
 from crl.lab._control import Condition, Question, condition_of
 from crl.lab._root import OVERLAID
 from crl.lab._shaping import SHAPER, LinkState, load
-from crl.lab.errors import LabCommandError, LabError, LabTimeout
+from crl.lab.errors import LabCommandError, LabError, LabNotUp, LabTimeout
 from crl.lab.host import LabHost
 from crl.lab.plan import DEFAULT_NAME, ROLES, LabPlan, candidate_networks, check_name, make_plan
 from crl.lab.processes import find_program, in_namespace, kill_and_wait, namespace_of, wait_buried
@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 __all__ = ["HostStatus", "Lab", "LabStatus"]
 
 SUPERVISOR: Final = "crl.lab._supervisor"
-LOCK_LIMIT: Final = 120.0
+LOCK_LIMIT: Final = 1000.0
 END_LIMIT: Final = 5.0
+KILL_LIMIT: Final = 30.0
 
 
 @dataclass(frozen=True)
@@ -183,9 +184,10 @@ class Lab:
 
     def status(self) -> LabStatus:
         """How the lab is; never raises because there is none."""
-        if not self._folder.lab_json.exists():
+        try:
+            plan = self.plan
+        except LabNotUp:
             return LabStatus(self._name, self.folder, exists=False, network=None, hosts=())
-        plan = self.plan
         hosts = tuple(self._host_status(host) for host in plan.hosts.values())
         return LabStatus(plan.name, self.folder, exists=True, network=plan.network, hosts=hosts)
 
@@ -239,14 +241,9 @@ class Lab:
     def _start(self, found: Requirements, made: list[Path], tell: Callable[[str], None]) -> None:
         try:
             install(found.to_install, tell)
-            plan = make_plan(self._name, self._choose_network(), self._hosts)
-            self._folder.save(plan, made)
-            tell("making keys")
-            self._write_keys(plan)
-            tell("making hosts: " + ", ".join(plan.hosts))
-            pids = self._start_supervisors(plan)
-            for host in plan.hosts.values():
-                network.make_wire(host.link, network.near_pid(host.link, pids), pids[host.name])
+            with self._network_to_take() as chosen:
+                plan = make_plan(self._name, chosen, self._hosts)
+                self._make_hosts(plan, made, tell)
             tell("booting")
             for question in [Question(self._folder, name, {"do": "boot"}) for name in plan.hosts]:
                 self._await(question)
@@ -255,6 +252,16 @@ class Lab:
             remove_empty(made)
             raise
         tell(f"the lab is up: ssh -F {self.ssh_config} {next(iter(plan.hosts))}")
+
+    def _make_hosts(self, plan: LabPlan, made: list[Path], tell: Callable[[str], None]) -> None:
+        """Make all that a boot needs: keys, namespaces, disks and wires."""
+        self._folder.save(plan, made)
+        tell("making keys")
+        self._write_keys(plan)
+        tell("making hosts: " + ", ".join(plan.hosts))
+        pids = self._start_supervisors(plan)
+        for host in plan.hosts.values():
+            network.make_wire(host.link, network.near_pid(host.link, pids), pids[host.name])
 
     def _await(self, question: Question) -> Condition:
         """The answer of a host that starts; when it fails, with the tail of its log."""
@@ -275,13 +282,17 @@ class Lab:
                     advice="choose another: CRL_LAB_DIR",
                 )
 
-    def _choose_network(self) -> str:
+    @contextlib.contextmanager
+    def _network_to_take(self) -> Iterator[str]:
+        """The network of the links, which no other lab that is being started takes meanwhile."""
         if self._network:
-            return self._network
-        taken = network.routes_here()
+            yield self._network
+            return
         for candidate in candidate_networks(self._name):
-            if network.is_free(candidate, taken):
-                return candidate
+            with network.claimed(candidate) as ours:
+                if ours and network.is_free(candidate, network.routes_here()):
+                    yield candidate
+                    return
         raise LabError("no /24 of 10.207.0.0/16 is free here", doing="choosing a network", advice="set CRL_LAB_NETWORK")
 
     def _write_keys(self, plan: LabPlan) -> None:
@@ -338,7 +349,7 @@ class Lab:
         own = self._left_processes()
         strays = self._strays(own)
         left = kill_and_wait(own, signal.SIGTERM, END_LIMIT)
-        left = kill_and_wait([*left, *strays], signal.SIGKILL, END_LIMIT)
+        left = kill_and_wait([*left, *strays], signal.SIGKILL, KILL_LIMIT)
         if left:
             raise LabTimeout(f"processes {left} did not end", doing="ending the lab", advice="run crl lab down again")
         wait_buried([*own, *strays], END_LIMIT)
@@ -368,8 +379,7 @@ class Lab:
                 made = [*self._folder.make(), *made]
                 fd = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 stack.callback(os.close, fd)
-                command = ["flock", "--exclusive", "--timeout", str(LOCK_LIMIT), str(fd)]
-                if subprocess.run(command, pass_fds=[fd], check=False).returncode:
+                if not lock(fd, LOCK_LIMIT):
                     raise LabTimeout(f"another crl lab holds {self.folder}", doing="waiting for the lab")
                 with contextlib.suppress(FileNotFoundError):  # who had the lock has removed the folder: make it again
                     if os.path.samestat(os.fstat(fd), os.stat(self.folder)):

@@ -134,8 +134,22 @@ def wait_stopped(pids: Iterable[int], timeout: float) -> list[int]:
     """Wait until processes that were sent SIGSTOP have stopped, or ended; gives those that have not after `timeout`."""
     limit = time.monotonic() + timeout
     left = list(pids)
-    while left := [pid for pid in left if (found := _describe(pid)) is not None and found.state not in "TZX"]:
+    while left := [pid for pid in left if not _stands_still(pid)]:
         if time.monotonic() > limit:
             break
         select.poll().poll(_NAP * 1000)
     return left
+
+
+def _stands_still(pid: int) -> bool:
+    """Whether none of its threads runs on: one of them takes the signal, and the others stop when they come to it."""
+    try:
+        tasks = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return True
+    for task in tasks:
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            stat = Path(f"/proc/{pid}/task/{task}/stat").read_text(errors="replace")
+            if stat.rpartition(") ")[2][0] not in "TZX":
+                return False
+    return True

@@ -8,15 +8,16 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from crl.lab._commands import call
+from crl.lab._commands import call, lock
 from crl.lab.errors import LabCommandError, LabError, LabRequirementsMissing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 __all__ = ["PACKAGES", "Requirements", "check", "install", "requirements"]
 
@@ -62,7 +63,10 @@ PACKAGES: Final[tuple[tuple[str, ...], ...]] = (
 )
 """The Debian packages of the lab; of several in one row any one will do, the first is installed."""
 
+LOOK_LIMIT: Final = 60.0
 APT_LIMIT: Final = 900.0
+LOCK_PAUSE: Final = 1.0
+_LISTS: Final = Path("/var/lib/apt/lists")
 _POLICY: Final = Path("/usr/sbin/policy-rc.d")
 _WITHOUT: Final = (
     "crl drives your own hosts as usual: the lab is only for trying and testing",
@@ -101,7 +105,7 @@ def _is_debian() -> bool:
 def _namespaces_work() -> bool:
     kinds = ["--mount", "--net", "--uts", "--ipc", "--pid", "--fork"]
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # no unshare(1) is the same answer
-        result = subprocess.run(["unshare", *kinds, "true"], capture_output=True, timeout=10, check=False)
+        result = subprocess.run(["unshare", *kinds, "true"], capture_output=True, timeout=LOOK_LIMIT, check=False)
         return result.returncode == 0
     return False
 
@@ -110,7 +114,8 @@ def _overlay_works() -> bool:
     if "\toverlay\n" in Path("/proc/filesystems").read_text():
         return True
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # no modprobe: what is not there cannot be loaded
-        return subprocess.run(["modprobe", "overlay"], capture_output=True, timeout=10, check=False).returncode == 0
+        result = subprocess.run(["modprobe", "overlay"], capture_output=True, timeout=LOOK_LIMIT, check=False)
+        return result.returncode == 0
     return False
 
 
@@ -122,7 +127,7 @@ def missing_packages() -> tuple[str, ...]:
             ["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\n", *names],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=LOOK_LIMIT,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
@@ -169,33 +174,59 @@ def install(packages: tuple[str, ...], on_progress: Callable[[str], None]) -> No
     """
     if not packages:
         return
-    on_progress(f"installing {len(packages)} packages: {' '.join(packages)}")
-    environment = {"DEBIAN_FRONTEND": "noninteractive"}
-    command = [
-        "apt-get",
-        "install",
-        "-y",
-        "--no-install-recommends",
-        "-o",
-        "Dpkg::Options::=--force-confold",
-        *packages,
-    ]
+    with _installing_alone():
+        # Who installed before us may have installed the same.
+        there = {row[0] for row in PACKAGES} - set(missing_packages())
+        if wanted := [name for name in packages if name not in there]:
+            on_progress(f"installing {len(wanted)} packages: {' '.join(wanted)}")
+            _install(wanted)
+
+
+def _install(packages: Sequence[str]) -> None:
+    command = ["install", "-y", "--no-install-recommends", "-o", "Dpkg::Options::=--force-confold", *packages]
     try:
         with _no_services_started():
-            if any(Path("/var/lib/apt/lists").glob("*Packages*")):
+            if any(_LISTS.glob("*Packages*")):
                 # Most often the lists are fresh enough; stale ones name files that the mirrors have no more.
                 with contextlib.suppress(LabCommandError):
-                    call(command, doing="installing the lab's packages", timeout=APT_LIMIT, env=environment)
+                    _apt_get(command, "installing the lab's packages")
                     return
-            call(["apt-get", "update"], doing="updating the package lists", timeout=APT_LIMIT, env=environment)
-            call(command, doing="installing the lab's packages", timeout=APT_LIMIT, env=environment)
+            _apt_get(["update"], "updating the package lists")
+            _apt_get(command, "installing the lab's packages")
     except LabCommandError as error:
         raise LabError(
             error.message,
             doing="installing the lab's packages",
-            advice=f"see what apt-get said, then try it by hand: {' '.join(command)}",
+            advice=f"see what apt-get said, then try it by hand: apt-get {' '.join(command)}",
             transcript=error.transcript,
         ) from error
+
+
+def _apt_get(arguments: Sequence[str], doing: str) -> None:
+    """Run apt-get; while another one holds a lock of it, as the machine's own updates do, again."""
+    limit = time.monotonic() + APT_LIMIT
+    # A mirror that fails once is asked again.
+    command = ["apt-get", "-o", "Acquire::Retries=5", *arguments]
+    while True:
+        try:
+            call(command, doing=doing, timeout=APT_LIMIT, env={"DEBIAN_FRONTEND": "noninteractive"})
+            return
+        except LabCommandError as error:
+            if "Could not get lock" not in error.transcript or time.monotonic() > limit:
+                raise
+        time.sleep(LOCK_PAUSE)
+
+
+@contextlib.contextmanager
+def _installing_alone() -> Iterator[None]:
+    """Only one lab of this machine installs packages at a time."""
+    with contextlib.ExitStack() as stack:
+        if _LISTS.is_dir():
+            fd = os.open(_LISTS, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, fd)
+            if not lock(fd, APT_LIMIT):
+                raise LabError("another lab still installs packages", doing="waiting to install the lab's packages")
+        yield
 
 
 @contextlib.contextmanager

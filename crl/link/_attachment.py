@@ -137,7 +137,7 @@ class Attachment:
         if not self._marked:
             seen = self._tail + data[-TAIL:]
             self._marked = any(mark.may_stand_in(seen) for mark in (self._says, *self._under))
-            self._tail = data[-self._tail_size :]
+            self._tail = seen[-self._tail_size :]
         return self._marked
 
     def find_under(self, seen: bytes) -> bytes | None:

@@ -277,14 +277,14 @@ class Engine(Terminals):
                 return self._await_verdict(waiter)
             if driver.pid != self._pid:
                 self.check()
+            # The same one all the time, for it may be taken away.
+            reading = self._reading
             try:
-                if self._attachment is not None and self._reading.acquire(blocking=False):
+                if self._attachment is not None and reading.acquire(blocking=False):
                     if not self._read_until(waiter, deadline):
                         return waiter.done
                     continue
             finally:
-                # The role may be taken away at any moment, and another lock is it then.
-                reading = self._reading
                 if reading._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001
                     reading.release()
                     self._pass_reading_on()

@@ -124,11 +124,11 @@ class Terminals(ABC):
         with self._lock:
             if attachment is not self._attachment:
                 return
-            resumes = not self.closing and self._on_doubt(reason)
-            if resumes:
+            goes_on = not self.closing and self._on_doubt(reason)
+            if goes_on:
                 self._attachment, self.down = None, reason
-        if resumes:
-            # By now another one may be in its place.
+        if goes_on:
+            # There may be another one by now.
             attachment.close()
             return
         self.after = after

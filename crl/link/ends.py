@@ -57,11 +57,14 @@ class End:
 
     def take(self, message: bytes) -> bool:
         """Bytes have arrived; False when they are more than was allowed."""
+        if len(message) == messages.HEAD.size:
+            # It says that there is a connection, which may be closed by now.
+            return True
         if self._closed:
             # As a socket does with what comes when nobody can read it any more.
             self.reset_both()
             return True
-        return len(message) == messages.HEAD.size or self._input.take(message)
+        return self._input.take(message)
 
     def end(self, error: LinkError | None = None) -> None:
         """The target's direction has ended; with an error, the link."""

@@ -159,9 +159,10 @@ class Link(Services, UnderWay):
             # The first answer shall not stand behind it.
             return DOOR_DELAY
         if self.engine.lost is None and not self._closing:
+            # Before, for another thread may have the answer at once.
+            self._door_asked = True
             with suppress(LinkError):  # lost meanwhile
                 self._submit_as(DoorCall, messages.LOAD, values.encode([piece(DOOR_PIECE)]))
-                self._door_asked = True
         return None
 
     def door_opened(self, refusal: str | None) -> None:

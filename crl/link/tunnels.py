@@ -265,6 +265,21 @@ class _Slot:
         self.limit = limit
 
 
+class _Giving(Call):
+    """The offer of more streams to a listener: where it listens no more, they are not used."""
+
+    def __init__(self, link: Link, number: int, tunnel: Reverse[Any], streams: list[int]) -> None:
+        super().__init__(link, number)
+        self._tunnel = tunnel
+        self._streams = streams
+
+    def answer(self, answer: Any) -> None:
+        """Take the answer, in the reading thread."""
+        super().answer(answer)
+        if not isinstance(answer, tuple) or answer[0] != messages.RESULT:
+            self._tunnel._forget(self._streams)  # noqa: SLF001
+
+
 class Reverse(Tunnel[Listening]):
     """A listener on the target whose connections come out here: at an address, or in the hands of this program."""
 
@@ -298,8 +313,6 @@ class Reverse(Tunnel[Listening]):
     def _accepted(self, slot: _Slot, message: bytes) -> bool:
         """The target has a connection: connect here; called by the reading thread."""
         link = self._link
-        with self._lock:
-            self._slots.pop(slot.number, None)
         try:
             connection = self._connection(slot)
         except OSError as error:
@@ -307,10 +320,18 @@ class Reverse(Tunnel[Listening]):
             link.forget_stream(slot.number)
             with suppress(LinkError):  # then there is nothing left to reset
                 link.send(messages.pack(messages.RESET, slot.number), slot.number)
+            with self._lock:
+                self._slots.pop(slot.number, None)
             self._give_more()
             return True
         self._give_more()
         return connection.take(message)
+
+    def _count(self, connection: Connection | End) -> None:
+        """It takes the place of its slot; both at once, or another thread would find room for one more between them."""
+        with self._lock:
+            self._open.add(connection)
+            self._slots.pop(connection.number, None)
 
     def _connection(self, slot: _Slot) -> Connection | End:
         """A connection on its way to where it comes out."""
@@ -320,8 +341,7 @@ class Reverse(Tunnel[Listening]):
 
     def _end(self, slot: _Slot, taker: Taker) -> End:
         end = End(self._link, slot.number, self._gone)
-        with self._lock:
-            self._open.add(end)
+        self._count(end)
         self._link.replace_stream(slot.number, end)
         end.allow(slot.limit)
         taker(end)
@@ -336,8 +356,7 @@ class Reverse(Tunnel[Listening]):
             sock.close()
             raise
         failed = sock.connect_ex(address)
-        with self._lock:
-            self._open.add(connection)
+        self._count(connection)
         self._link.replace_stream(number, connection)
         connection.allow(slot.limit)
         if self._link.engine.lost is not None:
@@ -356,10 +375,15 @@ class Reverse(Tunnel[Listening]):
             room = min(self._limit - len(self._open), READY) - len(self._slots)
             if self._closed or room <= 0:
                 return
+            # Before the lock is free, or two that find room at once give it twice.
             fresh = [self._new_slot() for _ in range(room)]
             self._slots.update({slot.number: slot for slot in fresh})
+        numbers = [slot.number for slot in fresh]
         with suppress(LinkError):  # a lost link accepts nothing any more
-            self._link.submit_service("tunnel.give", self._number, [slot.number for slot in fresh])
+            # Somebody may close it before this has arrived.
+            self._link.submit_watched(
+                lambda link, call: _Giving(link, call, self, numbers), "tunnel.give", self._number, numbers
+            )
 
     def _gone(self, connection: Connection | End) -> None:
         with self._lock:

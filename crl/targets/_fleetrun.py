@@ -101,19 +101,26 @@ class OnLoop:
     def __init__(self, function: Callable[[Target], Any], loop: asyncio.AbstractEventLoop) -> None:
         self._function = function
         self._loop = loop
+        self._lock = threading.Lock()
         self._running: dict[Target, Future[Any]] = {}
+        self._stopped: set[Target] = set()
 
     def __call__(self, target: Target) -> Any:
         """Run it there, and wait for it."""
-        future = self._running[target] = asyncio.run_coroutine_threadsafe(self._function(target), self._loop)
+        with self._lock:
+            if target in self._stopped:
+                raise FleetCancelled("it was ended before it began", host=target.name)
+            future = self._running[target] = asyncio.run_coroutine_threadsafe(self._function(target), self._loop)
         try:
             return future.result()
         finally:
             del self._running[target]
 
     def stop(self, target: Target) -> None:
-        """Cancel what runs for a target."""
-        future = self._running.get(target)
+        """Cancel what runs for a target, and what would begin for it later."""
+        with self._lock:
+            self._stopped.add(target)
+            future = self._running.get(target)
         if future is not None:
             future.cancel()
 

@@ -98,6 +98,7 @@ class BoxQueue(OwnThread):
         self.logger = logger_for(logger, loglevel, tag=self.WHAT.replace(" ", ""))
         self.active_jobs: dict[str, BoxJob] = {}
         self.finished: deque[FinishedJob] = deque(maxlen=HISTORY)
+        self._threads: list[BoxJob] = []  # those that have not ended; a finished job still logs what became of it
         self._place = JobPlace(profile_name, session_name)
         self._changed = threading.Condition()
         self._looking = threading.Lock()
@@ -155,7 +156,7 @@ class BoxQueue(OwnThread):
         self._wake.set()
         deadline = Deadline.after(END_PATIENCE)
         with self._changed:
-            threads = [self, *self.active_jobs.values()]
+            threads = [self, *self._threads]
             self._changed.notify_all()
         for thread in threads:
             if thread is not threading.current_thread() and thread._done is not None:  # noqa: SLF001 - ours
@@ -207,12 +208,14 @@ class BoxQueue(OwnThread):
 
     def _start_job(self, name: str) -> None:
         job = self._job(name)
+        self.active_jobs[name] = job  # before it runs: what it starts may be seen at once
         try:
             job.start()
         except RuntimeError as error:  # this process can have no more threads: at the next look, perhaps
+            del self.active_jobs[name]
             self.logger(f"{name} has to wait: {error}", loglevel=loglevel_WARN)
         else:
-            self.active_jobs[name] = job
+            self._threads = [*(thread for thread in self._threads if thread.is_alive()), job]
 
     def _wanted(self, names: list[str]) -> list[str]:
         """Which of the files in the folder are a job each."""

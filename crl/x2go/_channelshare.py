@@ -36,6 +36,7 @@ __all__ = ["ChannelShare", "NoChannel"]
 OPEN_TIME: Final = 10.0
 WORDS_TIME: Final = 60.0  # the server's script waits for 30
 END_TIME: Final = 5.0
+STATUS_TIME: Final = 20.0  # of an unmount in order, which must not be taken for a cut
 RESTORING_TIME: Final = 90.0
 """For how long it is tried to mount a folder again; a link waits a minute for its host."""
 STEADY_TIME: Final = 10.0
@@ -255,7 +256,7 @@ class ChannelShare:
         finally:
             session.close()
             stream.hang_up()
-        status = None if self._ending.is_set() else stream.wait(END_TIME)
+        status = None if self._ending.is_set() else stream.wait(STATUS_TIME)
         self._close()
         return status == 0
 

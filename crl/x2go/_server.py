@@ -63,6 +63,12 @@ _BOTH_LISTS = (
     'x2golistsessions & p=$!; s=$(x2golistshadowsessions); wait "$p"; r=$?; '
     '[ -z "$s" ] || printf "%s\\n" "$s"; exit "$r"'
 )
+# The two notes of x2gostartagent, at once: between them x2gocleansessions would take the session out again. The cookie
+# comes on the standard input; the server's own programs know no other way than their arguments.
+_NOTE_SESSION = (
+    'read -r c && b=$(x2gopath libexec) && s=$1 d=$2 && shift 2 && '
+    '"$b/x2goinsertsession" "$d" "$(hostname)" "$s" && exec "$b/x2gocreatesession" "$s" "$c" "$@"'
+)
 _FEATURE = re.compile(r"[A-Z0-9_]{1,80}", re.ASCII)
 _NO_DATABASE = re.compile(r"^DBD::\w+::", re.MULTILINE)  # perl's complaint, among the output and with status 0
 _DESKTOP = re.compile(r"[^\s@]{1,64}@:[0-9]{1,5}(?:\.[0-9]{1,3})?")
@@ -196,6 +202,25 @@ class X2GoServer:
             X2GoControlSessionException: The list could not be made.
         """
         return X2GoServerSessionList(self.list_text(deadline).stdout)
+
+    def keep_listed(self, info: X2GoServerSessionInfo, deadline: Deadline | None = None) -> bool:
+        """Have the server list a session that it has started; whether it does.
+
+        x2gocleansessions takes a session out of the server's database for which no agent is noted after ten seconds,
+        and a busy machine may need more for its start. Such a session runs, but could not be suspended, nor printed in.
+
+        Raises:
+            X2GoControlSessionException: The list could not be made.
+        """
+        ports = (info.graphics_port, info.snd_port, info.sshfs_port, info.tekictrl_port, info.tekidata_port)
+        facts = [info.name, info.display, info.agent_pid, self.client_name]
+        words = map(str, [*facts, *(-1 if port is None else port for port in ports)])
+        command = [self.get_facts().found["sh"], "-c", _NOTE_SESSION, "sh", *words]
+        for _ in range(ASK_AGAIN):
+            if info.name in self.list_sessions(deadline)():
+                return True
+            self.execute(command, deadline, input=f"{info.cookie}\n")
+        return info.name in self.list_sessions(deadline)()
 
     def list_text(self, deadline: Deadline | None = None, *, shadows: bool = False) -> RunAnswer:
         """What the server prints of the account's sessions.

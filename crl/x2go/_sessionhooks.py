@@ -36,7 +36,7 @@ class SessionHooks:
 
         def get_session_cmd(self) -> str: ...
 
-        def disconnect(self) -> bool: ...
+        def _leave_lost(self) -> None: ...
 
         def _release(self) -> None: ...
 
@@ -155,13 +155,15 @@ class SessionHooks:
         return True
 
     def _tell_death(self) -> None:
-        """Tell once, however many sessions share the login, that it was lost, and let go of what went over it."""
-        if self.control_session.death_told:
+        """Tell once, however many sessions share the login, that it was lost, and let go of what went over it.
+
+        In the other order: who hears it may connect again at once, and keeps what he has.
+        """
+        if not self.control_session.note_death_told():
             self._release()
             return
-        self.control_session.death_told = True
+        self._leave_lost()
         self.HOOK_on_control_session_death()
-        self.disconnect()
 
     def _has_died(self) -> bool:
         return self.control_session is not None and self.control_session.has_session_died()

@@ -408,6 +408,12 @@ class SessionLogin(SessionLife, SessionHooks):
         self._release()
         return there
 
+    def _leave_lost(self) -> None:
+        """Close a login that was lost, and end what was shown over it."""
+        self.unset_master_session()
+        self.control_session.close_lost()
+        self._release()
+
     # What the server is.
 
     def retrieve_server_features(self) -> None:

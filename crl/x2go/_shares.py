@@ -171,8 +171,10 @@ class SharedFolders:
         with self._mounting:
             with self._lock:
                 known = self._shares.get((path, kind))
-            if known is not None:
+            if known is not None and not known.way.ended:
                 return known
+            if known is not None:
+                self._take_off(known, still_listed=True)  # before its thread does
             facts = self._require_sshfs(server)
             name, place = self._free_name(path, kind, server, info, facts)
             if kind == "disk" and place in self._only_listed:
@@ -324,18 +326,20 @@ class SharedFolders:
         # Whatever stood against a channel may have gone when folders are shared again.
         self._why_no_channel = ""
 
-    def _take_off(self, share: Share) -> bool:
+    def _take_off(self, share: Share, *, still_listed: bool = False) -> bool:
+        """Take a share out of ours; whether it was one. The server's list may have it still."""
         with self._lock:
-            listed = self._shares.get((share.path, share.kind)) is share
-            if listed:
+            was_one = self._shares.get((share.path, share.kind)) is share
+            if was_one:
                 del self._shares[share.path, share.kind]
-        return listed
+                if still_listed:
+                    self._only_listed.add(share.place)
+        return was_one
 
     def _gone(self, way: ChannelShare, error: CrlError | None) -> None:
         """A folder is not mounted any more, and was not unshared; called in its thread."""
         for share in self.shares:
-            if share.way is way and self._take_off(share):
-                self._only_listed.add(share.place)
+            if share.way is way and self._take_off(share, still_listed=True):
                 if error is None:
                     self._say(f"{share.path} was unmounted on the server")
                     continue

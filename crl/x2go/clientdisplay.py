@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import select
 import shutil
@@ -32,6 +33,10 @@ __all__ = ["FROM_ENVIRONMENT", "ClientDisplay"]
 FROM_ENVIRONMENT = "$DISPLAY"
 _PACKAGES = {"Xvfb": "xvfb", "Xephyr": "xserver-xephyr", "Xwayland": "xwayland"}
 END_PATIENCE = 3.0
+KILLED_PATIENCE = 30.0  # what was killed still needs a processor for its end
+LOCK_ATTEMPTS = 5
+LOWEST_OWN, OWN_NUMBERS = 100, 900  # numbers of displays that no X server takes by itself
+_LOCKED = re.compile(r"already active for display|Can't read lock file|Could not create server lock file")
 WINDOW_MANAGERS: tuple[tuple[str, ...], ...] = (
     ("openbox", "--sm-disable"), ("metacity",), ("xfwm4",), ("icewm",), ("twm",),
 )  # fmt: skip
@@ -114,7 +119,7 @@ class ClientDisplay:
         *,
         depth: int = 24,
         window_manager: Sequence[str] | None = None,
-        timeout: float = 15.0,
+        timeout: float = 30.0,
         server: Sequence[str] | str = "Xvfb",
     ) -> ClientDisplay:
         """Start an X server with its own cookie, no TCP, and a window manager in it.
@@ -263,24 +268,39 @@ class _Starter:
             stream.write(format_xauthority(entries))
 
     def _start_server(self, program: str, xauthority: Path, folder: Path) -> int:
-        """Start the X server and read the number it has chosen; it writes that when it is ready for clients."""
+        """Start the X server; the number of its display.
+
+        It takes the first one with free sockets, and gives up when the lock of that number is somebody's still: an X
+        server that ends lets go of its sockets first. Then it is given another one.
+        """
+        number: list[str] = []
+        for _ in range(LOCK_ATTEMPTS):
+            text = self._try_server(program, number, xauthority, folder)
+            if text.isdigit():
+                return int(text)
+            end_process(self._processes.pop())
+            if _LOCKED.search(_log_of(folder)) is None:
+                break
+            number = [f":{LOWEST_OWN + secrets.randbelow(OWN_NUMBERS)}"]
+        raise self._not_up(Path(program).name, folder)
+
+    def _try_server(self, program: str, number: list[str], xauthority: Path, folder: Path) -> str:
+        """Start it and read the number it has chosen, which it writes when it is ready for clients."""
+        (folder / "log").write_bytes(b"")
         reading, writing = os.pipe()
         try:
             command = [
-                program, "-displayfd", str(writing), *self._server[1:],
+                program, *number, "-displayfd", str(writing), *self._server[1:],
                 "-auth", str(xauthority), "-nolisten", "tcp", "-noreset",
             ]  # fmt: skip
             self._spawn(command, folder, pass_fds=(writing,))
             os.close(writing)
             writing = -1
-            text = self._read_line(reading)
+            return self._read_line(reading)
         finally:
             os.close(reading)
             if writing >= 0:
                 os.close(writing)
-        if not text.isdigit():
-            raise self._not_up(Path(program).name, folder)
-        return int(text)
 
     def _read_line(self, descriptor: int) -> str:
         data = b""
@@ -332,12 +352,15 @@ class _Starter:
         self._processes.append(process)
 
     def _not_up(self, program: str, folder: Path) -> X2GoClientDisplayError:
-        seen = (folder / "log").read_text(encoding="utf-8", errors="replace")
-        return _display_error(f"{program} did not come up", transcript=seen)
+        return _display_error(f"{program} did not come up", transcript=_log_of(folder))
 
     def _end_all(self) -> None:
         for process in reversed(self._processes):
             end_process(process)
+
+
+def _log_of(folder: Path) -> str:
+    return (folder / "log").read_text(encoding="utf-8", errors="replace")
 
 
 def _program(name: str, *, advice: str | None = None) -> str:
@@ -361,4 +384,4 @@ def end_process(process: subprocess.Popen[bytes]) -> None:
             process.wait(END_PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
-    process.wait(END_PATIENCE)
+    process.wait(KILLED_PATIENCE)

@@ -150,10 +150,9 @@ class X2GoFwServer:
                 stopped = self._stopping.is_set()
                 if not stopped:
                     self._accepted[thread] = fw_socket
+                    thread.start()  # here: who ends threads waits for all that it finds
             if stopped:
                 fw_socket.close()
-            else:
-                thread.start()
 
     def _serve(self, fw_socket: socket.socket, address: Any, room: threading.Semaphore) -> None:
         try:

@@ -93,7 +93,7 @@ class X2GoIniFile:
         now = time.time_ns()
         self._documents = [IniDocument(self._text_of(path)) for path in self.config_files] or [IniDocument()]
         self._signatures = signatures
-        self._fresh = any(one is not None and abs(now - one[0]) < FRESH_NS for one in signatures)
+        self._fresh = any(one is not None and abs(now - max(one[:2])) < FRESH_NS for one in signatures)
         for edit in self._edits:
             edit(self._documents[0])
 
@@ -295,13 +295,14 @@ def _encoded(value: Any, before: Entry | None) -> str:
     return encode_text("" if value is None else str(value))
 
 
-def _signature(path: str) -> tuple[int, int, int] | None:
-    """What changes when a file does; None when there is none."""
+def _signature(path: str) -> tuple[int, int, int, int] | None:
+    """What changes when a file does, two times first; None when there is none."""
     try:
         facts = os.stat(path)
     except OSError:
         return None
-    return facts.st_mtime_ns, facts.st_size, facts.st_ino
+    # The second one nobody can set back.
+    return facts.st_mtime_ns, facts.st_ctime_ns, facts.st_size, facts.st_ino
 
 
 def _encoding(data: bytes) -> str:

@@ -142,6 +142,7 @@ class X2GoRevFwTunnel(OwnThread):
         self.open_channels: dict[str, X2GoRevFwChannelThread] = {}
         self.incoming_channel = threading.Condition()
         self._waiting: list[tuple[Any, Address]] = []
+        self._serving: list[X2GoRevFwChannelThread] = []  # also those that are done and about to end
         self._accepting = True  # whether connections are wanted
         self._listening = False  # whether the server listens
         self._asked = threading.Event()  # whether the server has been asked to
@@ -155,11 +156,23 @@ class X2GoRevFwTunnel(OwnThread):
             self._listen()
         except X2GoRevFwTunnelException as first:
             self.cancel_port_forward(SERVER_ADDRESS, self.server_port)
-            try:
-                self._listen()
-            except X2GoRevFwTunnelException:
+            if not any(map(self._listens_on, self._further_ports())):
                 self._denied(first)
                 return False
+        return True
+
+    def _further_ports(self) -> tuple[int, ...]:
+        """The ports that are tried after one on which the server did not listen."""
+        return (self.server_port,)
+
+    def _listens_on(self, port: int) -> bool:
+        """Whether the server listens on that port."""
+        wanted, self.server_port = self.server_port, port
+        try:
+            self._listen()
+        except X2GoRevFwTunnelException:
+            self.server_port = wanted
+            return False
         return True
 
     def _listen(self) -> None:
@@ -311,6 +324,7 @@ class X2GoRevFwTunnel(OwnThread):
             wanted = self._accepting
             if wanted:
                 self.open_channels[name] = thread
+                self._serving = [*(one for one in self._serving if one.is_alive()), thread]
         if not wanted:
             chan.close()
             return
@@ -346,7 +360,7 @@ class X2GoRevFwTunnel(OwnThread):
             self.join(REQUEST_TIMEOUT + END_PATIENCE)
         self.pause()  # when it never ran
         with self.incoming_channel:
-            threads = list(self.open_channels.values())
+            threads = list(self._serving)
         for thread in threads:
             if thread.ident is not None and thread is not threading.current_thread():
                 thread.join(END_PATIENCE)

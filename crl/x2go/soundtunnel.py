@@ -118,6 +118,7 @@ class X2GoRevFwTunnelToAudio(X2GoRevFwTunnel):
         sound_server: The sound server; None looks for the user's own.
         cookie: The session's cookie, 256 bytes; None makes one.
         microphone: Whether the session may record.
+        any_port: Whether any other port will do where somebody else has that one.
         session_instance: The session; its ``HOOK_rforward_request_denied`` and ``HOOK_on_sound_tunnel_failed`` are told
             what goes wrong.
         logger: Where to log.
@@ -138,12 +139,14 @@ class X2GoRevFwTunnelToAudio(X2GoRevFwTunnel):
         *,
         cookie: bytes | None = None,
         microphone: bool = False,
+        any_port: bool = False,
         session_instance: Any = None,
         logger: X2GoLogger | logging.Logger | None = None,
         loglevel: int = loglevel_DEFAULT,
     ) -> None:
         self.sound_server = sound_server or find_sound_server()
         self.cookie = cookie or secrets.token_bytes(COOKIE_LENGTH)
+        self._any_port = any_port
         super().__init__(
             server_port, None, None, ssh_transport, session_instance=session_instance, logger=logger, loglevel=loglevel
         )
@@ -165,6 +168,9 @@ class X2GoRevFwTunnelToAudio(X2GoRevFwTunnel):
         finally:
             self._asked.set()
             self._door.stop()
+
+    def _further_ports(self) -> tuple[int, ...]:
+        return (*super()._further_ports(), 0) if self._any_port else super()._further_ports()
 
     def _place_here(self) -> Any:
         return self._door.address

@@ -34,13 +34,13 @@ A Process Goes On While The Test Does
     Get Remote Value    __import__('os').path.exists('/proc/${process.pid}')    ==    True
     ${result}    Stop Process
     Should Be True    ${result.status} < 0
-    Get Remote Value    __import__('os').path.exists('/proc/${process.pid}')    ==    False    retry_for=5s
+    Get Remote Value    __import__('os').path.exists('/proc/${process.pid}')    ==    False    retry_for=20s
 
 A Process Is Talked To
     [Documentation]    Its input, its terminal and its signals.
     ${process}    Start Process    read name; echo hello $name; stty size; trap 'exit 7' HUP; echo ready; sleep 60 & wait    pty=True
     Write To Process    world
-    Wait Until Keyword Succeeds    5s    50ms    Should Contain    ${process.stdout}    ready
+    Wait Until Keyword Succeeds    20s    50ms    Should Contain    ${process.stdout}    ready
     Should Contain    ${process.stdout}    hello world
     Should Contain    ${process.stdout}    24 80
     Send Signal To Process    HUP
@@ -54,8 +54,7 @@ A Detached Process Is Found Again
     Open Target    alpha    config=${SSH_CONFIG}
     ${found}    Find Detached Process    ${started.token}
     Should Be True    ${found.alive}
-    ${kept}    Call Method    ${found}    read
-    Should Be Equal    ${{$kept.data.decode()}}    working\n
+    Wait Until Keyword Succeeds    20s    50ms    Should Be Equal    ${{$found.read().data.decode()}}    working\n
     Call Method    ${found}    stop
     Call Method    ${found}    forget
     Should Not Be True    ${found.alive}

@@ -42,6 +42,7 @@ def test_a_process_goes_on_while_the_test_does(target: Target) -> None:
     process = target.start(["sh", "-c", "echo started; exec sleep 60"])
     assert process.read_stdout(timeout=10) == b"started\n"
     assert process.kill() == ()
+    assert process.wait(timeout=10) < 0
     assert not target.python.os.path.exists(f"/proc/{process.pid}")
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import select
 import shutil
 import signal
 import socket
 import tempfile
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,8 +49,9 @@ def run(*argv: str, env: dict[str, str] | None = None) -> tuple[int, str]:
     with_errors = ["sh", "-c", 'exec "$@" 2>&1 </dev/null', "sh", *argv]
     channel = ProcessChannel(with_errors, env=env, dialogue=False)
     try:
-        text = drain(channel)
-        status = channel.wait(10)
+        # The generation of a key takes its time where the processors are busy.
+        text = drain(channel, 60.0)
+        status = channel.wait(20)
         assert status is not None
         return status, text.decode("utf-8", "replace")
     finally:
@@ -72,6 +75,22 @@ def drain(channel: Channel, seconds: float = 20.0) -> bytes:
     raise TimeoutError(f"no end after {result!r}")
 
 
+def in_child(work: Callable[[], int]) -> int:
+    """The exit status of a forked child that does some work within a minute, and nothing else whatever it raises."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks in threaded processes
+        child = os.fork()
+    if not child:
+        status = 99
+        try:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(60)
+            status = work()
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
 @dataclass(frozen=True)
 class Sshd:
     """A running sshd and what is needed to log in to it."""
@@ -90,9 +109,12 @@ class Sshd:
     def line(self, kind: str = "ed25519") -> str:
         return f"[127.0.0.1]:{self.port} {self.host_key(kind)}\n"
 
-    def auth_requests(self) -> int:
-        """How often anybody has said to it who they are."""
-        return (self.folder / "log").read_text().count("userauth-request for user")
+    def auth_requests(self, user: str = "") -> int:
+        """How often anybody, or one user, has said to it who they are.
+
+        What it logs of a login is there when a command of that login has run; of one that failed, some time later.
+        """
+        return len(re.findall(rf"userauth-request for user {user}\b", (self.folder / "log").read_text()))
 
     def settings(self, **changes: object) -> SshSettings:
         values: dict[str, object] = {
@@ -130,31 +152,39 @@ def running_sshd(config: str = "", authority: Path | None = None) -> Iterator[Ss
     """
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="crl-sshd-"))
-    server = Sshd(folder, free_port())
     for kind in HOST_KEY_TYPES:
         run("ssh-keygen", "-q", "-t", kind, "-N", "", "-f", str(folder / f"host_{kind}"))
     for name, phrase in (("id", ""), ("other", ""), ("locked", "open sesame")):
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", phrase, "-f", str(folder / name))
     keys = [(folder / f"{name}.pub").read_text() for name in ("id", "locked")]
     (folder / "authorized_keys").write_text("".join(keys))
-    text = config + CONFIG.format(port=server.port, folder=folder)
-    text += "".join(f"HostKey {folder}/host_{kind}\n" for kind in HOST_KEY_TYPES)
+    text = config + "".join(f"HostKey {folder}/host_{kind}\n" for kind in HOST_KEY_TYPES)
     if authority is not None:
         for kind in HOST_KEY_TYPES:
             options = ["-s", str(authority), "-h", "-n", "127.0.0.1", "-I", kind]
             run("ssh-keygen", "-q", *options, str(folder / f"host_{kind}.pub"))
             text += f"HostCertificate {folder}/host_{kind}-cert.pub\n"
-    (folder / "config").write_text(text)
-    server.known_hosts.write_text("".join(server.line(kind) for kind in HOST_KEY_TYPES))
-    argv = ["/usr/sbin/sshd", "-D", "-E", str(folder / "log"), "-f", str(folder / "config")]
-    channel = ProcessChannel(argv, dialogue=False)
+    server, channel = _listening_sshd(folder, text)
     try:
-        _await_listening(server.port)
         yield server
     finally:
         os.kill(channel.pid, signal.SIGTERM)
         channel.close()
         shutil.rmtree(folder)
+
+
+def _listening_sshd(folder: Path, config: str) -> tuple[Sshd, ProcessChannel]:
+    """Start an sshd on a port that somebody else may have taken in the moment before: then on another one."""
+    for _ in range(5):
+        server = Sshd(folder, free_port())
+        (folder / "config").write_text(config + CONFIG.format(port=server.port, folder=folder))
+        server.known_hosts.write_text("".join(server.line(kind) for kind in HOST_KEY_TYPES))
+        argv = ["/usr/sbin/sshd", "-D", "-E", str(folder / "log"), "-f", str(folder / "config")]
+        channel = ProcessChannel(argv, dialogue=False)
+        if _listens(server, channel):
+            return server, channel
+        channel.close()
+    raise AssertionError(f"sshd does not listen: {(folder / 'log').read_text()}")
 
 
 @pytest.fixture(scope="session")
@@ -164,14 +194,12 @@ def sshd() -> Iterator[Sshd]:
         yield server
 
 
-def _await_listening(port: int) -> None:
-    deadline = Deadline.after(20)
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except ConnectionRefusedError:
-            # Nothing tells when a foreign process starts to listen, so it is asked until it does.
-            select.poll().poll(20)
-            assert not deadline.expired, "sshd does not listen"
-        else:
-            return
+def _listens(server: Sshd, channel: ProcessChannel) -> bool:
+    """Wait until it says that it listens, which a connection cannot tell of it; False when it has ended."""
+    log = server.folder / "log"
+    deadline = Deadline.after(30)
+    while not (log.exists() and f"Server listening on 127.0.0.1 port {server.port}." in log.read_text()):
+        if channel.wait(0.02) is not None:
+            return False
+        assert not deadline.expired, "sshd does not listen"
+    return True

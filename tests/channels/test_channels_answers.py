@@ -13,6 +13,8 @@ import pytest
 from crl.channels.ssh import SshLoginError, SshSettings, _answers, resolve
 from crl.channels.ssh._answers import MOST_KEPT, Answer, Answers
 
+from .conftest import in_child
+
 PATIENCE = 20.0
 OLD = 1_000_000_000
 AT_ONCE = 8
@@ -152,10 +154,7 @@ def test_answers_do_not_heap_up(old_folder: Path) -> None:
 def test_a_forked_child_asks_for_itself(old_folder: Path) -> None:
     answers: Answers[int] = Answers()
     answers.get("a", Asked(written(old_folder / "config")), PATIENCE)
-    child = os.fork()
-    if not child:
-        os._exit(answers.get("a", lambda: Answer(7), PATIENCE))
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert in_child(lambda: answers.get("a", lambda: Answer(7), PATIENCE)) == 7
 
 
 def in_threads(work: Callable[[], int], meanwhile: Callable[[], object]) -> list[int]:

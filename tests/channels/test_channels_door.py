@@ -8,12 +8,14 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from crl.channels.ssh import SshSettings
 from crl.channels.ssh.door import Door
+from tests.link.peers import PATIENCE, eventually
 
 CONFIG = """
 Host direct
@@ -59,17 +61,25 @@ def test_a_door_is_open_when_somebody_greets() -> None:
         assert time.monotonic() - began < 10
         server.accept()[0].close()
 
+        seen = threading.Event()
+
         def greet() -> None:
-            connection, _ = server.accept()
-            with connection:
-                connection.sendall(b"SSH-2.0-anything\r\n")
+            # A look does not wait for a greeting that is late.
+            while not seen.is_set():
+                connection, _ = server.accept()
+                with connection, suppress(OSError):
+                    connection.sendall(b"SSH-2.0-anything\r\n")
 
         greeting = threading.Thread(target=greet)
         greeting.start()
-        assert door.is_open()
-        greeting.join()
+        assert eventually(door.is_open)
+        seen.set()
+        door.is_open()  # the last one that is greeted
+        greeting.join(PATIENCE)
+        assert not greeting.is_alive()
     assert not door.is_open()
 
 
-def test_a_name_without_an_address_is_a_shut_door() -> None:
-    assert not Door("no-such-host.invalid", 22).is_open()
+@pytest.mark.parametrize("name", ["no-such-host.invalid", "no-such-host..invalid", "x" * 64])
+def test_a_name_without_an_address_is_a_shut_door(name: str) -> None:
+    assert not Door(name, 22).is_open()

@@ -29,7 +29,9 @@ from crl.channels.ssh import (
     ssh_argv,
 )
 
-from .conftest import Sshd, drain, free_port, running_sshd
+from .conftest import Sshd, drain, free_port, run, running_sshd
+
+NO_NAME = f"no-such-host.{'x' * 64}"
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,23 @@ def silent() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
+@pytest.fixture(scope="module")
+def dying() -> Iterator[Sshd]:
+    """One that dies when it is to say what it thinks of a key."""
+    command = "AuthorizedKeysCommand /bin/sh -c 'kill -9 $PPID'\nAuthorizedKeysCommandUser root\n"
+    with running_sshd(command + "AuthorizedKeysFile none\n") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def few_tries() -> Iterator[Sshd]:
+    """One that has enough of a user after one key that it does not know."""
+    with running_sshd("MaxAuthTries 1\n") as server:
+        for name in ("third", "fourth"):
+            run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(server.folder / name))
+        yield server
+
+
 def _known(sshd: Sshd, path: Path, text: str) -> Path:
     path.write_text(text)
     return path
@@ -69,6 +88,8 @@ def case(name: str, sshd: Sshd, hop: Sshd, silent: int, path: Path) -> Case:
     through = f"root@127.0.0.1:{sshd.port}"
     cases: dict[str, Callable[[], Case]] = {
         "name": lambda: Case(sshd.settings(host="no-such-host.invalid"), NameNotResolved, "no-such-host.invalid"),
+        # Nobody is asked for it: it can be no name.
+        "no name": lambda: Case(sshd.settings(host=NO_NAME), NameNotResolved, "Name or service not known"),
         "refused": lambda: Case(sshd.settings(port=free_port()), ConnectionRefused, "nothing listens"),
         "silent": lambda: Case(sshd.settings(port=silent, connect_timeout=1), HostUnreachable, "was not reached"),
         "unknown": lambda: Case(sshd.settings(known_hosts=_known(sshd, path, "")), HostKeyUnknown, here),
@@ -110,8 +131,8 @@ def case(name: str, sshd: Sshd, hop: Sshd, silent: int, path: Path) -> Case:
     return cases[name]()
 
 
-CASES = ["name", "refused", "silent", "unknown", "changed", "revoked", "password", "key", "methods", "ciphers"]
-CASES += ["behind", "forwarding", "hop", "proxy"]
+CASES = ["name", "no name", "refused", "silent", "unknown", "changed", "revoked", "password", "key", "methods"]
+CASES += ["ciphers", "behind", "forwarding", "hop", "proxy"]
 
 
 def by_paramiko(wanted: SshSettings, password: str | None) -> SshLoginError:
@@ -128,13 +149,33 @@ def by_openssh(wanted: SshSettings, password: str | None) -> SshLoginError:
         if password is not None:
             prompt = b""
             while not prompt.endswith(b": "):
-                prompt += read_exactly(channel.dialogue, 1)
+                byte = read_exactly(channel.dialogue, 1)
+                assert byte, f"no question after {prompt!r}"
+                prompt += byte
             write_all(channel.dialogue, password.encode() + b"\n")
         assert drain(channel) == b""
         text = drain(channel.stderr).decode()
     finally:
         channel.close()
     return diagnose(text, wanted, resolve(wanted).stops)
+
+
+@pytest.mark.parametrize("backend", [by_paramiko, by_openssh], ids=["paramiko", "openssh"])
+def test_a_host_that_goes_away_has_not_refused_the_user(
+    dying: Sshd, backend: Callable[[SshSettings, str | None], SshLoginError]
+) -> None:
+    error = backend(dying.settings(options=("PreferredAuthentications=publickey",)), None)
+    assert type(error) is ConnectionClosedByHost, error
+    assert not error.definite
+
+
+@pytest.mark.parametrize("backend", [by_paramiko, by_openssh], ids=["paramiko", "openssh"])
+def test_too_many_keys_are_a_refusal(
+    few_tries: Sshd, backend: Callable[[SshSettings, str | None], SshLoginError]
+) -> None:
+    keys = tuple(f"IdentityFile={few_tries.folder}/{name}" for name in ("other", "third", "fourth"))
+    error = backend(few_tries.settings(identity=None, options=(*keys, "IdentitiesOnly=yes", "BatchMode=yes")), None)
+    assert type(error) is AuthenticationFailed, error
 
 
 @pytest.mark.parametrize("backend", [by_paramiko, by_openssh], ids=["paramiko", "openssh"])
@@ -151,7 +192,8 @@ def test_each_reason_has_its_error(
     error = backend(wanted.settings, wanted.password)
     assert type(error) is wanted.kind, error
     assert (error.host, error.hop) == (wanted.settings.host, wanted.hop)
-    assert error.definite == wanted.kind.definite
+    # A name server that does not answer says nothing for good.
+    assert error.definite == (wanted.kind.definite and "Temporary failure" not in str(error))
     assert wanted.words in str(error)
     assert error.advice or wanted.kind is SshLoginError
     assert "wrong-password" not in str(error) + repr(error.__dict__)

@@ -35,6 +35,7 @@ from crl.channels.ssh import (
     ssh_argv,
 )
 from crl.errors import UsageError
+from tests.link.peers import PATIENCE
 
 from .conftest import Sshd, drain, free_port
 
@@ -49,11 +50,13 @@ def attempt(wanted: SshSettings, answers: tuple[str, ...] = ()) -> SshLoginError
         for answer in answers:
             prompt = b""
             while not prompt.endswith(b": "):
-                prompt += read_exactly(channel.dialogue, 1)
+                byte = read_exactly(channel.dialogue, 1)
+                assert byte, f"no question after {prompt!r}"
+                prompt += byte
             write_all(channel.dialogue, answer.encode() + b"\n")
         assert drain(channel) == b""
         text = drain(channel.stderr).decode()
-        assert channel.wait(5) == 255
+        assert channel.wait(PATIENCE) == 255
     finally:
         channel.close()
     return diagnose(text, wanted)
@@ -257,7 +260,7 @@ def test_a_nested_login_takes_our_host_keys_along(sshd: Sshd, shell: str, *, tra
     channel = ProcessChannel([*shell.split(), "-c", line])
     try:
         assert drain(channel).startswith(NONCE.encode() + b"it\n"), drain(channel.stderr)
-        assert channel.wait(5) == 0
+        assert channel.wait(PATIENCE) == 0
     finally:
         channel.close()
 

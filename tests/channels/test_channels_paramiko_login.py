@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
 import signal
+import socket
 import subprocess
 import traceback
 from collections.abc import Iterator
@@ -27,6 +29,7 @@ from crl.channels.ssh import (
     connect,
 )
 from crl.channels.ssh._certificates import Certificate, CertificateError
+from tests.link.peers import PATIENCE, eventually
 
 from .conftest import Sshd, drain, run, running_sshd
 
@@ -158,15 +161,19 @@ def agent(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "agent"
     process = subprocess.Popen(["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.DEVNULL)
     try:
-        for _ in range(500):
-            if path.exists():
-                break
-            os.sched_yield()
-            subprocess.run(["true"], check=True)
+        assert eventually(lambda: takes_connections(path)), "the agent does not come up"
         yield path
     finally:
         process.terminate()
-        process.wait(5)
+        process.wait(PATIENCE)
+
+
+def takes_connections(path: Path) -> bool:
+    """Whether somebody listens at a socket: its name is there a moment before."""
+    with socket.socket(socket.AF_UNIX) as one, contextlib.suppress(OSError):
+        one.connect(str(path))
+        return True
+    return False
 
 
 def add_to(agent: Path, *keys: Path) -> None:
@@ -264,7 +271,9 @@ def test_a_host_that_is_silent_is_given_up(sshd: Sshd) -> None:
 def _line(channel: object) -> bytes:
     text = b""
     while not text.endswith(b"\n"):
-        text += read_exactly(channel, 1)  # type: ignore[arg-type]
+        byte = read_exactly(channel, 1)  # type: ignore[arg-type]
+        assert byte, f"it ended after {text!r}"
+        text += byte
     return text
 
 

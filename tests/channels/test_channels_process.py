@@ -8,14 +8,17 @@ import resource
 import select
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from crl.channels import Channel, ChannelClosed, ChannelStartError, LocalPtyChannel, ProcessChannel
+from crl.channels._child import Child
 from crl.channels.conformance import read_exactly, write_all
 from crl.errors import UsageError
+from tests.link.peers import PATIENCE
 
 from .conftest import drain
 
@@ -26,10 +29,11 @@ def test_output_errors_and_dialogue_arrive_on_three_channels() -> None:
     try:
         assert read_exactly(channel.dialogue, 10) == b"Password: "
         write_all(channel.dialogue, b"hunter2\n")
+        # The kernel may hand the line to its reader before it echoes it.
+        assert read_exactly(channel.dialogue, 9) == b"hunter2\r\n"
         assert drain(channel) == b"out\ngot hunter2\n"
         assert drain(channel.stderr) == b"err\n"
-        assert channel.wait(5) == 0
-        assert channel.dialogue.read() == b"hunter2\r\n"
+        assert channel.wait(PATIENCE) == 0
         assert channel.dialogue.read() == b""
     finally:
         channel.close()
@@ -124,7 +128,7 @@ def test_the_environment_and_the_folder_are_those_given(tmp_path: Path) -> None:
                              env={"X": "1 2", "PATH": os.defpath}, cwd=folder)  # fmt: skip
     try:
         assert drain(channel).decode() == f"{folder} 1 2\n"
-        assert channel.wait(5) == 0
+        assert channel.wait(PATIENCE) == 0
     finally:
         channel.close()
 
@@ -156,7 +160,7 @@ def test_an_impossible_argument_list_is_a_usage_error(argv: list[str]) -> None:
 def test_the_exit_status_is_negative_for_a_signal(script: str, status: int) -> None:
     channel = ProcessChannel(["sh", "-c", script])
     try:
-        assert channel.wait(5) == status
+        assert channel.wait(PATIENCE) == status
         assert channel.returncode == status
     finally:
         channel.close()
@@ -169,7 +173,7 @@ def test_waiting_for_a_running_program_ends_with_none() -> None:
         assert channel.wait(0.05) is None
         assert channel.returncode is None
         channel.end_writing()
-        assert channel.wait(5) == 0
+        assert channel.wait(PATIENCE) == 0
     finally:
         channel.close()
 
@@ -190,22 +194,53 @@ def test_close_ends_the_whole_process_group() -> None:
 def _line(channel: Channel) -> bytes:
     result = b""
     while not result.endswith(b"\n"):
-        result += read_exactly(channel, 1)
+        byte = read_exactly(channel, 1)
+        assert byte, f"it ended after {result!r}"
+        result += byte
     return result
 
 
 def test_a_child_that_somebody_else_reaped_is_not_waited_for() -> None:
     channel = ProcessChannel(["true"])
     os.waitpid(channel.pid, 0)
-    assert channel.wait(1) == 255
+    assert channel.wait(PATIENCE) == 255
     channel.close()
     assert channel.returncode == 255
+
+
+def test_who_asks_whether_it_runs_while_another_thread_closes_it_gets_an_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    look, looking, closed = Child._collect, threading.Event(), threading.Event()
+    got: list[object] = []
+
+    def slowly(child: Child, flags: int) -> None:
+        if threading.current_thread() is asking:
+            looking.set()
+            closed.wait(0.5)
+        look(child, flags)
+
+    def ask() -> None:
+        try:
+            got.append(channel.returncode)
+        except OSError as error:
+            got.append(error)
+
+    channel = ProcessChannel(["cat"])
+    monkeypatch.setattr(Child, "_collect", slowly)
+    asking = threading.Thread(target=ask)
+    asking.start()
+    assert looking.wait(PATIENCE)
+    channel.close()
+    closed.set()
+    asking.join(PATIENCE)
+    assert got in ([None], [-signal.SIGHUP])
 
 
 def test_other_children_are_left_alone() -> None:
     other = os.posix_spawn("/bin/true", ["true"], {})
     channel = ProcessChannel(["true"])
-    channel.wait(5)
+    channel.wait(PATIENCE)
     channel.close()
     assert os.waitpid(other, 0) == (other, 0)
 
@@ -231,7 +266,7 @@ def test_descriptors_above_1023_work() -> None:
             try:
                 assert channel.fileno() > 1023
                 assert drain(channel).strip() == b"hello"
-                assert channel.wait(5) == 0
+                assert channel.wait(PATIENCE) == 0
             finally:
                 channel.close()
     finally:
@@ -249,7 +284,7 @@ def test_standard_descriptors_that_are_closed_here_do_not_confuse_the_child() ->
     )
     channel = ProcessChannel([sys.executable, "-c", code])
     try:
-        assert channel.wait(20) == 0, drain(channel.stderr)
+        assert channel.wait(PATIENCE) == 0, drain(channel.stderr)
     finally:
         channel.close()
 

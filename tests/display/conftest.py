@@ -32,4 +32,4 @@ def show(xvfb: ClientDisplay) -> Iterator[Show]:
     yield start
     for process in started:
         process.terminate()
-        process.wait(5)
+        process.wait(30)

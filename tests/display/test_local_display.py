@@ -32,7 +32,7 @@ from crl.display._xconnection import XConnection
 from crl.display.names import DisplayName
 from crl.x2go import ClientDisplay
 from tests.display.conftest import Show
-from tests.link.peers import eventually
+from tests.link.peers import PATIENCE, eventually, freeze
 
 
 def shell_title(title: str) -> tuple[str, ...]:
@@ -42,17 +42,18 @@ def shell_title(title: str) -> tuple[str, ...]:
 def test_a_window_is_waited_for_by_events_and_listed(xvfb: ClientDisplay, show: Show) -> None:
     started = threading.Timer(0.3, show, shell_title("by events"))
     started.start()
-    window = xvfb.screen.wait_for_window("by events", 10)
+    window = xvfb.screen.wait_for_window("by events", PATIENCE)
     assert window.wm_class == ("xterm", "XTerm")
     assert window.viewable
-    assert window in xvfb.screen.windows()
+    # The same one; the window manager may have put it somewhere else meanwhile.
+    assert window.id in [one.id for one in xvfb.screen.windows()]
     assert len(xvfb.screen.windows(every=True)) > len(xvfb.screen.windows())
     started.join()
 
 
 def test_a_window_that_does_not_come_is_an_error_with_those_that_are_there(xvfb: ClientDisplay, show: Show) -> None:
     show(*shell_title("the only one"))
-    xvfb.screen.wait_for_window("the only one", 10)
+    xvfb.screen.wait_for_window("the only one", PATIENCE)
     started = time.monotonic()
     with pytest.raises(DisplayTimeout, match="no window 'another' came within") as caught:
         xvfb.screen.wait_for_window("another", 4)
@@ -69,50 +70,56 @@ def test_a_server_that_is_slow_is_not_one_without_windows(
 
     def stopping(*args: Any) -> Any:
         if len(done) == looks:
-            os.kill(xvfb.pids[0], signal.SIGSTOP)
+            freeze(xvfb.pids[0])
         done.append(args)
         return really(*args)
 
     show(*shell_title("the only one"))
-    xvfb.screen.wait_for_window("the only one", 10)
+    xvfb.screen.wait_for_window("the only one", PATIENCE)
     monkeypatch.setattr(display_module, "_look", stopping)
     try:
         with pytest.raises(DisplayTimeout, match="no window 'another' came within") as caught:
-            xvfb.screen.wait_for_window("another", 6 if looks else 1)
+            xvfb.screen.wait_for_window("another", 6 if looks else 3)
     finally:
         os.kill(xvfb.pids[0], signal.SIGCONT)
     assert ("the only one" if looks else "did not say in time") in str(caught.value)
     assert "(no windows)" not in str(caught.value)
 
 
-def test_a_title_that_changes_is_seen(xvfb: ClientDisplay, show: Show) -> None:
-    show("xterm", "-title", "before", "-e", "sh", "-c", "sleep 0.5; printf '\\033]2;after\\007'; exec sleep 60")
-    xvfb.screen.wait_for_window("before", 10)
-    assert xvfb.screen.wait_for_window("after", 10).name == "after"
+def test_a_title_that_changes_is_seen(xvfb: ClientDisplay, show: Show, tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    os.mkfifo(seen)
+    show("xterm", "-title", "before", "-e", "sh", "-c", f"read _ <{seen}; printf '\\033]2;after\\007'; exec sleep 60")
+    xvfb.screen.wait_for_window("before", PATIENCE)
+    seen.write_text("\n")
+    assert xvfb.screen.wait_for_window("after", PATIENCE).name == "after"
 
 
 def test_pictures_of_screen_window_and_area(xvfb: ClientDisplay, show: Show) -> None:
     before = xvfb.screen.picture()
     assert before.size == (1024, 768)
     show(*shell_title("white"))
-    window = xvfb.screen.wait_for_window("white", 10)
+    window = xvfb.screen.wait_for_window("white", PATIENCE)
     part = xvfb.screen.picture(window)
     assert part.size == (window.geometry.width, window.geometry.height)
     middle = (part.width // 2, part.height // 2)
-    deadline = Deadline.after(5)
-    while xvfb.screen.picture(window).getpixel(middle) != (255, 255, 255):
-        assert not deadline.expired, "the xterm never became white"
-    whole = xvfb.screen.picture()
+    white = (255, 255, 255)
+    assert eventually(lambda: xvfb.screen.picture(window).getpixel(middle) == white), "the xterm never became white"
     area = Geometry(window.geometry.x, window.geometry.y, 33, 65)
     box = (area.x, area.y, area.x + 33, area.y + 65)
-    assert ImageChops.difference(xvfb.screen.picture(area=area), whole.crop(box)).getbbox() is None
+
+    def are_alike() -> bool:
+        whole = xvfb.screen.picture()
+        return ImageChops.difference(xvfb.screen.picture(area=area), whole.crop(box)).getbbox() is None
+
+    assert eventually(are_alike), "beyond what is drawn between the two, as a cursor that gets the focus"
 
 
 def test_a_picture_has_the_pixels_that_were_drawn(xvfb: ClientDisplay) -> None:
     environment = {**os.environ, "DISPLAY": xvfb.name, "XAUTHORITY": str(xvfb.xauthority)}
-    subprocess.run(["xsetroot", "-solid", "#123456"], env=environment, check=True, timeout=10)
+    subprocess.run(["xsetroot", "-solid", "#123456"], env=environment, check=True, timeout=60)
     assert xvfb.screen.picture(area=Geometry(0, 700, 5, 68)).getcolors() == [(5 * 68, (0x12, 0x34, 0x56))]
-    subprocess.run(["xsetroot", "-solid", "black"], env=environment, check=True, timeout=10)
+    subprocess.run(["xsetroot", "-solid", "black"], env=environment, check=True, timeout=60)
 
 
 def test_what_is_not_there_is_said(xvfb: ClientDisplay) -> None:
@@ -132,7 +139,7 @@ def test_without_the_cookie_the_server_refuses_us(xvfb: ClientDisplay, tmp_path:
 
 def test_many_threads_share_one_display(xvfb: ClientDisplay, show: Show) -> None:
     show(*shell_title("shared"))
-    xvfb.screen.wait_for_window("shared", 10)
+    xvfb.screen.wait_for_window("shared", PATIENCE)
     problems: list[BaseException | str] = []
 
     def look() -> None:
@@ -149,8 +156,9 @@ def test_many_threads_share_one_display(xvfb: ClientDisplay, show: Show) -> None
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(90)
     assert problems == []
+    assert not any(thread.is_alive() for thread in threads)
 
 
 @pytest.fixture
@@ -159,27 +167,43 @@ def mortal() -> ClientDisplay:
     return ClientDisplay.start((640, 480))
 
 
-def test_a_server_that_dies_is_told_and_a_waiter_wakes_up(mortal: ClientDisplay) -> None:
+def test_a_server_that_dies_is_told_and_a_waiter_wakes_up(
+    mortal: ClientDisplay, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with mortal:
         assert mortal.screen.size() == (640, 480)
-        killer = threading.Timer(0.3, os.kill, (mortal.pids[0], signal.SIGKILL))
+        waits = threading.Event()
+        really = XConnection.await_events
+
+        def waiting(connection: XConnection, deadline: Deadline) -> bool:
+            waits.set()
+            return really(connection, deadline)
+
+        def kill() -> None:
+            assert waits.wait(PATIENCE)
+            os.kill(mortal.pids[0], signal.SIGKILL)
+
+        monkeypatch.setattr(XConnection, "await_events", waiting)
+        killer = threading.Thread(target=kill)
         killer.start()
         started = time.monotonic()
         with pytest.raises(DisplayLost, match=r"closed the connection|broke"):
             mortal.screen.wait_for_window("never", 60)
-        assert time.monotonic() - started < 30
+        assert time.monotonic() - started < 50
         killer.join()
         with pytest.raises(DisplayError):
             mortal.screen.windows()
 
 
 def test_a_server_that_hangs_is_told_in_time(mortal: ClientDisplay) -> None:
-    with mortal, LocalDisplay(mortal.name, str(mortal.xauthority), timeout=0.5) as display:
+    with mortal, LocalDisplay(mortal.name, str(mortal.xauthority), timeout=4) as display:
         assert display.size() == (640, 480)
-        os.kill(mortal.pids[0], signal.SIGSTOP)
+        freeze(mortal.pids[0])
         try:
             with pytest.raises(DisplayTimeout, match="did not answer in time"):
                 display.windows()
+            with pytest.raises(DisplayTimeout, match="no window 'any' came within"):
+                display.wait_for_window("any", 0.5)
         finally:
             os.kill(mortal.pids[0], signal.SIGCONT)
         assert isinstance(display.windows(), list)  # a new connection is made
@@ -219,13 +243,14 @@ def test_the_cookie_is_found_in_the_file(xvfb: ClientDisplay) -> None:
 def test_all_windows_are_drawn_anew(xvfb: ClientDisplay, show: Show, tmp_path: Path) -> None:
     log = tmp_path / "events"
     show("sh", "-c", f"exec xev -event expose -geometry 50x50+10+10 >{log} 2>&1")
-    xvfb.screen.wait_for_window("Event Tester", 10)
+    xvfb.screen.wait_for_window("Event Tester", PATIENCE)
 
     def exposures() -> int:
         return log.read_text(encoding="utf-8", errors="replace").count("Expose event")
 
-    assert eventually(lambda: exposures() > 0, 10)
-    before, windows = exposures(), len(xvfb.screen.windows(every=True))
+    assert eventually(lambda: exposures() > 0)
+    before, windows = exposures(), {window.id for window in xvfb.screen.windows(every=True)}
     xvfb.screen.redraw()
-    assert eventually(lambda: exposures() > before, 10)
-    assert len(xvfb.screen.windows(every=True)) == windows
+    assert eventually(lambda: exposures() > before)
+    # Those of programs that have ended may go meanwhile.
+    assert eventually(lambda: {window.id for window in xvfb.screen.windows(every=True)} <= windows)

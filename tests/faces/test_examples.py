@@ -12,12 +12,12 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.faces.artefacts import EXAMPLES, PICTURE, python, read, robot, secrets_in
+from tests.faces.artefacts import EXAMPLES, PICTURE, TIMEOUT, python, read, robot, secrets_in
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, TIMEOUT]
 
 DOCS = EXAMPLES.parent
 NAMES = ("host", "desktop")

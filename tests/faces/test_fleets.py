@@ -10,14 +10,14 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.faces.artefacts import robot, write_suite
+from tests.faces.artefacts import LIMIT, TIMEOUT, robot, write_suite
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from crl.lab import Lab
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, TIMEOUT]
 
 SUITE = """\
 Library    OperatingSystem
@@ -84,7 +84,7 @@ def test_keywords(lab: Lab, tmp_path: Path) -> None:
 
 def crl_run(lab: Lab, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "crl.cli", "run", "--config", str(lab.ssh_config), *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
 
 
 def test_one_host_is_as_if_it_ran_here(lab: Lab) -> None:

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
+from tests.faces.artefacts import LIMIT, TIMEOUT
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from crl.lab import Lab
 
 pytest_plugins = ["pytester"]
+pytestmark = TIMEOUT
 
 HEAVY = ("robot", "Xlib", "paramiko", "PIL", "pexpect", "crl.targets", "crl.x2go", "crl.display", "crl.link")
 
@@ -23,7 +26,7 @@ def _bounded(pytester: pytest.Pytester) -> None:
 
 
 def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    return pytester.runpytest_subprocess(*arguments, timeout=100)
+    return pytester.runpytest_subprocess(*arguments, timeout=LIMIT)
 
 
 def test_nothing_is_imported_before_it_is_used(pytester: pytest.Pytester) -> None:

@@ -20,7 +20,7 @@ class Ssh:
         self.askpass.chmod(0o700)
 
     def __call__(
-        self, alias: str, command: str, *options: str, password: str = "", typed: str = "", timeout: float = 30
+        self, alias: str, command: str, *options: str, password: str = "", typed: str = "", timeout: float = 60
     ) -> subprocess.CompletedProcess[str]:
         environment = os.environ | {
             "SSH_ASKPASS": str(self.askpass),

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from crl.errors import UsageError
 from crl.lab import Lab, LabNotUp, requirements
 from crl.lab.processes import wait_end
+from tests.link.peers import PATIENCE
 
 pytestmark = pytest.mark.lab
 
@@ -30,12 +32,14 @@ def other(tmp_path: Path) -> Lab:
     return Lab(tmp_path / "deep" / "lab", f"d{os.getpid() % 1_000_000}")
 
 
-def namespaces_in_use() -> set[str]:
+def namespaces_in_use(before: float) -> set[str]:
+    """Those of the processes that began before a moment: the numbers of namespaces are soon given to others."""
     found = set()
     for pid in filter(str.isdigit, os.listdir("/proc")):
-        for kind in KINDS:
-            with contextlib.suppress(OSError):  # it has ended meanwhile
-                found.add(os.readlink(f"/proc/{pid}/ns/{kind}"))
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            began = int(Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[19])
+            if began <= before * os.sysconf("SC_CLK_TCK"):
+                found |= {os.readlink(f"/proc/{pid}/ns/{kind}") for kind in KINDS}
     return found
 
 
@@ -81,10 +85,12 @@ def test_down_leaves_nothing(other: Lab, tmp_path: Path) -> None:
     other.host("beta").cut(drop=True)
     stray = subprocess.Popen(alpha.network_command(["sleep", "600"]))
     assert set(traces(other, name)) == {"processes", "mounts", "interfaces"}
+    began = time.clock_gettime(time.CLOCK_BOOTTIME)
+    assert namespaces <= namespaces_in_use(began)
     other.down()
-    assert stray.wait(5) == -signal.SIGKILL
+    assert stray.wait(PATIENCE) == -signal.SIGKILL
     assert traces(other, name) == {}
-    assert not namespaces & namespaces_in_use()
+    assert not namespaces & namespaces_in_use(began)
     assert list(tmp_path.iterdir()) == []
     assert Path("/etc/passwd").read_bytes() == passwd
     assert not other.status().exists
@@ -130,7 +136,7 @@ def test_killed_supervisor_takes_its_host_with_it(other: Lab) -> None:
     try:
         condition = other.host("gamma").condition
         os.kill(condition.pid, signal.SIGKILL)
-        assert wait_end(condition.pid1, 5)
+        assert wait_end(condition.pid1, PATIENCE)
         states = {host.name: host.state for host in other.status().hosts}
         assert states == {"alpha": "up", "gateway": "up", "beta": "up", "gamma": "gone"}
         assert other.up().up

@@ -13,6 +13,8 @@ import pytest
 
 from crl.errors import UsageError
 from crl.lab import LabError, LabHostDown
+from crl.lab._control import Question
+from tests.link.peers import PATIENCE, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,9 +39,17 @@ def beta(own_lab: Lab) -> Iterator[LabHost]:
     host.restore()
 
 
-def banner(host: LabHost, timeout: float = 2.0) -> bytes:
+def banner(host: LabHost, timeout: float = PATIENCE) -> bytes:
     with socket.create_connection((host.address, host.port), timeout=timeout) as connection:
         return connection.recv(64)
+
+
+def answers(host: LabHost) -> bool:
+    """Whether the host's sshd greets; a link that has just been joined may still be told dead by who asked before."""
+    try:
+        return banner(host, 5).startswith(b"SSH-")
+    except OSError:
+        return False
 
 
 def ping_times(host: LabHost, number: int) -> list[float]:
@@ -78,10 +88,20 @@ def test_reboot_from_inside_by_sudo(alpha: LabHost, own_ssh: Ssh) -> None:
     refused = own_ssh("alpha-key", "/sbin/reboot")
     assert (refused.returncode, refused.stderr.strip()) == (1, "reboot: must be superuser.")
     before = alpha.condition
-    own_ssh("alpha-both", f"echo {password.value} | sudo -S reboot; sleep 20", timeout=15)
+    own_ssh("alpha-both", f"echo {password.value} | sudo -S reboot; sleep 60", timeout=50)
     after = alpha.wait_up(before.boot + 1)
     assert after.boot_id != before.boot_id
     assert own_ssh("alpha-both", "id -un").stdout == "bothuser\n"
+
+
+@pytest.mark.parametrize("hard", [False, True])
+def test_a_reboot_while_it_boots(beta: LabHost, hard: bool) -> None:
+    before = beta.condition.boot
+    asked = [Question(beta._folder, beta.name, {"do": "reboot", "hard": how}) for how in (True, hard)]
+    first, second = (question.answer() for question in asked)
+    assert (first.state, second.state) == ("up", "up")
+    assert second.boot >= first.boot > before
+    assert beta.exec(["true"]).returncode == 0
 
 
 @pytest.mark.long
@@ -95,7 +115,7 @@ def test_many_reboots(beta: LabHost) -> None:
 def test_power_off_and_on(beta: LabHost) -> None:
     before = beta.condition
     beta.exec(["poweroff"])
-    assert beta.wait_up(before.boot + 1, timeout=10).state == "off"
+    assert beta.wait_up(before.boot + 1).state == "off"
     with pytest.raises(LabHostDown, match="it is off"):
         beta.exec(["true"])
     assert beta.reboot().state == "up"
@@ -110,7 +130,7 @@ def test_cut_link_is_silent_until_restored(alpha: LabHost, drop: bool) -> None:
         banner(alpha, 0.5)
     assert alpha.exec(["hostname"]).stdout == b"alpha\n"
     alpha.restore()
-    assert banner(alpha, 5).startswith(b"SSH-")
+    assert eventually(lambda: answers(alpha))
     assert alpha.link.cut is None
 
 
@@ -123,22 +143,24 @@ def test_open_connection_survives_a_cut(alpha: LabHost) -> None:
         with pytest.raises(TimeoutError):
             connection.recv(64)
         alpha.restore()
-        connection.settimeout(10)
+        connection.settimeout(PATIENCE)
         assert connection.recv(64)
 
 
 def test_slow_link_has_its_delay_in_each_direction(alpha: LabHost) -> None:
-    fast = statistics.median(ping_times(alpha, 10))
+    assert eventually(lambda: min(ping_times(alpha, 10)) < 0.05)
     alpha.slow(delay=0.05, jitter=0.02)
     times = ping_times(alpha, 20)
     assert len(times) == 20
-    assert fast < 0.05 < 0.1 <= min(times)
-    assert 0.105 < statistics.median(times) < 0.19
+    assert min(times) >= 0.1
+    assert statistics.median(times) > 0.105
+    # Who holds packets back may come late to it himself, but not always.
+    assert eventually(lambda: min(ping_times(alpha, 10)) < 0.19)
     started = time.monotonic()
     assert banner(alpha).startswith(b"SSH-")
     assert time.monotonic() - started > 0.2
     alpha.restore()
-    assert statistics.median(ping_times(alpha, 10)) < 0.05
+    assert eventually(lambda: min(ping_times(alpha, 10)) < 0.05)
 
 
 def test_lossy_link_loses_its_share(beta: LabHost) -> None:
@@ -153,19 +175,20 @@ def test_link_of_limited_rate(alpha: LabHost) -> None:
     near = neighbour(alpha)
     alpha.slow(delay=0.0, rate=2_000_000)
     with socket.create_server((near, 0)) as server:
-        server.settimeout(10)
+        server.settimeout(PATIENCE)
         line = f"exec 3<>/dev/tcp/{near}/{server.getsockname()[1]}; head -c 250000 /dev/zero >&3"
-        with subprocess.Popen(alpha.command(["timeout", "20", "bash", "-c", line])) as sender:
+        # Much may have come by the time that the connection is accepted.
+        started = time.monotonic()
+        with subprocess.Popen(alpha.command(["timeout", "60", "bash", "-c", line])) as sender:
             connection, _peer = server.accept()
-            started = time.monotonic()
             with connection:
-                connection.settimeout(10)
+                connection.settimeout(PATIENCE)
                 received = 0
                 while data := connection.recv(65536):
                     received += len(data)
         took = time.monotonic() - started
     assert (sender.returncode, received) == (0, 250_000)
-    assert 0.9 < took < 15, "two million bits at two million bits a second"
+    assert took > 0.9, "two million bits at two million bits a second"
 
 
 def test_slow_link_can_be_cut(alpha: LabHost) -> None:
@@ -175,7 +198,7 @@ def test_slow_link_can_be_cut(alpha: LabHost) -> None:
     with pytest.raises(OSError, match=r"timed out|No route|unreachable"):
         banner(alpha, 0.5)
     alpha.restore()
-    assert banner(alpha, 5)
+    assert eventually(lambda: answers(alpha))
 
 
 def test_slow_link_outlives_a_reboot(alpha: LabHost) -> None:
@@ -198,15 +221,12 @@ def test_frozen_sshd_accepts_and_says_nothing(alpha: LabHost) -> None:
             banner(alpha, 0.5)
     finally:
         assert [one.pid for one in alpha.thaw(frozen[0].pid)] == [frozen[0].pid]
-    assert banner(alpha, 5).startswith(b"SSH-")
+    assert banner(alpha).startswith(b"SSH-")
     with pytest.raises(LabError, match="there is no process 'nothing like this'"):
         alpha.freeze("nothing like this")
 
 
 def test_killed_sshd_comes_back(alpha: LabHost) -> None:
     old = alpha.kill("sshd: /usr/sbin/sshd")[0].pid
-    limit = time.monotonic() + 15
-    fresh: list[int] = []
-    while not fresh and time.monotonic() < limit:
-        fresh = [one.pid for one in alpha.processes() if "sshd" in one.command and one.pid != old and one.state != "Z"]
-    assert fresh
+    assert eventually(lambda: answers(alpha))
+    assert old not in {one.pid for one in alpha.processes()}

@@ -82,10 +82,12 @@ def test_a_limited_link_has_a_limited_queue() -> None:
 def test_a_device_that_is_gone_swallows_packets() -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)
-    os.close(write_end)
-    pipe = Pipe(Shape(0, 0, 0), write_end, random.Random(7))
-    pipe.put(b"x", 1.0)
-    assert pipe.flush(2.0) is None
+    try:
+        pipe = Pipe(Shape(0, 0, 0), write_end, random.Random(7))
+        pipe.put(b"x", 1.0)
+        assert pipe.flush(2.0) is None
+    finally:
+        os.close(write_end)
 
 
 @pytest.mark.parametrize("shape", [Shape(-1), Shape(0, -1), Shape(0, 0, 1.1), Shape(0, 0, 0, 0)])

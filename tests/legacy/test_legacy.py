@@ -168,7 +168,7 @@ def test_commands(repairing: SelfRepairingSession) -> None:
     assert repairing.run("exit 3", [3])[0] == repairing.run("exit 3", ["*"])[0] == 3
     assert repairing.run("pwd")[1] == repairing._work_dir
     with pytest.raises(ShellTimeout) as late:
-        repairing.run("echo begun; sleep 600", timeout=2)
+        repairing.run("echo begun; sleep 600", timeout=5)
     assert late.value.output == b"begun"
     assert repairing.run_ignore_all_exceptions("sleep 600", timeout=0.1) is None
 

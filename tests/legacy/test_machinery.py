@@ -112,7 +112,7 @@ def test_results_are_printed_and_kept(
 
 def test_a_run_that_takes_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    result = kept.RunShellSubprocess("late", packed("echo $$ >pid; sleep 600 & sleep 600"), timeout=1).run()
+    result = kept.RunShellSubprocess("late", packed("echo $$ >pid; sleep 600 & sleep 600"), timeout=4).run()
     with pytest.raises(kept.RemoteTimeoutError):
         result.get_result("late")
     pid = int((tmp_path / "pid").read_text())
@@ -125,9 +125,11 @@ def test_a_run_that_takes_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_an_interrupted_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     before = signal.getsignal(signal.SIGINT)
-    result = kept.RunShellSubprocess("cut", packed(f"kill -INT {os.getpid()}; sleep 600"), timeout=30).run()
+    command = f"echo $$ >pid; kill -INT {os.getpid()}; sleep 600"
+    result = kept.RunShellSubprocess("cut", packed(command), timeout=30).run()
     with pytest.raises(kept.InterruptedWithSigint):
         result.get_result("cut")
+    assert eventually(lambda: group_is_gone(int((tmp_path / "pid").read_text())))
     assert signal.getsignal(signal.SIGINT) is before
 
 
@@ -150,14 +152,15 @@ def test_an_interrupt_while_a_run_begins(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_result_that_is_not_known_yet_and_one_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    busy = kept.RunShellSubprocess("busy", packed(f"{sys.executable} -c 'import time; time.sleep(600)'"), timeout=5)
+    busy = kept.RunShellSubprocess("busy", packed("until [ -e go-on ]; do sleep 0.05; done"), timeout=60)
     thread = threading.Thread(target=busy.run)
     thread.start()
     assert eventually(lambda: Path("pickled_backup").exists())
     with pytest.raises(kept.ResultNotStoredYet):
         kept.ReadonlyShellSubprocess("busy").run().get_result("busy")
-    busy._timeout = 0
+    Path("go-on").touch()
     thread.join()
+    assert kept.ReadonlyShellSubprocess("busy").run().get_result("busy") == (0, b"", b"")
     Path("pickled_backup").write_text("__import__('os').mkdir('evil')")
     with pytest.raises(ValueError, match="malformed"):
         kept.ReadonlyShellSubprocess("evil").run().get_remote_result()

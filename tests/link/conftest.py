@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from crl.link import Link
-from tests.link.peers import INTERPRETERS, WAY, Shell, alive, eventually
+from tests.link.peers import INTERPRETERS, PATIENCE, WAY, Shell, alive, eventually
 from tests.link.ways import CLEAN, SLOW, WAYS
 
 
@@ -110,7 +110,7 @@ def make_link(make_shell: Callable[..., Shell]) -> Iterator[Callable[..., Link]]
 
     yield make
     for link in links:
-        link.close()
+        link.close(PATIENCE)
         assert eventually(partial(_is_gone, link.facts.pid)), "the remote program stays"
 
 

@@ -345,11 +345,13 @@ def main() -> None:
     while b"\n.\n" not in seen:
         seen += os.read(0, 65536)
     os.write(1, frames.encode(frames.HELLO, 0, 1, 0, 0, 1, values.encode(facts)))
+    decoder = frames.Decoder()
     if lie in LIES:
-        await_call()
+        # A heartbeat may come before it: then nothing is asked yet that the lie could answer.
+        await_message(decoder, messages.CALL)
         write(LIES[lie])
     elif lie in ENDLESS:
-        await_call()
+        await_message(decoder, messages.CALL)
         for seq in count(1):
             write(ENDLESS[lie](seq))
     elif lie == "claims":
@@ -360,19 +362,16 @@ def main() -> None:
         answer_each([(messages.RESULT, values.encode(number)) for number in range(20)], repeat=True)
     else:
         raise ValueError(f"no lie is called {lie!r}")
-    decoder = frames.Decoder()
-    while not any(came.payload[:1] == bytes([messages.CLOSE]) for came in decoder.feed(os.read(0, 65536) or CLOSED)):
-        continue
+    await_message(decoder)
     write(frames.encode(frames.BYE, 0, 1, 0, 0, 1, b""))
 
 
-def await_call() -> None:
-    """A heartbeat may come before the first call."""
-    decoder = frames.Decoder()
-    wanted = bytes([messages.CALL])
-    while data := os.read(0, 65536):
-        if any(came.payload[:1] == wanted for came in decoder.feed(data)):
-            return
+def await_message(decoder: frames.Decoder, *kinds: int) -> None:
+    """Read until a message of some kind has come, or the controller wants to close."""
+    wanted = {bytes([kind]) for kind in (*kinds, messages.CLOSE)}
+    came: list[frames.Frame] = []
+    while not any(one.kind == frames.DATA and one.payload[:1] in wanted for one in came):
+        came = decoder.feed(os.read(0, 65536) or CLOSED)
 
 
 def answer_each(answers: list[tuple[int, bytes]], *, repeat: bool = False) -> None:

@@ -221,5 +221,9 @@ def freeze(pid: int) -> None:
 
 
 def _stands_still(pid: int) -> bool:
-    states = (task.read_text(encoding="utf-8").rpartition(") ")[2] for task in Path(f"/proc/{pid}/task").glob("*/stat"))
-    return all(state.startswith("T") for state in states)
+    tasks = Path(f"/proc/{pid}/task").glob("*/stat")
+    try:
+        return all(task.read_text(encoding="utf-8").rpartition(") ")[2].startswith("T") for task in tasks)
+    except (FileNotFoundError, ProcessLookupError):
+        # A thread was just ending.
+        return False

@@ -16,15 +16,28 @@ import pytest
 
 from crl.channels.process import ProcessChannel
 from crl.link import CallTimeout, Link, LinkLost
+from crl.link._engine import Engine
+from crl.link.calls import Call, DoorCall
 from tests.link.peers import Shell, alive, eventually, freeze
 from tests.link.test_link_resume import Lasting
 
 Figure = Callable[[str], None]
 MakeLink = Callable[..., Link]
 SUSPICION = 5.0
-HOLDS_THE_GIL = "__import__('ctypes').PyDLL(None).usleep(%d)"
+# Until somebody writes into that.
+HOLDS_THE_GIL = (
+    "__import__('ctypes').PyDLL(None).read(__import__('os').open({!r}, 2),"
+    " __import__('ctypes').create_string_buffer(1), 1)"
+)
 
 
+@pytest.fixture
+def silence_is_borne(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is known by silence."""
+    monkeypatch.setattr("crl.link._engine.SUSPECT_AFTER", 1000.0)
+
+
+@pytest.mark.usefixtures("silence_is_borne")
 def test_the_end_of_a_terminal_is_known_at_once(make_shell: Callable[..., Shell], figure: Figure) -> None:
     shell = make_shell("pty")
     link = Link.start(shell.lane(), timeout=60)
@@ -41,32 +54,90 @@ def test_the_end_of_a_terminal_is_known_at_once(make_shell: Callable[..., Shell]
         call.result(60)
     took = time.monotonic() - closed[0]
     closing.join(60)
-    # Silence would have been doubted later.
-    assert took < SUSPICION
     figure(f"known after {took * 1000:.0f} ms")
     assert eventually(lambda: not alive(link.facts.pid))
 
 
-def test_a_c_call_that_holds_the_interpreter_is_not_taken_for_death(figure: Figure) -> None:
+def test_a_c_call_that_holds_the_interpreter_is_not_taken_for_death(tmp_path: Path, figure: Figure) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
     one = Lasting("pty")
+    descriptor = os.open(gate, os.O_RDWR)
     try:
         pid = one.link.facts.pid
         started = time.monotonic()
-        call = one.link.submit_evaluate(HOLDS_THE_GIL % 7_000_000)
+        call = one.link.submit_evaluate(HOLDS_THE_GIL.format(str(gate)))
         doubted = eventually(one.link.engine.in_doubt)
-        doubted_after = time.monotonic() - started
+        figure(f"doubted after {time.monotonic() - started:.1f} s")
+        # Another terminal is being opened, and nobody takes it.
+        time.sleep(1.0)
+        os.write(descriptor, b"x")
         assert doubted
-        assert call.result(60) is not None
-        figure(f"doubted after {doubted_after:.1f} s, answered after {time.monotonic() - started:.1f} s")
+        assert call.result(60) == 1
         assert one.link.evaluate("__import__('os').getpid()", timeout=60) == pid
     finally:
+        os.close(descriptor)
         one.close()
+
+
+class HeldUp:
+    """An engine's lock: who has noted under it that there is no terminal is held up behind it until there is one.
+
+    Args:
+        engine: The engine, which uses it from now on.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._lock = engine._lock
+        self.held_up = 0
+        engine._lock = self  # type: ignore[assignment]
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_exc: object) -> None:
+        ended = self._engine.down is not None and not self.held_up
+        self.held_up += ended
+        self._lock.release()
+        if ended:
+            assert eventually(lambda: self._engine.down is None)
+
+
+def test_who_finds_a_terminal_ended_may_be_slower_than_who_opens_another() -> None:
+    one = Lasting("pty")
+    try:
+        lock = HeldUp(one.link.engine)
+        one.cut()
+        assert one.link.evaluate("6 * 7", timeout=60) == 42
+        assert lock.held_up == 1
+    finally:
+        one.close()
+
+
+def test_the_answer_about_the_door_may_be_there_at_once(
+    make_shell: Callable[..., Shell], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit = Link._submit_as
+
+    def slow(link: Link, make: Callable[[Link, int], Call], kind: int, body: bytes) -> Call:
+        call = submit(link, make, kind, body)
+        assert make is not DoorCall or eventually(lambda: call.done)
+        return call
+
+    monkeypatch.setattr(Link, "_submit_as", slow)
+    with Link.start(make_shell("pty").lasting_lane(), timeout=60) as link:
+        assert eventually(lambda: link.evaluate("1", timeout=60) and link.resumable)
+    # The thread that asked has gone on.
+    assert eventually(lambda: not [one for one in threading.enumerate() if one.name == "crl-io"])
+    assert not link._door_asked
 
 
 def test_a_frozen_program_is_waited_for_as_long_as_the_grace(figure: Figure) -> None:
     one = Lasting("pty", grace=2.0)
     pid = one.link.facts.pid
     freeze(pid)
+    heard = one.link.engine.last_heard
     try:
         started = time.monotonic()
         with pytest.raises(CallTimeout):
@@ -75,7 +146,7 @@ def test_a_frozen_program_is_waited_for_as_long_as_the_grace(figure: Figure) -> 
         with pytest.raises(LinkLost, match=r"silent for .* no other terminal could be opened"):
             one.link.evaluate("1", timeout=30)
         figure(f"lost after {time.monotonic() - started:.1f} s")
-        assert SUSPICION + 1.5 < time.monotonic() - started < SUSPICION + 15
+        assert time.monotonic() - heard > SUSPICION + 1.9
     finally:
         os.kill(pid, signal.SIGKILL)
         one.close()
@@ -92,7 +163,7 @@ def test_a_program_that_was_frozen_for_a_while_goes_on() -> None:
             time.sleep(1.0)
         finally:
             os.kill(pid, signal.SIGCONT)
-        assert call.result(15) == 42
+        assert call.result(60) == 42
     finally:
         one.close()
 
@@ -121,7 +192,7 @@ def test_a_refused_second_login_takes_nothing_from_a_terminal_that_is_only_silen
             time.sleep(1.5)
         finally:
             os.kill(link.facts.pid, signal.SIGCONT)
-        assert call.result(15) == 42
+        assert call.result(60) == 42
         figure(f"{len(tried)} login refused, and the link lives")
         assert len(tried) == 1
         shell.close()
@@ -138,12 +209,12 @@ def test_without_a_way_back_silence_is_borne_longer(make_link: MakeLink, monkeyp
     monkeypatch.setattr("crl.link._engine.SILENCE_LIMIT", 7.0)
     link = make_link("pty")
     freeze(link.facts.pid)
+    heard = link.engine.last_heard
     try:
-        started = time.monotonic()
-        with pytest.raises(LinkLost, match="silent for"):
-            link.evaluate("1", timeout=30)
         # Not as long as silence is borne elsewhere.
-        assert 6.9 < time.monotonic() - started < 25
+        with pytest.raises(LinkLost, match="silent for"):
+            link.evaluate("1", timeout=25)
+        assert time.monotonic() - heard >= 7.0
     finally:
         os.kill(link.facts.pid, signal.SIGKILL)
 
@@ -174,7 +245,7 @@ def test_a_runtime_that_never_hangs_up_leaves_nothing(figure: Figure) -> None:
             controller.kill()
             controller.wait(60)
             killed = time.monotonic()
-            assert eventually(lambda: not any(map(alive, ours)), 20)
+            assert eventually(lambda: not any(map(alive, ours)), 60)
             figure(f"all gone {time.monotonic() - killed:.1f} s after the controller, which nobody told the target")
         finally:
             os.kill(relay_pid, signal.SIGKILL)  # the runtime itself stays, as its like do
@@ -188,13 +259,12 @@ def test_silence_of_a_relay_is_doubted_and_resumed(make_shell: Callable[..., She
     link = Link.start(shell.lasting_lane(lambda: Shell("pty"), made), timeout=60)
     try:
         assert eventually(lambda: link.resumable)
-        os.kill(shell.pid, signal.SIGSTOP)
-        started = time.monotonic()
+        freeze(shell.pid)
+        heard, started = link.engine.last_heard, time.monotonic()
         assert link.evaluate("6 * 7", timeout=60) == 42
-        took = time.monotonic() - started
-        figure(f"answered after {took:.1f} s")
-        assert SUSPICION - 2 < took < SUSPICION + 10
-        assert eventually(lambda: link.statistics.resumed == 1)
+        figure(f"answered after {time.monotonic() - started:.1f} s")
+        assert time.monotonic() - heard >= SUSPICION
+        assert eventually(lambda: link.statistics.resumed >= 1)
     finally:
         link.close()
         for one in made:

@@ -96,7 +96,7 @@ def test_a_line_that_damages_bytes_loses_nothing(make_awkward: MakeAwkward) -> N
     # The start itself has no repeats: what damages it fails the start.
     link = Link.start(make_awkward("seven-bits", "damage=60013").lane())
     data = random.Random(5).randbytes(300_000)
-    assert link.invoke("bytes", data, timeout=30) == data
+    assert link.invoke("bytes", data, timeout=60) == data
     assert link.engine.session.decoder.noise_bytes or link.engine.session.decoder.damaged
     link.close()
 
@@ -127,7 +127,7 @@ def test_a_tunnel(shell: AwkwardShell) -> None:
                 for one, other in ((near, far), (far, near)):
                     one.sendall(EVERY_BYTE * 40)
                     one.shutdown(socket.SHUT_WR)
-                    other.settimeout(20)
+                    other.settimeout(60)
                     assert b"".join(iter(lambda end=other: end.recv(65536), b"")) == EVERY_BYTE * 40  # type: ignore[misc]
     link.close()
 
@@ -170,7 +170,7 @@ def test_a_link_is_resumed_over_an_awkward_line(make_awkward: MakeAwkward, name:
         call = link.submit_evaluate("__import__('time').sleep(1) or bytes(range(256)) * 1000")
         shell.close()
         assert call.result(60) == EVERY_BYTE * 1000
-        assert eventually(lambda: link.statistics.resumed == 1)
+        assert eventually(lambda: link.statistics.resumed >= 1)
         assert link.invoke("bytes", EVERY_BYTE * 1000) == EVERY_BYTE * 1000
         assert link.close(20)
         assert "back" in made[-1].ask("echo ba''ck")
@@ -184,7 +184,10 @@ def test_a_link_is_resumed_over_an_awkward_line(make_awkward: MakeAwkward, name:
 @pytest.mark.parametrize(
     ("words", "armour"), [([], ""), (["eat=13"], "lines"), (["strip"], "lines")], ids=["clean", "flow", "seven-bits"]
 )
-def test_what_nobody_knows_is_tried(words: list[str], armour: str) -> None:
+def test_what_nobody_knows_is_tried(monkeypatch: pytest.MonkeyPatch, words: list[str], armour: str) -> None:
+    if not armour:
+        # However long it takes here, it is no sign of a lane that eats bytes.
+        monkeypatch.setattr("crl.link._unsure.PATIENCE", 30.0)
     shell = AwkwardShell(UNSURE, words)
     made: list[Shell] = []
     lane = shell.lasting_lane(made=made)

@@ -175,7 +175,7 @@ def test_a_full_disk_is_told_and_the_old_file_is_whole(tmp_path: Path) -> None:
         ["unshare", "-m", sys.executable, "-c", script, str(tmp_path)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
         check=False,
         cwd=Path(__file__).parents[2],
     )
@@ -232,7 +232,7 @@ def test_bytes_that_overtake_the_request_for_their_transfer_wait(
         assert link.files.read(str(tmp_path / f"file{number}")) == data
     link.evaluate(SLOW_TO_BEGIN)
     for _ in range(2):
-        link.files.write(str(tmp_path / "there"), data, timeout=5)
+        link.files.write(str(tmp_path / "there"), data, timeout=30)
         assert (tmp_path / "there").read_bytes() == data
 
 

@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -136,6 +137,25 @@ def test_a_child_left_behind_does_not_hold_the_end_up(link: Link) -> None:
     result = link.run("echo now; sleep 300 & echo $! >&2", timeout=60)
     assert (result.status, result.stdout, result.complete) == (0, b"now\n", False)
     os.kill(int(result.stderr), signal.SIGKILL)
+
+
+HELD_UP = """
+import sys, time
+cls = sys.modules["_crl.remote.processes"].Running
+look_later = cls._look_later
+def held_up(self):
+    look_later(self)
+    time.sleep(0.5)
+cls._look_later = held_up
+"""
+
+
+def test_output_that_waits_while_the_target_is_held_up_is_not_taken_for_silence(link: Link) -> None:
+    link.run("true")
+    link.evaluate(HELD_UP)
+    for size in (60_000, 90_000, 120_000):
+        result = link.run(["head", "-c", str(size), "/dev/zero"], timeout=60)
+        assert (len(result.stdout), result.complete) == (size, True)
 
 
 def test_owned_processes_end_with_the_link_and_detached_ones_stay(make_link: MakeLink) -> None:
@@ -399,6 +419,26 @@ def test_a_detached_process_is_picked_up_by_a_later_link(
         detached.read(later)
     with pytest.raises(FileNotFoundError):
         later.start_detached(["/no/such/program"], spool=1000)
+
+
+KEEPS = """
+import os, struct, sys
+os.dup2(os.memfd_create("ring"), 9)
+os.write(9, struct.pack(">QQ?q", 10, 10, False, 0).ljust(32) + struct.pack(">Q", 14).ljust(32) + b"abcdefghij")
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_bytes_whose_place_is_being_taken_are_not_kept_any_more(link: Link) -> None:
+    argv = [sys.executable, "-c", KEEPS]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as keeper:
+        assert keeper.stdin is not None
+        assert keeper.stdout is not None
+        assert keeper.stdout.readline() == "ready\n"
+        kept = Detached(pid=keeper.pid, keeper=keeper.pid).read(link)
+        keeper.stdin.close()
+    assert (kept.begin, kept.data, kept.total, kept.status) == (4, b"efghij", 10, None)
 
 
 def test_what_is_kept_of_a_detached_process_is_bounded(link: Link, detached_end: list[Detached]) -> None:

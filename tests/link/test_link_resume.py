@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from crl.link import CallTimeout, Link, LinkLost, ProgramGone
-from tests.link.peers import INTERPRETERS, Shell, alive, eventually
+from tests.link.peers import INTERPRETERS, PATIENCE, Shell, alive, eventually
 from tests.link.ways import SLOW
 
 GRACE = 20.0
@@ -34,7 +34,7 @@ class Lasting:
 
     def close(self) -> None:
         """End the link and all shells."""
-        self.link.close()
+        self.link.close(PATIENCE)
         for shell in self.shells:
             shell.close()
         assert eventually(lambda: not alive(self.link.facts.pid)), "the remote program stays"

@@ -69,7 +69,7 @@ def test_timeout_kills_the_process_group_and_tells_what_came(runner: RemoteRunne
     runner.execute_command_in_target("true")
     command = "echo $$; sleep 600 & echo $!; wait"
     with pytest.raises(RunnerTimeout) as caught:
-        runner.execute_command_in_target(command, timeout=2)
+        runner.execute_command_in_target(command, timeout=5)
     result = caught.value.args[0]
     assert isinstance(result, RunResult)
     assert isinstance(result.stdout, bytes)
@@ -83,7 +83,7 @@ def test_timeout_of_a_command_that_ignores_sigterm(runner: RemoteRunner) -> None
     runner.set_target_property("default", "termination_timeout", "0.2")
     runner.execute_command_in_target("true")
     with pytest.raises(RunnerTimeout) as caught:
-        runner.execute_command_in_target("trap '' TERM; echo $$; while :; do sleep 0.1; done", timeout=2)
+        runner.execute_command_in_target("trap '' TERM; echo $$; while :; do sleep 0.1; done", timeout=5)
     assert caught.value.result.status == "-9"
     assert not alive(int(caught.value.result.stdout))
 
@@ -124,17 +124,19 @@ def test_output_is_logged_while_the_command_runs(runner: RemoteRunner, caplog: p
 def test_progress_log_keeps_its_timeout(runner: RemoteRunner) -> None:
     runner.execute_command_in_target("true")
     with pytest.raises(RunnerTimeout) as caught:
-        runner.execute_command_in_target("echo begun; sleep 600", timeout=2, progress_log=True)
+        runner.execute_command_in_target("echo begun; sleep 600", timeout=5, progress_log=True)
     assert caught.value.result.stdout == b"begun\n"
 
 
 def test_background_executions(runner: RemoteRunner) -> None:
     runner.execute_background_command_in_target("echo one; exit 4", exec_id="one")
-    runner.execute_background_command_in_target("echo two; sleep 6543", exec_id="two")
+    # A number of its own: runs beside this one look for theirs.
+    sleeping = f"sleep 6543.{os.getpid()}"
+    runner.execute_background_command_in_target(f"echo two; {sleeping}", exec_id="two")
     with pytest.raises(BackgroundExecIdAlreadyInUse, match="'two'"):
         runner.execute_background_command_in_target("true", exec_id="two")
     assert runner.wait_background_execution("one") == RunResult("4", "one", "")
-    assert eventually(lambda: runner.execute_command_in_target("pgrep -x -f 'sleep 6543'").status == "0")
+    assert eventually(lambda: runner.execute_command_in_target(f"pgrep -x -f '{sleeping}'").status == "0")
     killed = runner.kill_background_execution("two")
     assert killed == RunResult("-15", "two", "")
     assert runner.kill_background_execution("two") == killed
@@ -147,7 +149,7 @@ def test_background_executions(runner: RemoteRunner) -> None:
 def test_waiting_too_long_kills_and_keeps_the_result(runner: RemoteRunner) -> None:
     runner.execute_background_command_in_target("echo $$; exec sleep 600")
     with pytest.raises(RunnerTimeout) as caught:
-        runner.wait_background_execution("background", timeout=2)
+        runner.wait_background_execution("background", timeout=5)
     assert not alive(int(caught.value.result.stdout))
     assert runner.wait_background_execution("background").status == "-15"
 
@@ -164,8 +166,9 @@ def test_nohup_outlives_the_connection(runner: RemoteRunner) -> None:
 
 
 def test_close_ends_commands_and_forgets_targets(runner: RemoteRunner) -> None:
-    runner.execute_background_command_in_target("exec sleep 6544", exec_id="left")
-    found = "pgrep -x -f 'sleep 6544'"
+    sleeping = f"sleep 6544.{os.getpid()}"
+    runner.execute_background_command_in_target(f"exec {sleeping}", exec_id="left")
+    found = f"pgrep -x -f '{sleeping}'"
     assert eventually(lambda: runner.execute_command_in_target(found).status == "0")
     pid = int(runner.execute_command_in_target(found).stdout)
     runner.close()
@@ -200,7 +203,7 @@ def test_many_threads_share_one_connection(runner: RemoteRunner) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert not failures
     assert runner.terminalpools.size == 1
 

@@ -191,6 +191,6 @@ def test_pools_under_threads(runner: RemoteRunner) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert not failures
     assert 1 <= pools.size <= 3

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.faces.artefacts import EXAMPLES, python, read, robot, secrets_in
+from tests.faces.artefacts import EXAMPLES, TIMEOUT, python, read, robot, secrets_in
 from tests.faces.test_examples import statuses
 
 if TYPE_CHECKING:
     from crl.lab import Lab
 
+pytestmark = TIMEOUT
 LIBRARIES = (
     "crl.interactivesessions.remoterunner.RemoteRunner",
     "crl.interactivesessions.InteractiveSessions.InteractiveSessions",

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.channels.conftest import free_port
-from tests.link.peers import eventually
+from tests.link.peers import PATIENCE, eventually
 
 PASSWORD = "s3cret word"
 
@@ -49,7 +49,7 @@ def telnetd(program: str) -> Iterator[int]:
         yield port
     finally:
         server.terminate()
-        server.wait(5)
+        server.wait(PATIENCE)
 
 
 @contextlib.contextmanager
@@ -63,4 +63,4 @@ def serial_line(folder: Path, program: str) -> Iterator[str]:
         yield str(device)
     finally:
         bridge.terminate()
-        bridge.wait(5)
+        bridge.wait(PATIENCE)

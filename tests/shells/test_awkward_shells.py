@@ -83,7 +83,7 @@ def test_a_link_by_telnet_is_resumed(open_session: Open) -> None:
             call = link.submit_evaluate("__import__('time').sleep(0.5) or bytes(range(256)) * 500")
             with socket.socket(fileno=os.dup(session.terminal.channel.fileno())) as same:
                 same.shutdown(socket.SHUT_RDWR)
-            assert call.result(20) == EVERY_BYTE * 500
+            assert call.result(60) == EVERY_BYTE * 500
             assert eventually(lambda: link.statistics.resumed == 1)
         finally:
             link.close()
@@ -125,6 +125,8 @@ def test_what_cannot_be_opened_is_said() -> None:
         SerialShell("/dev/tty").get_start_cmd()
     with pytest.raises(ChannelStartError, match="no connection"):
         InteractiveSession().spawn(TelnetShell("127.0.0.1", port=1))
+    with pytest.raises(ChannelStartError, match="no connection"):
+        InteractiveSession().spawn(TelnetShell("x" * 64))
 
 
 def test_both_are_found_by_name() -> None:

@@ -237,6 +237,15 @@ def test_completion_where_there_is_a_line_editor(open_session: Open) -> None:
     assert "here" in shell.exec_command("echo he''re")
 
 
+def test_completion_that_takes_its_time(open_session: Open) -> None:
+    shell = open_session(Completing()).current_shell()
+    assert isinstance(shell, AutoCompletableShell)
+    shell.exec_command("crl_slow() { sleep 0.3; COMPREPLY=(crl_one crl_two); }; complete -F crl_slow slowly")
+    offered = shell.get_command_auto_completion("slowly ", 10, "\t\t")
+    assert "crl_" in offered
+    assert "here" in shell.exec_command("echo he''re")
+
+
 @pytest.mark.parametrize("program", [name for name in PROGRAMS if shutil.which(PROGRAMS[name].split()[0])])
 def test_completion_where_there_is_none(open_session: Open, program: str) -> None:
     shell = open_session(BashShell(PROGRAMS[program])).current_shell()

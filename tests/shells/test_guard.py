@@ -52,8 +52,14 @@ def send_all(lane: Lane, data: bytes) -> None:
         view = view[lane.channel.write(view) :]
 
 
-@pytest.mark.parametrize("line", [RAW, LINES], ids=["raw", "lines"])
-@pytest.mark.parametrize("outer", OUTER)
+# A zsh whose own command is stopped by a Ctrl-Z on the way goes on in another process, so that it is tried raw only.
+@pytest.mark.parametrize(
+    ("outer", "line"),
+    [
+        *(pytest.param(outer, RAW, id=f"{outer}-raw") for outer in OUTER),
+        *(pytest.param(outer, LINES, id=f"{outer}-lines") for outer in OUTER if outer != "zsh -f"),
+    ],
+)
 def test_what_was_meant_for_a_dead_shell_is_not_executed(
     open_session: Open, tmp_path: Path, outer: str, line: str
 ) -> None:

@@ -19,6 +19,7 @@ from crl.interactivesessions.InteractiveSession import InteractiveSession
 from crl.interactivesessions.shells import _logins
 from crl.interactivesessions.shells._logins import first_hop
 from crl.interactivesessions.shells.ssherrors import LoginTimeout
+from tests.channels.conftest import in_child
 from tests.link.peers import eventually
 
 PLACES = 2
@@ -96,12 +97,12 @@ def test_who_has_a_deadline_does_not_wait_longer() -> None:
 
 def test_a_forked_child_has_all_places() -> None:
     with _logins.login_place(Counted()), _logins.login_place(Counted()):
-        child = os.fork()
-        if not child:
-            with _logins.login_place(Counted(), Deadline.after(0.05)):
-                os._exit(7)
-        _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == 7
+        assert in_child(takes_a_place) == 7
+
+
+def takes_a_place() -> int:
+    with _logins.login_place(Counted(), Deadline.after(0.05)):
+        return 7
 
 
 def test_the_first_hop_is_what_ssh_says(tmp_path: Path) -> None:

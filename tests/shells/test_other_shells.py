@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +16,8 @@ import pytest
 import crl.interactivesessions
 import crl.interactivesessions.shells
 from crl.errors import UsageError
-from crl.interactivesessions.interactivesessionexceptions import ShellStartError
+from crl.interactivesessions.interactivesessionexceptions import ShellStartError, ShellStateError
+from crl.interactivesessions.shells import pythonshell
 from crl.interactivesessions.shells.bashshell import BashShell
 from crl.interactivesessions.shells.namespaceshell import NamespaceShell
 from crl.interactivesessions.shells.pythonshell import PythonRunNotStarted, PythonShell
@@ -25,10 +28,13 @@ from crl.interactivesessions.shells.registershell import (
     ShellAlreadyRegistered,
     UnregisteredShell,
 )
+from crl.interactivesessions.shells.shell import Shell
+from crl.interactivesessions.shells.shell import TimeoutError as ShellTimeout
 from crl.interactivesessions.shells.shellstack import DefaultSshShell, ShellStack
 from crl.interactivesessions.shells.sshshell import SshShell
 from crl.interactivesessions.shells.sudoshell import SudoShell
 from crl.secrets import Secret
+from tests.link.peers import eventually, freeze
 
 if TYPE_CHECKING:
     from tests.shells.conftest import Open
@@ -41,7 +47,9 @@ def interpreters() -> list[str]:
 
 
 @pytest.mark.parametrize("command", interpreters())
-def test_python_shell(open_session: Open, tmp_path: Path, command: str) -> None:
+def test_python_shell(
+    open_session: Open, tmp_path: Path, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     session = open_session(BashShell("bash --norc"), PythonShell(command))
     shell = session.current_shell()
     assert isinstance(shell, PythonShell)
@@ -57,10 +65,12 @@ def test_python_shell(open_session: Open, tmp_path: Path, command: str) -> None:
     (tmp_path / "source" / "text.txt").write_text("höflich\n" * 1000, "utf-8")
     shell.transfer_text_file(str(tmp_path / "source" / "text.txt"), str(tmp_path))
     assert (tmp_path / "text.txt").read_bytes() == (tmp_path / "source" / "text.txt").read_bytes()
-    shell.exec_single_with_trigger("import time; print('go'); time.sleep(0.1); print('end')", "go\r\n")
     with pytest.raises(PythonRunNotStarted):
-        shell.exec_single_with_trigger("time.sleep(300)", "never")
-    assert "KeyboardInterrupt" in shell.stop_run()
+        shell.exec_single_with_trigger("import time; time.sleep(300)", "never")
+    assert "KeyboardInterrupt" in shell.stop_run(30)
+    # How quick the machine is says nothing of the trigger.
+    monkeypatch.setattr(pythonshell, "_TRIGGER_TIMEOUT", 30.0)
+    shell.exec_single_with_trigger("print('go'); time.sleep(0.1); print('end')", "go\r\n")
     session.pop()
     assert session.current_shell().exec_command("echo back") == "back\r\n"
 
@@ -68,6 +78,28 @@ def test_python_shell(open_session: Open, tmp_path: Path, command: str) -> None:
 def test_python_as_first_shell(open_session: Open) -> None:
     session = open_session(PythonShell())
     assert session.current_shell().exec_command("print(6 * 7)") == "42\r\n"
+
+
+def test_a_prompt_that_comes_late_is_no_answer(open_session: Open) -> None:
+    session = open_session(PythonShell())
+    shell, pid = session.current_shell(), session.terminal.channel.pid
+    freeze(pid)
+    try:
+        with pytest.raises(ShellTimeout):
+            shell.exec_command("'lost'", timeout=0.1)
+        with pytest.raises(ShellStateError, match="did not end in time"):
+            shell.exec_command("'refused'")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert eventually(lambda: is_known(shell))
+    assert [shell.exec_command(f"{number} + 1") for number in range(3)] == ["1\r\n", "2\r\n", "3\r\n"]
+
+
+def is_known(shell: Shell) -> bool:
+    """Whether it answers again."""
+    with contextlib.suppress(ShellStateError):
+        return shell.exec_command("6 * 7") == "42\r\n"
+    return False
 
 
 def test_no_such_python(open_session: Open) -> None:

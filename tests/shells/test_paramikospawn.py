@@ -73,7 +73,7 @@ def spawn(nothing_left: None) -> Iterator[Callable[..., ParamikoSpawn]]:
 
 
 def test_reading_and_writing(spawn: Callable[..., ParamikoSpawn], tmp_path: Path) -> None:
-    terminal = spawn(b"1", b"23", logfile=open(tmp_path / "log", "wb"), timeout=10)  # noqa: SIM115 - it closes it
+    terminal = spawn(b"1", b"23", logfile=open(tmp_path / "log", "wb"), timeout=60)  # noqa: SIM115 - it closes it
     terminal.expect_exact("23")
     terminal.writelines(["a", b"b"])
     terminal.sendline("long line")
@@ -89,7 +89,7 @@ def test_reading_and_writing(spawn: Callable[..., ParamikoSpawn], tmp_path: Path
 
 @pytest.mark.parametrize("end", [b"", OSError("gone"), TimeoutError()])
 def test_the_end_of_the_channel(spawn: Callable[..., ParamikoSpawn], end: bytes | Exception) -> None:
-    terminal = spawn(b"last", end, timeout=10)
+    terminal = spawn(b"last", end, timeout=60)
     terminal.expect(EOF)
     assert terminal.before == b"last"
     for _ in range(2):
@@ -105,7 +105,7 @@ ESCAPES = (
 
 
 def test_escapes_are_removed(spawn: Callable[..., ParamikoSpawn]) -> None:
-    terminal = spawn(b"a\x1b", b"[3", b"1mred", b"\x1b]0;ti", b"tle\x07 b\x1b", b"", timeout=10, remove_ansi_chars=True)
+    terminal = spawn(b"a\x1b", b"[3", b"1mred", b"\x1b]0;ti", b"tle\x07 b\x1b", b"", timeout=60, remove_ansi_chars=True)
     terminal.expect(EOF)
     assert terminal.before == b"ared b\x1b"
 
@@ -170,7 +170,7 @@ def test_a_link_over_a_brought_connection(client: paramiko.SSHClient) -> None:
 
 
 def test_frames_over_a_raw_terminal(nothing_left: None) -> None:
-    terminal = ChannelSpawn(LocalPtyChannel(["sh", "-c", "stty raw -echo; echo noise; exec cat"]), timeout=10)
+    terminal = ChannelSpawn(LocalPtyChannel(["sh", "-c", "stty raw -echo; echo noise; exec cat"]), timeout=60)
     try:
         terminal.expect("noise")
         comm = TerminalComm(terminal)
@@ -183,7 +183,7 @@ def test_frames_over_a_raw_terminal(nothing_left: None) -> None:
         with pytest.raises(TimerTimeout):
             comm.read(1)
         terminal.send(frames.encode(frames.DATA, 0, 0, 0, 10_000, 0, b"late"))
-        comm.set_timeout(10)
+        comm.set_timeout(60)
         with pytest.raises(TerminalClientFatalError, match="lost on the way"):
             comm.read(1)
         terminal.sendeof()

@@ -34,6 +34,7 @@ from crl.interactivesessions.shells.shell import (
     Shell,
 )
 from crl.interactivesessions.shells.shell import TimeoutError as ShellTimeout
+from tests.link.peers import PATIENCE, eventually
 
 if TYPE_CHECKING:
     from tests.shells.conftest import Open
@@ -42,6 +43,16 @@ if TYPE_CHECKING:
 def bash(open_session: Open, **kwargs: Any) -> tuple[InteractiveSession, BashShell]:
     shell = BashShell("bash --norc", **kwargs)
     return open_session(shell), shell
+
+
+def once_it_answers(shell: BashShell, command: str) -> str:
+    """The output of a command, which the shell may refuse until it has come to itself."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return shell.exec_command(command)
+        except ShellStateError:
+            assert time.monotonic() < deadline
 
 
 def test_stack(open_session: Open) -> None:
@@ -167,7 +178,7 @@ def test_dead_shell(open_session: Open) -> None:
     assert session.isalive()
     os.kill(pid, signal.SIGKILL)
     with pytest.raises(ShellEnded) as caught:
-        shell.exec_command("echo dead", timeout=5)
+        shell.exec_command("echo dead", timeout=30)
     assert isinstance(caught.value, pexpect.EOF)
     assert not session.isalive()
 
@@ -175,7 +186,7 @@ def test_dead_shell(open_session: Open) -> None:
 def test_shell_that_ends_while_a_command_runs(open_session: Open) -> None:
     _, shell = bash(open_session)
     with pytest.raises(ShellEnded, match="exit status 7"):
-        shell.exec_command("echo last words; exit 7", timeout=5)
+        shell.exec_command("echo last words; exit 7", timeout=30)
 
 
 def test_frozen_shell(open_session: Open) -> None:
@@ -191,7 +202,7 @@ def test_frozen_shell(open_session: Open) -> None:
             shell.exec_command("echo refused", timeout=0.5)
     finally:
         os.kill(pid, signal.SIGCONT)
-    assert shell.exec_command("echo thawed") == "thawed\r\n"
+    assert once_it_answers(shell, "echo thawed") == "thawed\r\n"
 
 
 def test_noise_in_the_terminal(open_session: Open) -> None:
@@ -249,7 +260,7 @@ def test_lane_that_does_not_come_back(open_session: Open, monkeypatch: pytest.Mo
     lane.send_line("sleep 300")
     with pytest.raises(ShellStateError, match="did not come back"):
         lane.give_back(b"")
-    assert shell.exec_command("echo interrupted") == "interrupted\r\n"
+    assert once_it_answers(shell, "echo interrupted") == "interrupted\r\n"
 
 
 def test_session_with_a_lent_terminal_is_closed_at_once(open_session: Open, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,7 +274,7 @@ def test_session_with_a_lent_terminal_is_closed_at_once(open_session: Open, monk
 
 
 def read_until(channel: Any, end: bytes) -> bytes:
-    poll, data, limit = select.poll(), b"", time.monotonic() + 5
+    poll, data, limit = select.poll(), b"", time.monotonic() + PATIENCE
     poll.register(channel.fileno(), select.POLLIN)
     while end not in data and time.monotonic() < limit:
         if poll.poll(100):
@@ -293,7 +304,7 @@ class PublishedStyleShell(Shell):
         return "sh -c 'stty -echo; printf \"CLI> \"; while read x; do echo \"did $x\"; printf \"CLI> \"; done'"
 
     def start(self) -> str:
-        return self._read_until_prompt(timeout=10)
+        return self._read_until_prompt(timeout=30)
 
     def exit(self) -> None:
         self._terminal.sendeof()
@@ -312,7 +323,7 @@ def test_shell_of_a_user(open_session: Open) -> None:
     assert shell.exec_command("this") == "did this\r\n"
     assert shell.raw().decode() == "did raw\r\n"
     assert shell.exec_prompting_command("x", [("did x", "y")]) == "\r\n"
-    assert shell._read_until_prompt(timeout=5) == "did y\r\n"
+    assert shell._read_until_prompt(timeout=30) == "did y\r\n"
     with pytest.raises(UsageError, match="no exit statuses"):
         shell.get_status_code()
     with pytest.raises(UsageError, match="link"):
@@ -367,15 +378,22 @@ def test_a_silent_application_is_interrupted_at_once(open_session: Open) -> None
     _, shell = bash(open_session)
     for number in range(12):
         shell.start_application("cat", expect="")
-        assert shell.stop_application(timeout=10).strip() == ""
+        assert shell.stop_application(timeout=30).strip() == ""
         assert shell.get_status_code() == 130
         assert shell.exec_command(f"echo {number}") == f"{number}\r\n"
+
+
+def test_an_application_that_a_first_ctrl_c_was_lost_on_is_interrupted_again(open_session: Open) -> None:
+    _, shell = bash(open_session)
+    shell.start_application("sh -c 'trap \"trap - INT\" INT; while :; do sleep 0.1; done'", expect="")
+    assert shell.stop_application(timeout=30).strip() == ""
+    assert shell.exec_command("echo on") == "on\r\n"
 
 
 def test_application(open_session: Open) -> None:
     _, shell = bash(open_session)
     with pytest.raises(bashshell.FailedToStartApplication) as caught:
-        shell.start_application("echo broken; (exit 9)", "is up", timeout=5)
+        shell.start_application("echo broken; (exit 9)", "is up", timeout=30)
     assert caught.value.args == (9, "broken\r\n")
     shell.exec_command("sleep 300 &")
     pid = shell.get_pid()
@@ -384,7 +402,7 @@ def test_application(open_session: Open) -> None:
         shell.terminate_process_forced(2**22 + 1)
 
 
-def test_interrupt_from_outside_leaves_a_session_that_closes(open_session: Open) -> None:
+def test_interrupt_from_outside_leaves_a_session_that_closes(open_session: Open, tmp_path: Path) -> None:
     """As Robot's timeout or Ctrl-C do: an exception comes up in the middle of a wait."""
 
     class Stop(BaseException):
@@ -393,14 +411,21 @@ def test_interrupt_from_outside_leaves_a_session_that_closes(open_session: Open)
     def stop(*_: object) -> None:
         raise Stop
 
+    def stop_when_it_runs() -> None:
+        assert eventually(begun.exists)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
     session, shell = bash(open_session)
-    old = signal.signal(signal.SIGALRM, stop)
+    begun = tmp_path / "begun"
+    old = signal.signal(signal.SIGUSR1, stop)
+    stopping = threading.Thread(target=stop_when_it_runs)
+    stopping.start()
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.2)
         with pytest.raises(Stop):
-            shell.exec_command("sleep 300", timeout=20)
+            shell.exec_command(f"touch {begun}; sleep 300", timeout=60)
     finally:
-        signal.signal(signal.SIGALRM, old)
+        stopping.join()
+        signal.signal(signal.SIGUSR1, old)
     session.close_terminal()
     assert not session.isalive()
 

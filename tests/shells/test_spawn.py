@@ -23,7 +23,7 @@ def shell(script: str) -> ProcessChannel:
 
 @pytest.fixture
 def cat() -> Iterator[ChannelSpawn]:
-    spawn = ChannelSpawn(ProcessChannel(["cat"]), timeout=5)
+    spawn = ChannelSpawn(ProcessChannel(["cat"]), timeout=60)
     yield spawn
     spawn.close()
 
@@ -44,30 +44,30 @@ def test_regular_expressions_and_lists(cat: ChannelSpawn) -> None:
     assert cat.expect(r"value=(\d+);") == 0
     assert cat.match.group(1) == b"42"
     cat.sendline("late")
-    assert cat.expect_list([re.compile(b"never"), re.compile(b"late")], timeout=5) == 1
+    assert cat.expect_list([re.compile(b"never"), re.compile(b"late")], timeout=60) == 1
     assert cat.expect([pexpect.TIMEOUT, "never"], timeout=0.05) == 0
 
 
 def test_timeout_and_end() -> None:
-    spawn = ChannelSpawn(shell("echo last; exit 3"), timeout=5)
+    spawn = ChannelSpawn(shell("echo last; exit 3"), timeout=60)
     try:
         assert spawn.expect(pexpect.EOF) == 0
         assert spawn.before == b"last\n"
         with pytest.raises(pexpect.EOF):
             spawn.read_nonblocking(1, timeout=1)
         assert not spawn.isalive()
-        assert spawn.channel.wait(5) == spawn.returncode == 3  # type: ignore[attr-defined]
+        assert spawn.channel.wait(60) == spawn.returncode == 3  # type: ignore[attr-defined]
     finally:
         spawn.close()
 
 
 def test_deadline_holds_on_a_flood() -> None:
-    spawn = ChannelSpawn(shell("exec yes"), timeout=5, output_cap=100_000)
+    spawn = ChannelSpawn(shell("exec yes"), timeout=60, output_cap=100_000)
     try:
         began = time.monotonic()
         with pytest.raises(pexpect.TIMEOUT):
             spawn.expect_exact("never", timeout=0.4)
-        assert time.monotonic() - began < 4, "its own limit is 5 s"
+        assert time.monotonic() - began < 30, "its own limit is 60 s"
         assert spawn.dropped > 0
         assert len(spawn.before) < 3_000_000
     finally:
@@ -75,7 +75,7 @@ def test_deadline_holds_on_a_flood() -> None:
 
 
 def test_flood_keeps_the_tail() -> None:
-    spawn = ChannelSpawn(shell("seq 400000; echo done"), timeout=20, output_cap=10_000)
+    spawn = ChannelSpawn(shell("seq 400000; echo done"), timeout=60, output_cap=10_000)
     try:
         assert spawn.expect_exact("done") == 0
         assert spawn.before.endswith(b"399999\n400000\n")
@@ -89,13 +89,13 @@ def test_writing_more_than_a_pipe_holds_while_the_program_writes_too(cat: Channe
     line = b"x" * 1000 + b"\n"
     assert cat.send(line * 3000) == 3000 * len(line)
     cat.sendline("end")
-    cat.expect_exact("end", timeout=10)
+    cat.expect_exact("end", timeout=60)
     assert cat.before == line * 3000
 
 
 def test_stderr_that_nobody_asks_for_does_not_block() -> None:
     channel = shell("head -c 300000 /dev/zero >&2; echo tail >&2; echo through; exec cat")
-    spawn = ChannelSpawn(channel, sides=[channel.stderr], timeout=10)
+    spawn = ChannelSpawn(channel, sides=[channel.stderr], timeout=60)
     try:
         assert spawn.expect_exact("through") == 0
         assert spawn.drain_sides().endswith(b"tail\n")
@@ -148,7 +148,7 @@ def test_secret_is_sent_and_not_logged(cat: ChannelSpawn, tmp_path: os.PathLike[
 
 
 def test_terminal_size() -> None:
-    spawn = ChannelSpawn(LocalPtyChannel(["sh", "-c", "read x; stty size"]), timeout=10)
+    spawn = ChannelSpawn(LocalPtyChannel(["sh", "-c", "read x; stty size"]), timeout=60)
     try:
         spawn.setwinsize(33, 77)
         spawn.sendline()
@@ -158,7 +158,7 @@ def test_terminal_size() -> None:
 
 
 def test_control_characters() -> None:
-    spawn = ChannelSpawn(LocalPtyChannel(["sh", "-c", "trap 'echo caught; exit 5' INT; echo up; read x"]), timeout=10)
+    spawn = ChannelSpawn(LocalPtyChannel(["sh", "-c", "trap 'echo caught; exit 5' INT; echo up; read x"]), timeout=60)
     try:
         spawn.expect_exact("up")
         spawn.sendcontrol("c")

@@ -39,21 +39,21 @@ def test_a_started_process_is_the_other_users(target: Target, password: Secret) 
         one.write(b"what it reads\n" * 10_000)
         one.close_stdin()
         assert one.wait(20) == 3
-        assert b"".join(iter(lambda: one.read_stdout(5), b"")) == b"root\n" + b"what it reads\n" * 10_000
-        assert one.read_stderr(5) == b"error\n"
+        assert b"".join(iter(lambda: one.read_stdout(20), b"")) == b"root\n" + b"what it reads\n" * 10_000
+        assert one.read_stderr(20) == b"error\n"
 
 
 def test_so_it_is_in_a_terminal_and_with_both_outputs_in_one(target: Target, password: Secret) -> None:
     with target.start("id -un; tty; read x; echo got $x", become="root", become_password=password, pty=True) as one:
         one.write(b"typed\n")
-        said = b"".join(iter(lambda: one.read_stdout(5), b""))
+        said = b"".join(iter(lambda: one.read_stdout(20), b""))
         assert one.wait(20) == 0
     lines = said.decode().split()
     assert lines[0] == "root"
     assert lines[1].startswith("/dev/pts/")
     assert lines[-2:] == ["got", "typed"]
     with target.start("echo one; echo two >&2", become="root", become_password=password, merge=True) as one:
-        assert b"".join(iter(lambda: one.read_stdout(5), b"")) == b"one\ntwo\n"
+        assert b"".join(iter(lambda: one.read_stdout(20), b"")) == b"one\ntwo\n"
         assert one.wait(20) == 0
 
 
@@ -63,7 +63,7 @@ def test_run_takes_a_password_as_well(target: Target, password: Secret) -> None:
     assert target.run("exit 1", become="root", become_password=password).status == 1
     with pytest.raises(CommandTimeout):
         # This user may not end what is root's: it ends by itself.
-        target.run("sleep 4", become="root", become_password=password, timeout=2)
+        target.run("sleep 30", become="root", become_password=password, timeout=2)
 
 
 def test_whom_sudo_does_not_ask_the_command_reads_nothing_of_it(lab: Lab, target: Target, password: Secret) -> None:
@@ -74,8 +74,8 @@ def test_whom_sudo_does_not_ask_the_command_reads_nothing_of_it(lab: Lab, target
     try:
         assert target.run("cat; id -un", become="root", become_password=password, input="mine").stdout == "mineroot\n"
         with target.start("id -un", become="root") as one:
-            assert one.read_stdout(10) == b"root\n"
-            assert one.wait(10) == 0
+            assert one.read_stdout(20) == b"root\n"
+            assert one.wait(20) == 0
     finally:
         host.exec(["rm", "-f", rule])
 
@@ -85,7 +85,7 @@ def test_the_password_is_seen_nowhere(target: Target, password: Secret, caplog: 
     with target.start(f"echo ready; {LOOK}; set; cat", become="root", become_password=password) as one:
         assert one.read_stdout(20).startswith(b"ready")
         one.close_stdin()
-        said = b"".join(iter(lambda: one.read_stdout(10), b""))
+        said = b"".join(iter(lambda: one.read_stdout(20), b""))
         assert password.value.encode() not in said
         assert b"PWD=" in said
         assert password.value not in repr(one)

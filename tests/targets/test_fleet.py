@@ -33,7 +33,7 @@ from crl.targets import (
     Target,
     TargetSpec,
 )
-from crl.targets._fleetrun import make_room
+from crl.targets._fleetrun import OnLoop, make_room
 from crl.targets.outcomes import Stage
 from tests.link.peers import eventually
 
@@ -238,7 +238,7 @@ def test_a_target_beyond_its_time(fleet: Fleet) -> None:
     def work(target: Target) -> str:
         return target.run("sleep 100; echo woken").stdout if target.name == "b" else "quick"
 
-    outcomes = fleet.map(work, each=1.0)
+    outcomes = fleet.map(work, each=3.0)
     assert [outcome.value for outcome in outcomes] == ["quick", None, "quick"]
     assert isinstance(outcomes["b"].error, FleetTimeout)
     # It was closed to end what was under way, and is connected again when it is needed.
@@ -313,6 +313,18 @@ def test_asyncio(fleet: Fleet) -> None:
         assert len(failing.failed) == 3
 
     asyncio.run(main())
+
+
+def test_a_coroutine_that_is_ended_before_it_begins_is_not_run() -> None:
+    async def never(target: Target) -> None:
+        raise AssertionError
+
+    loop, target = asyncio.new_event_loop(), Target(BashShell(), name="late")
+    work = OnLoop(never, loop)
+    work.stop(target)
+    with pytest.raises(FleetCancelled, match="late: it was ended before it began"):
+        work(target)
+    loop.close()
 
 
 def test_a_cancelled_task_ends_its_run() -> None:

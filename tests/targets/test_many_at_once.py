@@ -188,7 +188,7 @@ def test_the_time_of_a_piece_begins_with_its_work(work: Work) -> None:
 
 def test_a_piece_beyond_its_time_is_ended(work: Work) -> None:
     pieces = [work.piece("slow"), work.piece("quick", None, lambda: "done")]
-    slow, quick = in_order(list(ManyAtOnce(pieces, Limits(), each=0.2).ends()))
+    slow, quick = in_order(list(ManyAtOnce(pieces, Limits(), each=2.0).ends()))
     assert isinstance(slow.error, FleetTimeout)
     assert slow.error.host == "slow"
     assert isinstance(slow.error.__cause__, ConnectionError)
@@ -211,7 +211,7 @@ def test_what_a_piece_gives_after_it_was_ended_does_not_count(work: Work) -> Non
 def test_what_does_not_end_is_left_behind_and_said(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_manyatonce, "GRACE", 0.2)
     pieces = [work.piece("deaf", deaf=True), work.piece("next", None, lambda: "turn")]
-    deaf, following = in_order(list(ManyAtOnce(pieces, Limits(at_once=1), each=0.2).ends()))
+    deaf, following = in_order(list(ManyAtOnce(pieces, Limits(at_once=1), each=2.0).ends()))
     assert isinstance(deaf.error, FleetTimeout)
     assert "still goes on" in deaf.error.__notes__[0]
     assert following.value == "turn"
@@ -249,6 +249,21 @@ def test_enough_errors_stop_the_rest(work: Work) -> None:
     ends = in_order(list(ManyAtOnce(pieces, Limits(at_once=1), stop_after=2).ends()))
     assert [type(end.error) for end in ends] == [ZeroDivisionError] * 2 + [FleetCancelled] * 3
     assert "2 targets have failed" in str(ends[4].error)
+
+
+def test_an_interrupt_while_a_piece_begins_ends_the_others(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+
+    def interrupted_at_the_second(thread: threading.Thread) -> None:
+        if thread.name == "crl-many-1":
+            raise KeyboardInterrupt
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        list(ManyAtOnce([work.piece("0"), work.piece("1")], Limits()).ends())
+    assert work.now["works"] == 0
+    assert sorted(work.stopped) == ["0", "1"]
 
 
 def test_leaving_early_ends_what_is_under_way(work: Work) -> None:

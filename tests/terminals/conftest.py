@@ -43,7 +43,7 @@ def gate(terminal: AutoRunnerTerminal) -> Callable[[], object]:
     A test that wants a call to be under way opens it when it has seen that, however long that takes.
     """
     terminal.run_python("gate = __import__('threading').Event()")
-    return lambda: terminal.run_python("gate.set()")
+    return lambda: terminal.run_python("gate.set()", timeout=60)
 
 
 @pytest.fixture

@@ -204,12 +204,12 @@ def test_handles_are_futures(shared: AutoRunnerTerminal) -> None:
     handle = waiting.wait(30)
     assert not handle.done()
     open_gate()
-    assert handle.result(10) is True
+    assert handle.result(30) is True
     assert handle.done()
     shared.run_python("def spin():\n    while True: pass")
     with pytest.raises(RemoteTimeout) as caught:
         shared.run_python("spin()", timeout=-1)
-    assert caught.value.cancel(10)
+    assert caught.value.cancel(30)
     with pytest.raises(CallCancelled):
         caught.value.result()
     with pytest.raises(InvalidProxySession, match="another process"):

@@ -148,20 +148,20 @@ def test_it_may_use_the_terminal_and_nest(shared: AutoRunnerTerminal) -> None:
 def test_one_that_blocks_holds_up_nobody(shared: AutoRunnerTerminal) -> None:
     go = threading.Event()
     with pytest.raises(RemoteTimeout) as caught:
-        shared.run_python_call_with_timeout(0.2, "call", (lambda: go.wait(30),))
+        shared.run_python_call_with_timeout(-1, "call", (lambda: go.wait(30),))
     assert shared.run_python("6 * 7") == 42
     assert caught.value.done() is False
     go.set()
-    assert caught.value.result(10) is True
+    assert caught.value.result(30) is True
 
 
 def test_a_call_that_waits_for_one_can_be_cancelled(shared: AutoRunnerTerminal) -> None:
     go = threading.Event()
     with pytest.raises(RemoteTimeout) as caught:
-        shared.run_python_call_with_timeout(0.2, "call", (lambda: go.wait(30),))
-    assert caught.value.cancel(5)
+        shared.run_python_call_with_timeout(-1, "call", (lambda: go.wait(30),))
+    assert caught.value.cancel(30)
     with pytest.raises(CallCancelled):
-        caught.value.result(5)
+        caught.value.result(30)
     go.set()
     assert shared.run_python("6 * 7") == 42
 
@@ -286,7 +286,7 @@ def test_the_session_closes_while_one_runs(make: Make) -> None:
 
     with pytest.raises(RemoteTimeout):
         terminal.run_python_call_with_timeout(-1, "(lambda f: f())", (wait,))
-    assert begun.wait(10)
+    assert begun.wait(30)
     started = time.monotonic()
     terminal.close()
     assert time.monotonic() - started < 20

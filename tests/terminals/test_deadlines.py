@@ -8,8 +8,10 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,8 +25,8 @@ from crl.interactivesessions.runnerexceptions import (
 )
 from crl.interactivesessions.shells.bashshell import BashShell
 from crl.interactivesessions.shells.shell import TimeoutError as ShellTimeout
-from tests.link.peers import freeze
-from tests.terminals.conftest import Make
+from tests.link.peers import eventually, freeze
+from tests.terminals.conftest import Make, gate
 from tests.terminals.sshd import Sshd
 
 LIMIT = 0.6
@@ -46,29 +48,27 @@ class Peer:
         self.terminal = terminal
         self._server = server
         self._program = 0
+        self._open_gate = gate(terminal)
 
     def take_away(self) -> None:
         """From now on nothing is answered, unless the peer is a live one."""
         self._program = self.terminal.link.facts.pid
-        while not self.terminal.link.resumable:
-            self.terminal.run_python("1")
+        assert eventually(lambda: self.terminal.link.resumable)
         if self.state == "frozen":
             freeze(self._program)
         elif self.state == "cut":
             self._server.__exit__()
             session = self.terminal.get_session()
             os.kill(session.terminal.channel.pid, signal.SIGKILL)
-            deadline = time.monotonic() + 5
-            while self.terminal.link.engine.down is None:
-                assert time.monotonic() < deadline
-                time.sleep(0.005)
+            assert eventually(lambda: self.terminal.link.engine.down is not None)
 
     def give_back(self) -> None:
-        """It answers again."""
+        """It answers again, and what waits there goes on."""
         if self.state == "frozen":
             os.kill(self._program, signal.SIGCONT)
         elif self.state == "cut":
             self._server.listen()
+        self._open_gate()
 
 
 @pytest.fixture(params=["live", "frozen", "cut"])
@@ -78,7 +78,6 @@ def peer(request: pytest.FixtureRequest, sshd: Sshd, make: Make, tmp_path: Any) 
         server = own.enter_context(Sshd(tmp_path)) if request.param == "cut" else sshd
         terminal = make(server.shell())
         terminal.initialize_if_needed()
-        terminal.import_libraries("time")
         yield Peer(request.param, terminal, server)
         terminal.close()
 
@@ -92,8 +91,7 @@ def takes(seconds: float) -> Iterator[None]:
 
 
 # A wait for the answer would not have ended with an error.
-SLOW_SECONDS = 3 * LIMIT
-SLOW = f"time.sleep({SLOW_SECONDS}) or 'late'"
+SLOW = "gate.wait(60) and 'late'"
 
 
 def _checked(peer: Peer, use: Callable[[], Any], seconds: float) -> RemoteTimeout:
@@ -109,7 +107,7 @@ def test_a_timeout_of_zero_or_more_is_kept_and_redeemed(peer: Peer) -> None:
     peer.take_away()
     late = _checked(peer, lambda: peer.terminal.run_python(SLOW, timeout=LIMIT), LIMIT)
     peer.give_back()
-    assert peer.terminal.get_response(late, 20) == "late"
+    assert peer.terminal.get_response(late, 60) == "late"
 
 
 def test_a_negative_timeout_does_not_wait_for_the_answer(peer: Peer) -> None:
@@ -117,7 +115,7 @@ def test_a_negative_timeout_does_not_wait_for_the_answer(peer: Peer) -> None:
     with takes(0.0), pytest.raises(RemoteTimeout) as caught:
         peer.terminal.run_python(SLOW, timeout=-1)
     peer.give_back()
-    assert peer.terminal.get_response(caught.value, 20) == "late"
+    assert peer.terminal.get_response(caught.value, 60) == "late"
 
 
 def test_none_means_the_default(peer: Peer) -> None:
@@ -126,41 +124,58 @@ def test_none_means_the_default(peer: Peer) -> None:
     peer.take_away()
     late = _checked(peer, lambda: peer.terminal.run_python(SLOW), LIMIT)
     peer.give_back()
-    assert peer.terminal.get_response(late, 20) == "late"
+    assert peer.terminal.get_response(late, 60) == "late"
 
 
 def test_a_proxy_keeps_its_timeout(peer: Peer) -> None:
-    proxy = peer.terminal.get_recursive_proxy("time")
+    proxy = peer.terminal.get_recursive_proxy("gate")
     proxy.set_remote_proxy_timeout(LIMIT)
     peer.take_away()
-    late = _checked(peer, lambda: proxy.sleep(SLOW_SECONDS), LIMIT) if peer.state == "live" else None
+    late = _checked(peer, lambda: proxy.wait(60), LIMIT) if peer.state == "live" else None
     if late is None:
-        late = _checked(peer, lambda: proxy.sleep, LIMIT)
+        late = _checked(peer, lambda: proxy.wait, LIMIT)
     peer.give_back()
-    proxy.set_remote_proxy_timeout(20)
-    proxy.get_remote_proxy_response(late, 20)
-    assert proxy.time() > 0
+    proxy.set_remote_proxy_timeout(60)
+    proxy.get_remote_proxy_response(late, 60)
+    assert proxy.is_set() is True
 
 
 def test_the_one_endless_wait_ends_with_ctrl_c(peer: Peer) -> None:
-    proxy = peer.terminal.get_recursive_proxy("time")
+    proxy = peer.terminal.get_recursive_proxy("gate")
     proxy.remote_proxy_use_asynchronous_response()
     peer.take_away()
-    handle = proxy.sleep(SLOW_SECONDS) if peer.state == "live" else _checked_start(peer, proxy)
-    timer = threading.Timer(LIMIT, signal.raise_signal, (signal.SIGINT,))
-    timer.start()
-    with takes(LIMIT), pytest.raises(KeyboardInterrupt):
+    handle = proxy.wait(60) if peer.state == "live" else _checked_start(peer)
+    with takes(LIMIT), _ctrl_c("get_remote_proxy_response"), pytest.raises(KeyboardInterrupt):
         proxy.get_remote_proxy_response(handle)
-    timer.join()
     peer.give_back()
-    proxy.get_remote_proxy_response(handle, 20)
+    proxy.get_remote_proxy_response(handle, 60)
 
 
-def _checked_start(peer: Peer, proxy: Any) -> RemoteTimeout:
+@contextlib.contextmanager
+def _ctrl_c(inside: str) -> Iterator[None]:
+    """Interrupt the main thread some time after it has come into a function."""
+
+    def names() -> set[str]:
+        stack = traceback.walk_stack(sys._current_frames()[threading.main_thread().ident or 0])
+        return {frame.f_code.co_name for frame, _ in stack}
+
+    def interrupt() -> None:
+        assert eventually(lambda: inside in names())
+        threading.Event().wait(LIMIT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
+def _checked_start(peer: Peer) -> RemoteTimeout:
     """A call under way that is not answered now."""
     with pytest.raises(RemoteTimeout) as caught:
-        peer.terminal.run_python("time.sleep(0)", timeout=-1)
-    del proxy
+        peer.terminal.run_python("None", timeout=-1)
     return caught.value
 
 
@@ -170,9 +185,12 @@ def test_the_one_endless_wait_ends_with_the_session(make: Make) -> None:
     proxy = terminal.get_recursive_proxy("__import__('time')")
     proxy.remote_proxy_use_asynchronous_response()
     handle = proxy.sleep(60)
-    threading.Timer(LIMIT, os.kill, (terminal.link.facts.pid, signal.SIGKILL)).start()
-    with takes(LIMIT), pytest.raises(InvalidProxySession):
-        proxy.get_remote_proxy_response(handle)
+    killer = threading.Timer(LIMIT, os.kill, (terminal.link.facts.pid, signal.SIGKILL))
+    with takes(LIMIT):
+        killer.start()
+        with pytest.raises(InvalidProxySession):
+            proxy.get_remote_proxy_response(handle)
+    killer.join()
 
 
 def test_a_session_that_is_known_to_be_lost_is_told_as_such(make: Make) -> None:

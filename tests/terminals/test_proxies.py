@@ -384,7 +384,7 @@ def test_asynchronous_mode(shared: AutoRunnerTerminal) -> None:
     assert len(names) > 2
     failing = recursive.listdir("/no/such/folder")
     with pytest.raises(FileNotFoundError):
-        recursive.get_remote_proxy_response(failing, 5)
+        recursive.get_remote_proxy_response(failing, 30)
     open_gate = gate(shared)
     waiting = shared.get_proxy_object("gate")
     waiting.remote_proxy_use_asynchronous_response()
@@ -393,7 +393,7 @@ def test_asynchronous_mode(shared: AutoRunnerTerminal) -> None:
         waiting.get_remote_proxy_response(late, 0.05)
     open_gate()
     waiting.remote_proxy_use_synchronous_response()
-    assert waiting.get_remote_proxy_response(late, 5) is True
+    assert waiting.get_remote_proxy_response(late, 30) is True
     assert waiting.is_set() is True
     proxy.remote_proxy_use_synchronous_response()
     assert proxy.sleep(0) is None

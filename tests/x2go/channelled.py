@@ -73,6 +73,7 @@ class LocalHost:
         self.limit = limit
         self.opened: list[ProcessChannel] = []
         self.refusals: list[Exception] = []
+        self.refused = threading.Event()
 
     def open_channel(self, words: Sequence[str], timeout: float = WAIT, *, connect: bool = True) -> CommandChannel:
         del connect
@@ -83,6 +84,7 @@ class LocalHost:
         if self.refusals:
             raise self.refusals.pop()
         if len(self.opened) >= self.limit:
+            self.refused.set()
             raise ChannelStartError("no further session", host=self.name)
         self.opened.append(ProcessChannel(["/bin/sh", "-c", command], name="beside", dialogue=False))
         return self.opened[-1]

@@ -37,7 +37,8 @@ from crl.x2go import (
     list_sessions,
 )
 from crl.x2go.backends.proxy.nx3 import X2GoProxyNX3
-from tests.x2go.conftest import OpenTarget, Session, remains_of, wait_until
+from tests.link.peers import eventually
+from tests.x2go.conftest import OpenTarget, Session, remains_of, wait_until, wait_until_gone
 
 pytestmark = pytest.mark.lab
 
@@ -62,7 +63,7 @@ def test_no_nxproxy_here(alpha: Target, session: Session) -> None:
     one = session(alpha, cmd="xterm")
     with pytest.raises(X2GoProxyMissing, match="nxproxy is not installed on this machine") as caught:
         one.start()
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 40
     assert "apt-get install nxproxy" in str(caught.value)
     assert one.state is SessionState.FAULTY
 
@@ -84,7 +85,7 @@ def test_no_display_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_window_manager_that_ends_at_once(own_temporary_folder: Path) -> None:
     with pytest.raises(X2GoClientDisplayError, match="true did not come up"):
-        ClientDisplay.start(window_manager=["true"], timeout=1.5)
+        ClientDisplay.start(window_manager=["true"], timeout=6)
     assert not list(own_temporary_folder.iterdir())
 
 
@@ -164,7 +165,7 @@ class CookieLoser(X2GoProxyNX3):
 def test_a_wrong_cookie(alpha: Target, session: Session) -> None:
     one = session(alpha, cmd="xterm", proxy_class=CookieLoser)
     with pytest.raises((X2GoProxyEnded, X2GoAgentDied)) as caught:
-        one.start(timeout=30)
+        one.start(timeout=90)
     assert one.state is SessionState.FAULTY
     assert caught.value.host in {"alpha", None}
 
@@ -187,7 +188,7 @@ def test_nxproxy_is_killed_while_the_link_serves_others(alpha: Target, session: 
         process = one.terminal_session.proxy.proxy
         assert process is not None
         os.kill(process.pid, signal.SIGKILL)
-        assert one.wait_for_state(AgentState.SUSPENDED, timeout=10) is AgentState.SUSPENDED
+        assert one.wait_for_state(AgentState.SUSPENDED, timeout=30) is AgentState.SUSPENDED
         served = len(statuses)
         wait_until(lambda: len(statuses) > served + 10)
         stop.set()
@@ -206,8 +207,9 @@ def test_nxproxy_is_killed_while_the_link_serves_others(alpha: Target, session: 
 def test_a_command_that_ends_at_once(alpha: Target, session: Session) -> None:
     with session(alpha, cmd="false") as one:
         one.start()
-        with pytest.raises(X2GoSessionEnded, match="has ended"):
-            one.wait_for_window("xterm", 20)
+        # Whoever comes after the proxy has told of the end finds a session that has ended already.
+        with pytest.raises((X2GoSessionEnded, X2GoStateError), match=r"has ended|that is terminated"):
+            one.wait_for_window("xterm", 60)
         assert one.get_state() is AgentState.TERMINATED
         with pytest.raises(X2GoVerificationFailed, match="TERMINATED") as caught:
             one.verify(["xterm"])
@@ -234,8 +236,12 @@ def test_what_a_verification_finds(alpha: Target, session: Session, tmp_path: Pa
         assert Path(caught.value.picture).stat().st_mode & 0o077 == 0
         with Image.open(caught.value.picture) as both:
             assert both.width > one.server_picture().width + one.client_picture().width
-        one.server_picture().save(tmp_path / "as it is.png")
-        assert one.verify(["xterm"], tmp_path / "as it is.png").expected == 1.0
+
+        def looks_as_it_did() -> bool:
+            one.server_picture().save(tmp_path / "as it is.png")
+            return one.verify(["xterm"], tmp_path / "as it is.png").expected == 1.0
+
+        assert eventually(looks_as_it_did), "as soon as the shell in it has drawn its prompt"
         with pytest.raises(X2GoVerificationFailed, match="does not look like the picture"):
             one.verify(["xterm"], Image.new("RGB", (320, 200)), timeout=1, pictures=tmp_path)
         with pytest.raises(DisplayTimeout, match="no window 'other' came within"):
@@ -255,7 +261,7 @@ def test_a_start_that_has_no_time(alpha: Target, session: Session, lab: Lab) -> 
     assert time.monotonic() - started < 30
     # The server's own list forgets what was never finished.
     wait_until(lambda: not list_sessions(alpha), 40)
-    assert not remains_of(lab, "alpha", "zshuser").server & {"x2goagent"}
+    wait_until_gone(lambda: [line for line in remains_of(lab, "alpha", "zshuser").server if "x2goagent" in line])
 
 
 def test_sessions_that_are_not_there(alpha: Target, session: Session) -> None:

@@ -64,8 +64,8 @@ def nothing_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.delenv(name.upper(), raising=False)
     threads, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
     yield
-    assert eventually(lambda: threading.active_count() <= threads, 10)
-    assert eventually(lambda: len(os.listdir("/proc/self/fd")) <= descriptors, 10)
+    assert eventually(lambda: threading.active_count() <= threads)
+    assert eventually(lambda: len(os.listdir("/proc/self/fd")) <= descriptors)
 
 
 def asks(peer: Peer, **options: Any) -> Broker:

@@ -25,9 +25,8 @@ from crl.x2go.x2go_exceptions import (
     X2GoParameterError,
     X2GoProfileException,
 )
-from tests.link.peers import eventually
 from tests.x2go.broker_peers import WSGI, profiles_of
-from tests.x2go.conftest import QUIET, remains_of
+from tests.x2go.conftest import QUIET, remains_of, wait_until_gone
 
 pytestmark = pytest.mark.lab
 
@@ -248,7 +247,7 @@ def test_the_life_of_a_session(real: LabBroker, lab: Lab, display: ClientDisplay
         assert client.terminate_session(str(session))
     assert not (tmp_path / "ssh").exists()
     # The server's own programs note the end a moment later.
-    assert eventually(lambda: remains_of(lab, "alpha", user.login).new_since(before) == [], 30)
+    wait_until_gone(lambda: remains_of(lab, "alpha", user.login).new_since(before))
 
 
 def _chosen_for(real: LabBroker, user: UserPlan, profile: str) -> Any:

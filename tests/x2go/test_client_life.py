@@ -26,7 +26,7 @@ from crl.x2go import (
     X2GoSessionRegistryException,
 )
 from tests.link.peers import eventually
-from tests.x2go.conftest import QUIET, OpenTarget, Session, remains_of, wait_until
+from tests.x2go.conftest import QUIET, OpenTarget, Session, remains_of, wait_until_gone
 
 pytestmark = pytest.mark.lab
 
@@ -284,8 +284,7 @@ def test_two_servers_at_once(
     assert client.hears("terminated", names[far])
     client.close()
     for host, remains in before.items():
-        wait_until(lambda: not remains_of(lab, host, "zshuser").server - remains.server)  # noqa: B023
-        assert not remains_of(lab, host, "zshuser").server - remains.server
+        wait_until_gone(lambda: remains_of(lab, host, "zshuser").server - remains.server)  # noqa: B023
 
 
 class Application(Heard):
@@ -350,8 +349,7 @@ def test_an_application(lab: Lab, account: dict[str, Any], tmp_path: Path) -> No
         assert app.terminate_session()
         assert app.hears("terminated", app.get_session_name())
         assert password not in repr(app.session_registry.session_summary(app.uuid))
-    wait_until(lambda: not remains_of(lab, "alpha", "pwuser").server - before.server)
-    assert not remains_of(lab, "alpha", "pwuser").server - before.server
+    wait_until_gone(lambda: remains_of(lab, "alpha", "pwuser").server - before.server)
 
 
 def test_a_profile_of_x2goclient(make: Callable[..., Heard], lab: Lab, tmp_path: Path) -> None:
@@ -371,6 +369,38 @@ def test_a_profile_of_x2goclient(make: Callable[..., Heard], lab: Lab, tmp_path:
     assert client.list_mounts(uuid) == {}
     assert client.disconnect_profile("Office")
     assert not client.disconnect_profile("Office")
+
+
+class Returning(Heard):
+    """A client that connects again as soon as it hears of a lost connection."""
+
+    def HOOK_on_control_session_death(self, profile_name: str) -> None:
+        super().HOOK_on_control_session_death(profile_name)
+        for session in self.client_registered_sessions():
+            session.connect()
+
+
+def test_who_connects_again_at_once_stays_connected(account: dict[str, Any], tmp_path: Path) -> None:
+    places = {"client_rootdir": tmp_path / "config", "sessions_rootdir": tmp_path / "x2go"}
+    with Returning(**places) as client:
+        uuid = client.register_session(profile_name="Lab", **account)
+        client.connect_session(uuid)
+        session = client.get_session(uuid)
+        lost = session.get_control_session().get_transport()
+        lost.sock.close()
+        assert eventually(lambda: not lost.is_active(), PATIENCE)
+        # Both by the session itself and by a look at all servers.
+        assert not session.is_alive()
+        assert client.heard == [("connection lost", "Lab", "")]
+        assert client.is_session_connected(uuid)
+        assert client.list_sessions(uuid) == {}
+        lost = session.get_control_session().get_transport()
+        lost.sock.close()
+        assert eventually(lambda: not lost.is_active(), PATIENCE)
+        client.update_sessionregistry_status_all_profiles()
+        assert client.heard == [("connection lost", "Lab", "")] * 2
+        assert client.is_session_connected(uuid)
+        assert client.list_sessions(uuid) == {}
 
 
 def test_a_lost_connection_is_told(make: Callable[..., Heard], account: dict[str, Any], lab: Lab) -> None:

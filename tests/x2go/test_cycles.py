@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
+from crl.display import Window
 from crl.lab import Lab
 from crl.targets import Target
 from crl.x2go import AgentState, ClientDisplay, list_sessions
-from tests.x2go.conftest import Session, remains_of, wait_until
+from tests.x2go.conftest import Session, remains_of, wait_until, wait_until_gone
 
 pytestmark = pytest.mark.lab
 Figure = Callable[[str], None]
@@ -59,12 +60,17 @@ def cycles(alpha: Target, session: Session, lab: Lab, count: int, figure: Figure
         began = time.monotonic()
         together([lambda: some(count // 2)] * 2, 30.0 * count)
         figure(f"{count} cycles in {time.monotonic() - began:.1f} s, load {os.getloadavg()[0]:.1f}")
-        wait_until(lambda: not remains_of(lab, "alpha", "zshuser").new_since(before))
-        assert not remains_of(lab, "alpha", "zshuser").new_since(before)
+        wait_until_gone(lambda: remains_of(lab, "alpha", "zshuser").new_since(before))
         wait_until(lambda: not set(threading.enumerate()) - threads)
         assert not set(threading.enumerate()) - threads
         assert list_sessions(alpha) == {}
-        assert not [window for window in display.screen.windows() if window.wm_class[1] in ("XTerm", "X2GoAgent")]
+        wait_until(lambda: not of_sessions(display))
+        assert not of_sessions(display)
+
+
+def of_sessions(display: ClientDisplay) -> list[Window]:
+    """The windows of sessions."""
+    return [window for window in display.screen.windows() if window.wm_class[1] in ("XTerm", "X2GoAgent")]
 
 
 @pytest.mark.timeout(600)

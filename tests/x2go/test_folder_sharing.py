@@ -259,8 +259,8 @@ def test_what_others_do_with_a_mount(
         process.kill()
     # The user unmounts it, which is not undone; and nobody takes the place for the folder.
     there(target, "fusermount3", "-u", place)
-    assert eventually(lambda: share.way.ended, PATIENCE)
-    assert one.get_shared_folders() == []
+    assert eventually(lambda: one.get_shared_folders() == [], PATIENCE)
+    assert share.way.ended
     assert mounts(lab) == []
     assert target.run(["touch", f"{place}/new"]).status != 0
     assert not one.unshare_local_folder(folder)

@@ -9,6 +9,7 @@ import os
 import select
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,26 @@ def test_stopping_in_the_middle_leaves_nothing(connection: Any, counting: int, t
             send_until_broken(sock)
     assert not os.path.exists(path)
     server.stop()
+    left.check()
+
+
+def test_stopping_while_a_connection_begins(
+    connection: Any, counting: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = Left()
+    begins, really = threading.Event(), threading.Thread.start
+
+    def late(thread: threading.Thread) -> None:
+        if thread.name == "crl-x2go-tunnel":
+            begins.set()
+            time.sleep(0.3)  # what a busy machine does
+        really(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", late)
+    server = tunnel_to(counting, connection)
+    with socket.create_connection(server.address, 20):
+        assert begins.wait(20)
+        server.stop()
     left.check()
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from crl.lab import Lab
-from tests.x2go.conftest import QUIET, remains_of, wait_until
+from tests.x2go.conftest import QUIET, remains_of, wait_until_gone
 
 pytestmark = pytest.mark.lab
 
@@ -109,5 +109,4 @@ def test_a_program_with_gevent(patched: str, gevent_path: str, lab: Lab, tmp_pat
     assert (found["heard"], found["listed"], found["seen"]) == (True, [True, True], True)
     assert found["ticks"] > 50, "other greenlets did not run"
     assert done.stderr == ""
-    wait_until(lambda: not remains_of(lab, "alpha", "zshuser").server - left.server)
-    assert not remains_of(lab, "alpha", "zshuser").server - left.server
+    wait_until_gone(lambda: remains_of(lab, "alpha", "zshuser").server - left.server)

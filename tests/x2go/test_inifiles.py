@@ -99,6 +99,17 @@ def test_a_change_within_one_tick_of_the_clock_is_seen(path: Path) -> None:
         path.touch()
 
 
+def test_a_change_is_seen_also_when_its_time_is_set_back(path: Path) -> None:
+    node = X2GoIniFile([path], DEFAULTS)
+    os.utime(path, (0, 0))
+    assert node.get_value("a", "number") == 7
+    for number in range(1, 4):
+        with path.open("r+") as stream:
+            stream.write(f"[a]\nyes=1\nnumber={number}")
+        os.utime(path, (0, 0))
+        assert node.get_value("a", "number") == number
+
+
 def test_load_forgets_what_was_not_written(path: Path) -> None:
     node = X2GoIniFile([path], DEFAULTS)
     node.update_value("a", "number", 8)
@@ -270,9 +281,11 @@ def test_a_lock_that_is_held_is_waited_for_and_then_an_error(path: Path, monkeyp
         node.write()
     assert "number=7" in path.read_text()
     monkeypatch.setattr(inifiles, "LOCK_PATIENCE", 30.0)
-    threading.Timer(0.1, lock.unlink).start()
+    later = threading.Timer(0.1, lock.unlink)
+    later.start()
     assert node.write()
     assert "number=8" in path.read_text()
+    later.join()
 
 
 @pytest.mark.parametrize("kind", ["owner is gone", "old"])

@@ -118,7 +118,7 @@ def test_how_the_kdrive_client_is_called(lab: Lab, programs: Path, tmp_path: Pat
         proxy = X2GoProxyKDRIVE(
             session_info=record(port), ssh_transport=connection, sessions_rootdir=tmp_path / "x2go", display=":77"
         )
-        process, shows = proxy.start_proxy(20)
+        process, shows = proxy.start_proxy(60)
         assert process is not None
         assert shows
         assert there.stdout is not None
@@ -178,7 +178,7 @@ def test_how_telekinesis_is_called(lab: Lab, programs: Path, tmp_path: Path) -> 
 def test_telekinesis_that_cannot_be(
     lab: Lab, programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(telekinesis, "MOUNT_TIMEOUT", 2.0)
+    monkeypatch.setattr(telekinesis, "MOUNT_TIMEOUT", 6.0)
     stand_in(programs, "telekinesis-client")
     with connection_of("target", lab) as connection, program_there(lab, SERVER) as (port, _):
         left = left_of(connection)

@@ -30,7 +30,7 @@ from crl.x2go.x2go_exceptions import (
     X2GoStateError,
     X2GoTimeOutException,
 )
-from tests.x2go.conftest import wait_until
+from tests.x2go.conftest import listens, wait_until
 
 pytestmark = pytest.mark.lab
 
@@ -234,11 +234,13 @@ def agent(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator
     """An agent that holds one key."""
     path = str(tmp_path / "agent")
     with subprocess.Popen(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL) as process:
-        wait_until(lambda: Path(path).is_socket())
-        monkeypatch.setenv("SSH_AUTH_SOCK", path)
-        subprocess.run(["ssh-add", "-q", str(lab.key("zsh"))], check=True, timeout=60, stderr=subprocess.DEVNULL)
-        yield
-        process.terminate()
+        try:
+            wait_until(lambda: listens(path))
+            monkeypatch.setenv("SSH_AUTH_SOCK", path)
+            subprocess.run(["ssh-add", "-q", str(lab.key("zsh"))], check=True, timeout=60, stderr=subprocess.DEVNULL)
+            yield
+        finally:
+            process.terminate()
 
 
 @pytest.mark.usefixtures("agent")
@@ -355,6 +357,19 @@ def test_a_connection_that_is_lost(login: Login, lab: Lab) -> None:
     with pytest.raises(X2GoControlSessionException):
         one.start()
     assert one.connect()
+    assert one.is_alive()
+
+
+def test_who_finds_out_late_that_a_connection_has_ended_ends_no_other(login: Login, lab: Lab) -> None:
+    one = login(key_filename=str(lab.key("zsh")))
+    one.connect()
+    former = one.control_session._own_host
+    one.disconnect()
+    one.connect()
+    assert former is not None
+    former._on_loss(X2GoControlSessionException("what a thread that was under way sees now"))
+    assert not one.control_session.has_session_died()
+    assert one.is_connected()
     assert one.is_alive()
 
 

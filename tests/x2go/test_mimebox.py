@@ -21,6 +21,7 @@ from crl.x2go.mimeboxactions import (
     make_mimebox_action,
 )
 from crl.x2go.x2go_exceptions import X2GoMIMEboxActionException, X2GoMIMEboxQueueException, X2GoTimeOutException
+from tests.link.peers import eventually
 from tests.x2go.printing import Told
 
 Make = Callable[..., X2GoMIMEboxQueue]
@@ -56,7 +57,7 @@ def make(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     yield one
     for box in made:
         box.stop_thread()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("crl-x2go-")]
+    assert eventually(lambda: not [one for one in threading.enumerate() if one.name.startswith("crl-x2go-")])
     assert list(folder.parent.iterdir()) == [folder]
 
 
@@ -184,6 +185,6 @@ def test_the_folder_goes(make: Make, folder: Path) -> None:
     client = Told()
     make(client_instance=client)
     folder.rmdir()
-    assert client.told.wait(10)
+    assert client.told.wait(30)
     folder.mkdir()
     assert [call[0] for call in client.calls] == ["HOOK_mimebox_not_available"]

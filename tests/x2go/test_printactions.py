@@ -25,6 +25,7 @@ from crl.x2go.printactions import (
 )
 from crl.x2go.x2go_exceptions import X2GoPrintActionException
 from tests.link.peers import alive, eventually
+from tests.x2go.conftest import listens
 from tests.x2go.printing import PDF, Told
 
 HOSTILE = ["; touch pwned", "$(touch pwned)", "../../etc/cron.d/x", "-o raw", "--version", "a\nb\0c", "\u202efdp", "/"]
@@ -158,11 +159,11 @@ def test_failures_say_why(pdf: Path, action: X2GoPrintAction, match: str) -> Non
 
 
 def test_a_command_that_takes_too_long_is_ended(pdf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(printactions, "PRINTING_TIME", 2)
+    monkeypatch.setattr(printactions, "PRINTING_TIME", 5)
     note = tmp_path / "pid"
     action = X2GoPrintActionPRINTCMD(print_cmd=["sh", "-c", f"trap '' TERM HUP; sleep 600 & echo $! > {note}; wait"])
     monkeypatch.setattr("crl.x2go._programs.END_PATIENCE", 0.3)
-    with pytest.raises(X2GoPrintActionException, match="took more than 2 seconds and was ended"):
+    with pytest.raises(X2GoPrintActionException, match="took more than 5 seconds and was ended"):
         action.do_print(pdf, "letter", pdf.parent)
     # What was killed goes when it gets a processor the next time.
     assert eventually(lambda: not alive(int(note.read_text())))
@@ -258,7 +259,7 @@ def cups(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         monkeypatch.setenv("CUPS_SERVER", str(folder / "socket"))
         with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:
             try:
-                assert eventually((folder / "socket").exists)
+                assert eventually(lambda: listens(folder / "socket"))
                 assert process.poll() is None
                 yield folder
             finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import resource
 import threading
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from crl.x2go.log import loglevel_INFO
 from crl.x2go.printactions import X2GoPrintAction, X2GoPrintActionPDFSAVE
 from crl.x2go.printqueue import X2GoPrintJob, X2GoPrintQueue, x2go_printjob_handler
 from crl.x2go.x2go_exceptions import (
@@ -216,6 +218,26 @@ def test_the_end_ends_viewers(make: Make, folder: Path, tmp_path: Path) -> None:
     queue.stop_thread()
     assert not Path(f"/proc/{started.read_text().strip()}").exists()
     assert queue.active_jobs == {}
+
+
+def test_the_end_waits_for_a_job_that_still_logs_what_became_of_it(make: Make, folder: Path) -> None:
+    class Slow(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "is done" in record.getMessage():
+                logging_now.set()
+                stopping.wait(20)
+                threading.Event().wait(0.3)
+
+    logging_now, stopping = threading.Event(), threading.Event()
+    logger = logging.Logger("slow")
+    logger.addHandler(Slow())
+    queue = make(print_action=X2GoPrintAction, logger=logger, loglevel=loglevel_INFO)
+    spool(folder)
+    assert queue.wait_for_jobs()[0].error is None
+    assert logging_now.wait(20)
+    stopping.set()
+    queue.stop_thread()
+    assert not [thread for thread in threading.enumerate() if thread.name == "crl-x2go-print-job"]
 
 
 def test_what_a_viewer_shows_stays_as_long_as_the_queue(make: Make, folder: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from crl.x2go.backends.proxy.base import X2GoProxy, X2GoProxyBASE
 from crl.x2go.backends.proxy.nx3 import X2GoProxyNX3
 from tests.link.peers import eventually
 from tests.x2go.test_records import COOKIE, START
+from tests.x2go.tunnelling import nobody_here
 
 
 class Door:
@@ -64,9 +65,11 @@ def listener() -> Iterator[socket.socket]:
         yield silent
 
 
-def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+@pytest.fixture
+def nobody() -> Iterator[int]:
+    """A port on which nobody listens, nor can begin to."""
+    with nobody_here() as port:
+        yield port
 
 
 def test_the_constructor_is_the_seeds() -> None:
@@ -90,9 +93,9 @@ def test_what_it_cannot_do_without(info: X2GoServerSessionInfo) -> None:
 
 
 def test_nobody_behind_the_tunnel(
-    info: X2GoServerSessionInfo, display: ClientDisplay, own_temporary_folder: Path
+    info: X2GoServerSessionInfo, display: ClientDisplay, own_temporary_folder: Path, nobody: int
 ) -> None:
-    doors = Doors(closed_port())
+    doors = Doors(nobody)
     proxy = X2GoProxyNX3(
         session_info=info,
         ssh_transport=doors,
@@ -101,7 +104,7 @@ def test_nobody_behind_the_tunnel(
         xauthority=display.xauthority,
     )
     with pytest.raises(X2GoProxyEnded, match="nxproxy ended: nxproxy could not reach the tunnel"):
-        proxy.bring_up(Deadline.after(15))
+        proxy.bring_up(Deadline.after(60))
     proxy.stop_thread()
     assert doors.door.closed
     assert not proxy.is_alive()
@@ -109,13 +112,13 @@ def test_nobody_behind_the_tunnel(
 
 
 def test_start_proxy_tells_instead_of_raising(
-    info: X2GoServerSessionInfo, display: ClientDisplay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    info: X2GoServerSessionInfo, display: ClientDisplay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nobody: int
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     proxy = X2GoProxyNX3(
-        session_info=info, ssh_transport=Doors(closed_port()), display=display.name, xauthority=display.xauthority
+        session_info=info, ssh_transport=Doors(nobody), display=display.name, xauthority=display.xauthority
     )
-    process, up = proxy.start_proxy(15)
+    process, up = proxy.start_proxy(60)
     assert not up
     assert process is None
     assert not proxy.ok()
@@ -153,7 +156,7 @@ def test_options_of_a_subclass(
     proxy.PROXY_CMD = str(program)
     proxy.require_program = lambda: None  # type: ignore[method-assign]
     with pytest.raises(X2GoProxyEnded):
-        proxy.bring_up(Deadline.after(10))
+        proxy.bring_up(Deadline.after(60))
     assert "yes -S nx/nx,options=" in proxy.log_tail
     assert " cache=8M " in proxy.log_tail
     assert "unheard" in caplog.text
@@ -183,7 +186,7 @@ def test_a_subclass_with_a_run_of_its_own(info: X2GoServerSessionInfo, tmp_path:
 
 
 def test_the_session_is_told_of_an_end_that_nobody_asked_for(
-    info: X2GoServerSessionInfo, display: ClientDisplay, listener: socket.socket, tmp_path: Path
+    info: X2GoServerSessionInfo, display: ClientDisplay, listener: socket.socket, tmp_path: Path, nobody: int
 ) -> None:
     class Session:
         def __init__(self) -> None:
@@ -193,7 +196,7 @@ def test_the_session_is_told_of_an_end_that_nobody_asked_for(
             self.told.append(proxy)
 
     session = Session()
-    for port, told in ((closed_port(), 1), (listener.getsockname()[1], 0)):
+    for port, told in ((nobody, 1), (listener.getsockname()[1], 0)):
         proxy = X2GoProxyNX3(
             session_info=info,
             ssh_transport=Doors(port),
@@ -202,7 +205,7 @@ def test_the_session_is_told_of_an_end_that_nobody_asked_for(
             display=display.name,
             xauthority=display.xauthority,
         )
-        proxy.start_proxy(10 if told else 0.3)
+        proxy.start_proxy(60 if told else 0.3)
         proxy.stop_thread()
         assert session.told == [proxy] * told
         session.told.clear()
@@ -223,6 +226,7 @@ def test_an_agent_that_says_nothing_and_the_files_it_is_given(
     with pytest.raises(X2GoTimeOutException, match="did not show the session in time"):
         proxy.bring_up(Deadline.after(1))
     assert time.monotonic() - started < 30, "an agent that is silent for so long is given up by nxproxy"
+    assert eventually(lambda: proxy.proxy), "the time may be over before nxproxy was started"
     container = tmp_path / "sessions" / f"S-{info.name}"
     options = (container / "options").read_text()
     assert options.startswith("nx/nx,retry=5,composite=1,")

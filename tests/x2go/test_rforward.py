@@ -19,6 +19,7 @@ from tests.x2go.tunnelling import (
     connection_of,
     everything,
     listens_there,
+    nobody_here,
     plain_transport,
     send_until_broken,
 )
@@ -184,14 +185,13 @@ def test_a_port_that_is_taken_there(connection: Any, lab: Lab, answering: Answer
 
 def test_nobody_here(connection: Any, lab: Lab, answering: Answering) -> None:
     left = Left()
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        free = int(probe.getsockname()[1])
-    tunnel = X2GoRevFwTunnel(0, "127.0.0.1", free, connection)
-    tunnel.start()
-    wait_until(lambda: tunnel._listening)
-    done = lab.host("alpha").exec(["/usr/bin/python3", "-c", CALL, str(tunnel.server_port), "x"], "zshuser")
-    assert done.stdout in (b"", b"\n")
-    tunnel.stop_thread()
+    with nobody_here() as port:
+        tunnel = X2GoRevFwTunnel(0, "127.0.0.1", port, connection)
+        tunnel.start()
+        wait_until(lambda: tunnel._listening)
+        done = lab.host("alpha").exec(["/usr/bin/python3", "-c", CALL, str(tunnel.server_port), "x"], "zshuser")
+        assert done.stdout in (b"", b"\n")
+        tunnel.stop_thread()
     left.check()
 
 

@@ -12,6 +12,8 @@ import pytest
 from crl.lab import Lab
 from crl.targets import Target
 from crl.x2go import AgentState, ClientDisplay, SessionState, X2GoSession
+from crl.x2go.backends.terminal import plain
+from crl.x2go.backends.terminal.plain import X2GoTerminalSession
 from crl.x2go.x2go_exceptions import (
     X2GoCommandNotFound,
     X2GoDesktopSharingDenied,
@@ -130,6 +132,36 @@ def test_a_session_and_its_flags(make: Make, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("nothing_left")
+def test_a_start_so_slow_that_the_server_has_forgotten_it(
+    make: Make, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its daemon takes sessions out of its database that are without an agent for ten seconds."""
+    connect = X2GoTerminalSession._connect
+
+    def connect_and_be_forgotten(self: X2GoTerminalSession, *args: Any) -> None:
+        connect(self, *args)
+        forget = "use X2Go::Server::DB qw(dbsys_rmsessionsroot); dbsys_rmsessionsroot(shift)"
+        forgotten = lab.host("alpha").exec(["perl", "-e", forget, self.session_info.name])
+        assert forgotten.returncode == 0, forgotten.stderr
+
+    one = make(cmd="xterm")
+    one.connect()
+    with monkeypatch.context() as patch:
+        patch.setattr(X2GoTerminalSession, "_connect", connect_and_be_forgotten)
+        patch.setattr(plain, "FORGOTTEN_AFTER", 0.0)
+        one.start()
+    name = one.get_session_name()
+    listed = one.list_sessions()[name]
+    assert listed.is_running()
+    for what in ("agent_pid", "display", "cookie", "graphics_port", "snd_port", "sshfs_port", "hostname", "username"):
+        assert getattr(listed, what) == getattr(one.info, what), what
+    one.suspend()
+    one.resume()
+    assert one.verify(["xterm"]).ok
+    one.terminate()
+
+
+@pytest.mark.usefixtures("nothing_left")
 def test_a_desktop_and_its_window(make: Make, tmp_path: Path, display: ClientDisplay) -> None:
     one = make(
         session_type="desktop", cmd="openbox", geometry="maximize", dpi=120, xinerama=True, clipboard="none",
@@ -188,7 +220,7 @@ def test_published_applications(make: Make) -> None:
 def other_desktop(alpha: Target) -> Iterator[str]:
     """A desktop of the account that is no X2Go session."""
     server = alpha.start(["Xvfb", ":47", "-screen", "0", "800x600x24", "-nolisten", "tcp"])
-    wait_until(lambda: alpha.run(["test", "-S", "/tmp/.X11-unix/X47"]).ok)
+    wait_until(lambda: " /tmp/.X11-unix/X47 " in alpha.run(["ss", "-Hlx"]).stdout)
     shown = alpha.start(["xterm", "-title", "on the desktop"], env={"DISPLAY": ":47"})
     yield "zshuser@:47"
     shown.kill()

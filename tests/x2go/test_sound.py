@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import signal
 import socket
@@ -21,7 +22,7 @@ from crl.x2go.pulseaudio import Recording, SoundServer, X2GoPulseAudio, daemon_p
 from crl.x2go.soundtunnel import X2GoRevFwTunnelToAudio
 from crl.x2go.x2go_exceptions import X2GoParameterError, X2GoSoundException, X2GoTimeOutException
 from tests.x2go.conftest import children, wait_until
-from tests.x2go.tunnelling import Hooks, Left, connection_of, listens_there
+from tests.x2go.tunnelling import Hooks, Left, connection_of, listens_there, program_there
 
 # Plays a tone for as long as somebody lets it: frequency, then what has to be in the environment.
 PLAYER = r"""
@@ -38,6 +39,14 @@ except BrokenPipeError:
     pass
 player.wait()
 time.sleep(600 * sys.argv.count("lasting"))
+"""
+# Has a port without listening on it.
+TAKEN = r"""
+import socket, sys
+sock = socket.socket()
+sock.bind(("127.0.0.1", {0}))
+print({0}, flush=True)
+sys.stdin.read()
 """
 NOWHERE = ("PULSE_SERVER", "PULSE_COOKIE", "PULSE_RUNTIME_PATH", "XDG_RUNTIME_DIR")
 
@@ -234,20 +243,20 @@ def test_a_tone_through_a_tunnel_and_nothing_but_sound(
         hooks = SoundHooks()
         tunnel = X2GoRevFwTunnelToAudio(0, connection, pulse.wait_ready(), session_instance=hooks)
         tunnel.start()
-        assert tunnel.wait_listening(10)
+        assert tunnel.wait_listening(30)
         port = tunnel.server_port
         folder = alpha.run(["mktemp", "-d"]).stdout.strip()
         cookie = f"{folder}/cookie"
         alpha.files.write(cookie, tunnel.cookie)
         env = {"PULSE_SERVER": f"127.0.0.1:{port}", "PULSE_COOKIE": cookie, "HOME": folder}
         tone = play(alpha, 440, **env)
-        assert pulse.wait_for_tone(440).share_of(1000) < 0.05
+        assert pulse.wait_for_tone(440, 60).share_of(1000) < 0.05
         for words in (
             ["pactl", "load-module", "module-null-sink"],
             ["pactl", "list", "modules"],
             ["pactl", "unload-module", "0"],
             ["pactl", "suspend-sink", "0", "1"],
-            ["timeout", "5", "parec", "--raw", "--process-time-msec=10"],
+            ["timeout", "30", "parec", "--raw", "--process-time-msec=10"],
         ):
             refused = alpha.run(words, env=env)
             assert refused.status == 1, (words, refused)
@@ -278,17 +287,17 @@ def test_a_microphone_that_is_open_and_a_port_that_is_not_to_be_had(
         left, hooks = Left(), SoundHooks()
         refused = X2GoRevFwTunnelToAudio(22, connection, pulse.wait_ready(), session_instance=hooks)
         refused.start()
-        assert not refused.wait_listening(10)
+        assert not refused.wait_listening(30)
         refused.stop_thread()
         assert hooks.calls == [("reverse", {"server_port": 22})]
         tunnel = X2GoRevFwTunnelToAudio(0, connection, pulse.wait_ready(), microphone=True)
         tunnel.start()
-        assert tunnel.wait_listening(10)
+        assert tunnel.wait_listening(30)
         alpha.files.write("/home/zshuser/cookie", tunnel.cookie)
         env = {"PULSE_SERVER": f"127.0.0.1:{tunnel.server_port}", "PULSE_COOKIE": "/home/zshuser/cookie"}
         tone = play(alpha, 500, **env)
-        pulse.wait_for_tone(500)
-        record = "timeout 5 parec --raw --rate=44100 --channels=1 --format=s16le --latency-msec=50"
+        pulse.wait_for_tone(500, 60)
+        record = "timeout 30 parec --raw --rate=44100 --channels=1 --format=s16le --latency-msec=50"
         text = alpha.run(["sh", "-c", f"{record} | head -c 88200 | base64"], env=env).stdout
         heard = Recording.from_bytes(base64.b64decode(text))
         assert heard.seconds == pytest.approx(1.0)
@@ -317,16 +326,34 @@ def player(alpha: Target) -> Iterator[str]:
     alpha.files.remove(path)
 
 
+def play_until_heard(one: X2GoSession, pulse: X2GoPulseAudio, command: str, frequency: float) -> None:
+    """Start a program in a session that was resumed just now, again if need be.
+
+    The server's daemon may suspend such a session, which crl resumes then: what played loses its sound server.
+    """
+    for _ in range(3):
+        one.exec_published_application(command)
+        with contextlib.suppress(X2GoTimeOutException):
+            pulse.wait_for_tone(frequency, 30)
+            return
+    raise AssertionError("nothing was heard")
+
+
 @pytest.mark.lab
 @pytest.mark.usefixtures("nothing_left")
 def test_a_session_is_heard_until_it_is_suspended_and_again_after_that(
-    session: Callable[..., X2GoSession], alpha: Target, pulse: X2GoPulseAudio, display: ClientDisplay, player: str
+    session: Callable[..., X2GoSession],
+    lab: Lab,
+    alpha: Target,
+    pulse: X2GoPulseAudio,
+    display: ClientDisplay,
+    player: str,
 ) -> None:
     command = f"python3 {player} 660 lasting"
     one = session(alpha, cmd=command, snd_system="pulse", sound_server=pulse, client_display=display)
     one.start()
     assert one.has_sound
-    pulse.wait_for_tone(660, 30)
+    pulse.wait_for_tone(660, 60)
     folder = f"/home/zshuser/.x2go/C-{one.get_session_name()}"
     modes = alpha.run(["stat", "-c", "%a", f"{folder}/.pulse-cookie", f"{folder}/.pulse-client.conf"]).stdout
     assert modes.split() == ["600", "600"]
@@ -343,14 +370,21 @@ def test_a_session_is_heard_until_it_is_suspended_and_again_after_that(
         one.start_sound()
     assert one.session_ok()
     alpha.run(["rmdir", f"{folder}/.pulse-cookie.new"])
-    one.start_sound()
+    # The server cannot listen on the session's port, which is a client's at this moment: another one does.
+    with program_there(lab, TAKEN.format(one.info.snd_port)):
+        one.start_sound()
+        assert alpha.files.read(f"{folder}/.pulse-client.conf").startswith(b"default-server=127.0.0.1:")
+        assert f":{one.info.snd_port}\n".encode() not in alpha.files.read(f"{folder}/.pulse-client.conf")
+        one.exec_published_application(f"python3 {player} 770")
+        pulse.wait_for_tone(770, 60)
     one.suspend()
     one.resume()
-    one.exec_published_application(f"python3 {player} 880")
-    pulse.wait_for_tone(880, 30)
+    play_until_heard(one, pulse, f"python3 {player} 880", 880)
+    assert f":{one.info.snd_port}\n".encode() in alpha.files.read(f"{folder}/.pulse-client.conf")
     # The sound server goes; the session does not.
     pulse.stop_thread()
     assert alpha.run(["pactl", "info"], env={"PULSE_CLIENTCONFIG": f"{folder}/.pulse-client.conf"}).status == 1
+    wait_until(lambda: one.get_state() is AgentState.RUNNING)
     assert one.get_state() is AgentState.RUNNING
     with pytest.raises(X2GoSoundException, match=r"has ended|is not running"):
         one.start_sound()
@@ -418,11 +452,11 @@ def test_sound_outlives_a_cut_of_the_link(lab: Lab, pulse: X2GoPulseAudio) -> No
     with connection_of("target", lab) as connection:
         tunnel = X2GoRevFwTunnelToAudio(0, connection, pulse.wait_ready())
         tunnel.start()
-        assert tunnel.wait_listening(10)
+        assert tunnel.wait_listening(30)
         connection.files.write("/home/zshuser/cookie", tunnel.cookie)
         env = {"PULSE_SERVER": f"127.0.0.1:{tunnel.server_port}", "PULSE_COOKIE": "/home/zshuser/cookie"}
         tone = play(connection, 440, **env)
-        pulse.wait_for_tone(440)
+        pulse.wait_for_tone(440, 60)
         for child in list(children()):
             number, _, command = child.partition(" ")
             if "alpha-zsh" in command:

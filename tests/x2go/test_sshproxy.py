@@ -21,7 +21,7 @@ from crl.x2go import (
 )
 from crl.x2go.cleanup import x2go_cleanup
 from crl.x2go.sshproxy import X2GoSSHProxy, X2goSSHProxy, _place
-from tests.x2go.tunnelling import Left
+from tests.x2go.tunnelling import Left, nobody_here
 
 pytestmark = pytest.mark.lab
 
@@ -69,14 +69,14 @@ def banner(host: str, port: int) -> bytes:
 
 def test_a_tunnel_through_the_hop(gateway: dict[str, Any], lab: Lab) -> None:
     beta = lab.host("beta")
-    with connected(**gateway, sshproxy_tunnel=f"localhost:44444:{beta.address}:{beta.port}") as proxy:
+    with (
+        nobody_here() as taken,
+        connected(**gateway, sshproxy_tunnel=f"localhost:{taken}:{beta.address}:{beta.port}") as proxy,
+    ):
         assert (proxy.get_remote_host(), proxy.get_remote_port()) == (beta.address, beta.port)
-        with socket.socket() as taken:
-            with contextlib.suppress(OSError):  # somebody else has it: just as well
-                taken.bind(("127.0.0.1", 44444))
-            proxy.start()
+        proxy.start()
         assert proxy.get_local_proxy_host() == "127.0.0.1"
-        assert proxy.get_local_proxy_port() not in (0, 44444)
+        assert proxy.get_local_proxy_port() not in (0, taken)
         assert banner("127.0.0.1", proxy.get_local_proxy_port()) == b"SSH-"
         assert proxy.check_host()
         x2go_cleanup(threads=[proxy])
@@ -166,10 +166,8 @@ def test_a_changed_host_key_is_never_taken(gateway: dict[str, Any], lab: Lab, tm
 
 
 def test_who_cannot_be_reached(gateway: dict[str, Any]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        free = int(probe.getsockname()[1])
-    with pytest.raises(X2GoSSHProxyException, match="no connection to"):
-        X2GoSSHProxy(**{**gateway, "sshproxy_host": f"localhost:{free}"})
+    with nobody_here() as port, pytest.raises(X2GoSSHProxyException, match="no connection to"):
+        X2GoSSHProxy(**{**gateway, "sshproxy_host": f"localhost:{port}"})
 
 
 def test_names_of_hosts() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from crl.display import LocalDisplay
-from crl.x2go import ClientDisplay, X2GoClient, defaults
+from crl.x2go import ClientDisplay, X2GoClient, clientdisplay, defaults
 from crl.x2go._xservers import known_defaults, program_of, running_names, windows_command
 from crl.x2go.x2go_exceptions import X2GoClientDisplayError, X2GoParameterError
 from crl.x2go.xserver import X2GoClientXConfig, X2GoXServer
@@ -209,6 +209,39 @@ def test_an_x_server_that_ends_or_does_not_come_up(config: X2GoClientXConfig, tm
     missing.stop_thread()
     with pytest.raises(X2GoParameterError, match="server has to be"):
         ClientDisplay.start(server="Xming")
+    left.check()
+
+
+BEHIND_A_LOCK = r"""#!/bin/sh
+# Xvfb, after it was refused a number as often as the file says: its sockets were free, and its lock was not.
+if read -r left < {0} && [ "$left" -gt 0 ]; then
+    echo $((left - 1)) > {0}
+    echo '(EE) Server is already active for display 5' >&2
+    exit 1
+fi
+echo "$1" > {0}.first
+exec Xvfb "$@"
+"""
+
+
+@pytest.mark.parametrize(("refusals", "comes_up"), [(2, True), (clientdisplay.LOCK_ATTEMPTS, False)])
+def test_an_x_server_whose_number_is_locked_still_gets_another(tmp_path: Path, refusals: int, comes_up: bool) -> None:
+    left = Left()
+    count, program = tmp_path / "count", tmp_path / "Xvfb"
+    count.write_text(f"{refusals}\n")
+    program.write_text(BEHIND_A_LOCK.format(count))
+    program.chmod(0o755)
+    if not comes_up:
+        with pytest.raises(X2GoClientDisplayError, match="Xvfb did not come up") as caught:
+            ClientDisplay.start(server=[str(program)])
+        assert "already active" in caught.value.transcript
+    else:
+        with ClientDisplay.start(server=[str(program), "-screen", "0", "640x480x24"]) as display:
+            assert int(display.name[1:]) >= clientdisplay.LOWEST_OWN
+            assert display.name == (tmp_path / "count.first").read_text().strip()
+            assert display.screen.size() == (640, 480)
+            assert len(display.pids) == 2
+            assert not display.wait(0)
     left.check()
 
 

@@ -51,9 +51,9 @@ sock.sendall(str(count).encode())
 def plain_transport(lab: Lab, host: str = "alpha", role: str = "zsh") -> Iterator[paramiko.Transport]:
     """A connection as any application may have one: paramiko's own class, logged in by key."""
     there = lab.host(host)
-    transport = paramiko.Transport(socket.create_connection((there.address, there.port), 10))
+    transport = paramiko.Transport(socket.create_connection((there.address, there.port), 30))
     try:
-        transport.start_client(timeout=10)
+        transport.start_client(timeout=30)
         user = there.users[role].login
         transport.auth_publickey(user, paramiko.PKey.from_path(lab.key(role)))
         yield transport
@@ -75,6 +75,14 @@ def connection_of(kind: str, lab: Lab) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
+def nobody_here() -> Iterator[int]:
+    """A port of this machine on which nobody listens, nor can begin to: it is taken."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield int(taken.getsockname()[1])
+
+
+@contextlib.contextmanager
 def program_there(lab: Lab, source: str, host: str = "alpha") -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """A Python program on a host of the lab, and the port it says it listens on."""
     command = lab.host(host).command(["/usr/bin/python3", "-c", source], "zshuser")
@@ -86,7 +94,7 @@ def program_there(lab: Lab, source: str, host: str = "alpha") -> Iterator[tuple[
         yield port, process
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(30)
         wait_until(lambda: not listens_there(lab, port, host), 30)  # it dies with its parent, a little later
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
@@ -139,7 +147,7 @@ class Left:
 
     def check(self) -> None:
         """Nothing is there that was not there before."""
-        wait_until(lambda: self._now() == ([], 0), 15)
+        wait_until(lambda: self._now() == ([], 0))
         threads, descriptors = self._now()
         assert (threads, descriptors) == ([], 0), f"left: threads {threads}, {descriptors} descriptors"
 

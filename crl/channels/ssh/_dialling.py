@@ -38,9 +38,12 @@ def dial(place: Place, deadline: Deadline) -> TcpWire:
     """
     failure: OSError = TimeoutError("no time left")
     for family, kind, protocol, address in _addresses(place, deadline):
+        left = deadline.remaining()
+        if left == 0:
+            break  # A socket that may not wait at all would say something else.
         connection = socket.socket(family, kind, protocol)
         try:
-            connection.settimeout(deadline.remaining())
+            connection.settimeout(left)
             connection.connect(address)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:
@@ -59,6 +62,9 @@ def _addresses(
     """The addresses of a host; the resolver of names knows no deadline, so it gets a thread that may be left behind."""
     try:
         numeric = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except UnicodeError as error:
+        # An empty part or one of more than 63 bytes: the system's own words, as Python does not let it say them.
+        raise place.name_not_resolved("Name or service not known") from error
     except OSError:
         return _looked_up(place, deadline)
     return [(family, kind, protocol, address) for family, kind, protocol, _, address in numeric]  # type: ignore[misc]

@@ -21,6 +21,7 @@ from paramiko.agent import AgentSSH
 
 from crl.channels.ssh._home import expanded
 from crl.channels.ssh._places import Place
+from crl.channels.ssh._transport import Transport
 from crl.channels.ssh.errors import SshLoginError
 from crl.channels.ssh.resolve import ResolvedHost
 from crl.deadlines import Deadline
@@ -106,8 +107,16 @@ def disabled_algorithms(host: ResolvedHost) -> dict[str, list[str]]:
     return disabled
 
 
+def _require_refusal(transport: Transport, error: paramiko.AuthenticationException) -> None:
+    """Pass on what is no word of the host on what it was offered: its silence, or the end of the connection."""
+    text = str(error).lower()
+    ended = "shut down" in text and "too many authentication" not in transport.parting_words.lower()
+    if ended or "timeout" in text:
+        raise error
+
+
 def log_in(
-    transport: paramiko.Transport,
+    transport: Transport,
     host: ResolvedHost,
     place: Place,
     secrets: tuple[Secret | None, Secret | None],
@@ -142,14 +151,14 @@ def log_in(
         raise place.authentication_failed(host.user, allowed, why)
 
 
-def _ask_methods(transport: paramiko.Transport, user: str) -> list[str]:
+def _ask_methods(transport: Transport, user: str) -> list[str]:
     try:
         return list(transport.auth_none(user))
     except paramiko.BadAuthenticationType as error:
         return list(error.allowed_types)
 
 
-def _limit(transport: paramiko.Transport, deadline: Deadline) -> None:
+def _limit(transport: Transport, deadline: Deadline) -> None:
     """Let paramiko wait for the next answer no longer than the whole login may take."""
     if deadline.expired:
         raise TimeoutError
@@ -159,7 +168,7 @@ def _limit(transport: paramiko.Transport, deadline: Deadline) -> None:
 
 
 def _one_method(
-    transport: paramiko.Transport, host: ResolvedHost, allowed: Sequence[str], answers: _Answers, deadline: Deadline
+    transport: Transport, host: ResolvedHost, allowed: Sequence[str], answers: _Answers, deadline: Deadline
 ) -> list[str] | None:
     """Get through one method; the methods still wanted after it, or None when none of them helps."""
     for method in host.methods:
@@ -182,24 +191,27 @@ def _one_method(
 
 
 def _by_key(
-    transport: paramiko.Transport, host: ResolvedHost, answers: _Answers, deadline: Deadline
+    transport: Transport, host: ResolvedHost, answers: _Answers, deadline: Deadline
 ) -> list[str] | None:
     for key in _keys(host, answers):
         _limit(transport, deadline)
         answers.keys += 1
-        with contextlib.suppress(paramiko.AuthenticationException):
+        try:
             return list(transport.auth_publickey(host.user, key))
+        except paramiko.AuthenticationException as error:
+            _require_refusal(transport, error)
         if not transport.is_active():
             break
     answers.no_key_helps = True
     return None
 
 
-def _by_prompts(transport: paramiko.Transport, host: ResolvedHost, answers: _Answers) -> list[str] | None:
+def _by_prompts(transport: Transport, host: ResolvedHost, answers: _Answers) -> list[str] | None:
     used, problems = answers.used, len(answers.problems)
     try:
         return list(transport.auth_interactive(host.user, answers.to_prompts))
     except paramiko.AuthenticationException as error:
+        _require_refusal(transport, error)
         # A secret that was refused is not tried by a second method, which would count twice against the account.
         answers.refused = answers.used > used or len(answers.problems) > problems
         if not answers.refused:
@@ -207,12 +219,13 @@ def _by_prompts(transport: paramiko.Transport, host: ResolvedHost, answers: _Ans
     return None
 
 
-def _by_password(transport: paramiko.Transport, host: ResolvedHost, answers: _Answers) -> list[str] | None:
+def _by_password(transport: Transport, host: ResolvedHost, answers: _Answers) -> list[str] | None:
     secret = answers.next()
     assert secret is not None
     try:
         return list(transport.auth_password(host.user, secret, fallback=False))
-    except paramiko.AuthenticationException:
+    except paramiko.AuthenticationException as error:
+        _require_refusal(transport, error)
         answers.refused = True
     return None
 

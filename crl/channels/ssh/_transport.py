@@ -81,6 +81,8 @@ class Transport(paramiko.Transport):
         self._kept: deque[paramiko.Message] = deque()
         self._questions: deque[bool] = deque()  # whether each open global request is a question of ours
         self._users: dict[int, ChannelUser] = {}
+        self.parting_words = ""
+        """Why the host ended the connection, where it said so."""
         self._opening = threading.local()
         self._owner = os.getpid()
         self._ended = threading.Lock()
@@ -143,6 +145,11 @@ class Transport(paramiko.Transport):
         if user is not None:
             user.refused(words)
         super()._parse_channel_open_failure(message)  # type: ignore[misc]
+
+    def _parse_disconnect(self, message: paramiko.Message) -> None:
+        _, self.parting_words = message.get_int(), message.get_text()
+        message.rewind()
+        super()._parse_disconnect(message)  # type: ignore[misc]
 
     def detach(self, channel: int) -> None:
         """Tell the user of a channel nothing any more."""

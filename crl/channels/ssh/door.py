@@ -51,5 +51,5 @@ class Door:
             with socket.create_connection((self.host, self.port), LOOK_SECONDS) as connection:
                 connection.settimeout(LOOK_SECONDS)
                 return bool(connection.recv(1))
-        except OSError:
+        except (OSError, UnicodeError):  # also a name that can be none
             return False

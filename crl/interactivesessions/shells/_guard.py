@@ -16,6 +16,10 @@ __all__ = ["Guard"]
 
 # No byte means anything to the terminal but the end of a line; it gives lines all the same, for bash would read ahead.
 _SWALLOWING: Final = "raw -echo -iexten icanon eof undef eol undef"
+# What else a terminal may make of them until then. While the other shell runs, an interactive one minds INT only.
+_SIGNALS: Final = "INT QUIT TSTP"
+# A zsh that ignores TSTP does not go on behind a command that was killed.
+_SIGNALS_ZSH: Final = "INT QUIT"
 # Each Ctrl-D that came before that counts as an end, and a terminal holds 4,096 bytes; one that hung up ends for ever.
 _MOST_ENDS: Final = 9999
 _SPLIT: Final = 4
@@ -32,18 +36,21 @@ class Guard:
     Args:
         terminal: The terminal of both.
         prompt: The prompt of the shell that is guarded.
+        kind: Which shell that is.
     """
 
-    def __init__(self, terminal: ChannelSpawn, prompt: ShellPrompt) -> None:
+    def __init__(self, terminal: ChannelSpawn, prompt: ShellPrompt, kind: str = "") -> None:
         self._terminal = terminal
         self._prompt = prompt
+        self._signals = _SIGNALS_ZSH if kind == "zsh" else _SIGNALS
         self._release = Nonce()
 
     def line(self, command: str) -> str:
         """The line that runs a command, with the guard behind it.
 
-        Until the terminal is raw Ctrl-C is trapped, for it is a byte like others in what is swallowed; a trap of the
-        user's for INT is gone afterwards.
+        Until no byte means anything to the terminal any more, signals are trapped or ignored, for Ctrl-C is a byte like
+        others in what is swallowed; traps of the user's for them are gone afterwards. Interactive shells take care of
+        theirs.
 
         Args:
             command: The command; one behind which nothing can be written stays as it is.
@@ -57,8 +64,8 @@ class Guard:
             f"case $crl_l in *{self._release.text}*) break;; esac; done"
         )
         return (
-            f"crl_t=$(stty -g 2>/dev/null); trap : INT; {command}; crl_g=$?; trap '' INT; "
-            f'stty {_SWALLOWING} 2>/dev/null; {shown}; {swallowed}; stty "$crl_t" 2>/dev/null; trap - INT; '
+            f"crl_t=$(stty -g 2>/dev/null); trap : INT; {command}; crl_g=$?; trap '' {self._signals}; "
+            f'stty {_SWALLOWING} 2>/dev/null; {shown}; {swallowed}; stty "$crl_t" 2>/dev/null; trap - {self._signals}; '
             'unset crl_t crl_l crl_n; eval "unset crl_g; (exit $crl_g)"'
         )
 

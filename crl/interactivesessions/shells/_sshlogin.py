@@ -28,7 +28,7 @@ from crl.secrets import Secret
 __all__ = ["log_in", "log_in_through_terminal"]
 
 _READ: Final = 65536
-_LAST_WORDS: Final = 0.5
+_LAST_WORDS: Final = 3.0
 _ADVICE: Final = {
     RefusalKind.NO_PASSWORD: "give a password, or a key that the host accepts (identity=)",
     RefusalKind.NO_PASSPHRASE: "give the key's passphrase (passphrase=), or load the key into an ssh-agent",

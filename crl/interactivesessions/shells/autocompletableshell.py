@@ -5,12 +5,16 @@ It adds one method to `Shell`.
 
 from __future__ import annotations
 
+import contextlib
+
 from crl.interactivesessions.shells.shell import Shell
 from crl.interactivesessions.shells.shell import TimeoutError as ShellTimeout
 
 __all__ = ["AutoCompletableShell"]
 
 _CHUNK_SILENCE = 0.1
+_LOOKING = 2.0
+_BELL = "\a"
 
 
 class AutoCompletableShell(Shell):
@@ -33,6 +37,10 @@ class AutoCompletableShell(Shell):
         except ShellTimeout:
             self._after_timeout()  # what was typed is on the line still
             raise
+        if cmd.startswith(output.strip(_BELL)):
+            # The line editor has shown what was typed, and may still look for what there is.
+            with contextlib.suppress(ShellTimeout):  # there is nothing
+                output += self._read_until_end(timeout=min(timeout, _LOOKING), chunk_timeout=_CHUNK_SILENCE)
         self._send_interrupt()
         self._read_until_prompt()
         return output

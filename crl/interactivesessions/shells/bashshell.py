@@ -11,7 +11,6 @@ import contextlib
 import logging
 import re
 import shlex
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from crl.deadlines import Deadline
@@ -24,8 +23,17 @@ from crl.interactivesessions.shells._lines import LINE_LIMIT, command_lines, lin
 from crl.interactivesessions.shells._prompt import Nonce, ShellPrompt
 from crl.interactivesessions.shells._scp import ScpError, place, scp
 from crl.interactivesessions.shells.autocompletableshell import AutoCompletableShell
+from crl.interactivesessions.shells.basherrors import (
+    BashError,
+    BashShellTypeError,
+    CdToWorkdirFailed,
+    FailedToStartApplication,
+    FailedToTerminateProcess,
+    IncompleteCommand,
+    SourceInitFileFailed,
+)
 from crl.interactivesessions.shells.registershell import RegisterShell
-from crl.interactivesessions.shells.shell import DEFAULT_STATUS_TIMEOUT, DefaultStatusTimeout
+from crl.interactivesessions.shells.shell import DEFAULT_STATUS_TIMEOUT, CommandResult, DefaultStatusTimeout
 from crl.interactivesessions.shells.shell import TimeoutError as ShellTimeout
 from crl.secrets import Secret, redact
 
@@ -49,52 +57,13 @@ START_TIMEOUT: Final = 30.0
 _RESYNC_PATIENCE: Final = 0.9
 _FIRST_INTERRUPT: Final = 0.2
 _START_OF_A_PROGRAM: Final = 0.3
+_LOST_INTERRUPT: Final = 2.0
+_VERIFY_PATIENCE: Final = 10.0
 _ANY_OUTPUT: Final = re.compile(b"(?s)(?=.)")
 _LEAVE_PATIENCE: Final = 5.0
 _LANE_PATIENCE: Final = 10.0
 _CONTENT: Final = "content:"
 _log = logging.getLogger("crl.interactivesessions.shells")
-
-
-class BashError(InteractiveSessionError):
-    """Base of what goes wrong in a `BashShell`."""
-
-
-class BashShellTypeError(TypeError):
-    """An argument of a `BashShell` has a type that it cannot have."""
-
-
-class IncompleteCommand(BashError):
-    """The shell waits for the rest of a command: a quote or bracket is not closed. The command was not run."""
-
-
-class FailedToStartApplication(InteractiveSessionError):
-    """An application ended before it showed what was expected; the arguments are its status and its output."""
-
-
-class FailedToTerminateProcess(InteractiveSessionError):
-    """There is no such process to kill."""
-
-
-class SourceInitFileFailed(InteractiveSessionError):
-    """The `init_env` file could not be read or returned an error; the argument is what it printed."""
-
-
-class CdToWorkdirFailed(InteractiveSessionError):
-    """The `workdir` could not be entered; the argument is what was printed."""
-
-
-@dataclass(frozen=True)
-class CommandResult:
-    """What a command did.
-
-    Args:
-        status: Its exit status.
-        output: What it wrote on the terminal (standard output and error), byte for byte.
-    """
-
-    status: int
-    output: bytes
 
 
 @RegisterShell()
@@ -147,6 +116,7 @@ class BashShell(AutoCompletableShell):
         self._continuations = 0
         self._may_be_starting: Deadline | None = None
         self._line_limit = LINE_LIMIT
+        self._kind = ""
         self._guard: Guard | None = None
 
     def _new_prompt(self) -> None:
@@ -180,7 +150,7 @@ class BashShell(AutoCompletableShell):
         """Make the shell known, then do what the user asked for at the start; see `Adoption.run`."""
         adoption = self._adoption(deadline or Deadline.after(self.start_timeout))
         banner = adoption.run(adoption.identify() if settled else kind)
-        self._line_limit = line_limit(adoption.kind)
+        self._kind, self._line_limit = adoption.kind, line_limit(adoption.kind)
         self._trouble = None
         self._status = None
         try:
@@ -226,7 +196,7 @@ class BashShell(AutoCompletableShell):
     def _set_prompt_again(self) -> None:
         adoption = self._adoption(Deadline.after(self.start_timeout))
         adoption.run(adoption.identify())
-        self._line_limit = line_limit(adoption.kind)
+        self._kind, self._line_limit = adoption.kind, line_limit(adoption.kind)
 
     def _init_env_if_needed(self) -> str:
         if self.init_env is None:
@@ -327,7 +297,7 @@ class BashShell(AutoCompletableShell):
         """The command with what keeps this shell from reading what was meant for the one that it starts."""
         if not isinstance(self._terminal, ChannelSpawn):
             return command
-        self._guard = Guard(self._terminal, self._shell_prompt)
+        self._guard = Guard(self._terminal, self._shell_prompt, self._kind)
         return self._guard.line(command)
 
     def _end_guard(self) -> None:
@@ -335,7 +305,7 @@ class BashShell(AutoCompletableShell):
             with self._own_errors():
                 self._guard.end()
 
-    def verify(self, timeout: float = 3.0) -> None:
+    def verify(self, timeout: float = _VERIFY_PATIENCE) -> None:
         """See that the shell answers a nonce and its prompt.
 
         Raises:
@@ -508,14 +478,28 @@ class BashShell(AutoCompletableShell):
         """Interrupt the program (Ctrl-C) and return its last output.
 
         A program that was not seen to run is given a moment to come: bash loses a Ctrl-C that arrives between its fork
-        and the program's own start, or reads on, in the background, and ends.
+        and the program's own start, or reads on, in the background, and ends. One that takes longer to come, and stays
+        silent, is interrupted again.
         """
         deadline = self._deadline(timeout, self._terminal.timeout or 60.0)
+        wait = deadline.remaining() or 0.0 if self._is_seen_to_run() else _LOST_INTERRUPT
+        while True:
+            self._send_interrupt()
+            try:
+                return self._read_until_prompt(deadline.sooner(wait).remaining())
+            except ShellTimeout:
+                if deadline.expired:
+                    raise
+            wait *= 2
+
+    def _is_seen_to_run(self) -> bool:
+        """Whether the program that was started has printed something, by when it should run."""
         if self._may_be_starting is not None:
-            with contextlib.suppress(ShellTimeout):  # it is a silent one
+            try:
                 self._expect(_ANY_OUTPUT, self._may_be_starting.remaining())
-        self._send_interrupt()
-        return self._read_until_prompt(deadline.remaining())
+            except ShellTimeout:
+                return False
+        return True
 
     def scp_copy_file(
         self, source_file: str, dest_ip: str, dest_user: str, dest_pass: str | Secret, dest_file: str

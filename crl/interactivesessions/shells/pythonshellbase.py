@@ -6,17 +6,27 @@ with what was printed instead.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, ClassVar, Final
 
 from crl.channels import LocalPtyChannel
+from crl.deadlines import Deadline
 from crl.interactivesessions._spawn import ChannelSpawn
-from crl.interactivesessions.interactivesessionexceptions import InteractiveSessionError, ShellStartError
+from crl.interactivesessions.interactivesessionexceptions import (
+    InteractiveSessionError,
+    ShellStartError,
+    ShellStateError,
+)
+from crl.interactivesessions.shells._prompt import Nonce
 from crl.interactivesessions.shells.shell import Shell
+from crl.interactivesessions.shells.shell import TimeoutError as ShellTimeout
 
 __all__ = ["PythonShellBase", "UnexpectedOutputInPython"]
 
 _START_TIMEOUT: Final = 30.0
 _SHORT_TIMEOUT: Final = 10.0
+_INTERRUPT_PATIENCE: Final = 0.9
+_ASK_PATIENCE: Final = 3.0
 _DEFAULT_COMMAND: Final = "python"
 _FIND_PYTHON: Final = "$(command -v python || command -v python3 || echo python)"
 # Python 3.13's own line editor paints on the terminal; the variable asks for the plain one, other versions ignore it.
@@ -35,6 +45,7 @@ class PythonShellBase(Shell):
     """
 
     _prompt: Any = (">>> ", "... ")
+    _trouble: str | None = None
     short_timeout: ClassVar[float] = _SHORT_TIMEOUT
 
     def __init__(self, start_cmd: str = _DEFAULT_COMMAND) -> None:
@@ -69,6 +80,7 @@ class PythonShellBase(Shell):
             ShellStartError: The prompt of the shell below came instead.
             TimeoutError: Nothing came.
         """
+        self._trouble = None
         expected = [">>> ", self._parent_prompt] if self._parent_prompt else [">>> "]
         index = self._expect(expected, _START_TIMEOUT)
         banner = self._before()
@@ -82,6 +94,48 @@ class PythonShellBase(Shell):
                 transcript=banner,
             )
         return banner
+
+    # After a timeout a prompt is not surely the answer to the last line: the one for the Ctrl-C may come at any time.
+
+    def _after_timeout(self) -> None:
+        self._send_interrupt()
+        self._trouble = "a line did not end in time and could not be interrupted"
+        with contextlib.suppress(ShellTimeout):  # the caller gets the first one; the next line is refused
+            self._come_to_prompt(_INTERRUPT_PATIENCE)
+
+    def _require_known(self) -> None:
+        super()._require_known()
+        if self._trouble is None:
+            return
+        try:
+            self._come_to_prompt(_ASK_PATIENCE)
+        except ShellTimeout:
+            raise ShellStateError(
+                self._trouble,
+                host=self.host,
+                doing=f"using {self._name()} ({self._start_cmd})",
+                advice="close the session and open it again",
+                transcript=self._tail(),
+            ) from None
+
+    def _come_to_prompt(self, patience: float) -> None:
+        """Come to a prompt that is surely the answer to a line of ours; twice, as a late Ctrl-C takes a line away.
+
+        Raises:
+            TimeoutError: The Python does not answer.
+        """
+        deadline = Deadline.after(patience)
+        try:
+            self._ask_once(deadline.sooner(patience / 2))
+        except ShellTimeout:
+            self._ask_once(deadline)
+        self._trouble = None
+
+    def _ask_once(self, deadline: Deadline) -> None:
+        nonce = Nonce()
+        self._send_input_line(f"'{nonce.quoted}'")
+        self._read_until(nonce.text, deadline.remaining())
+        self._read_until(self._prompt[0], deadline.remaining())
 
     def exit(self) -> None:
         """Leave the Python."""

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import pexpect
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from crl.link import Lane
     from crl.link.lane import LaneKind
 
-__all__ = ["DEFAULT_STATUS_TIMEOUT", "DefaultStatusTimeout", "Shell", "TimeoutError"]
+__all__ = ["DEFAULT_STATUS_TIMEOUT", "CommandResult", "DefaultStatusTimeout", "Shell", "TimeoutError"]
 
 LONGEST_WAIT: Final = 3600.0
 """Seconds that a timeout of None stands for: every wait ends."""
@@ -55,6 +56,19 @@ class TimeoutError(InteractiveSessionError):  # noqa: A001 - the published name
     def message(self) -> str:
         """The text that the published package gives: the console's output."""
         return f"TIMEOUT, console log:\n{redact(self.output.decode('ascii'))}"
+
+
+@dataclass(frozen=True)
+class CommandResult:
+    """What a command did.
+
+    Args:
+        status: Its exit status.
+        output: What it wrote on the terminal (standard output and error), byte for byte.
+    """
+
+    status: int
+    output: bytes
 
 
 class DefaultStatusTimeout:

@@ -200,11 +200,13 @@ class Calls(object):
 
     Args:
         namespace: The user namespace; handles are kept in its ``_PROXY_CONTAINER``.
+        begins: Called when a call has come to what it asks for.
     """
 
-    def __init__(self, namespace):
-        # type: (dict[str, Any]) -> None
+    def __init__(self, namespace, begins):
+        # type: (dict[str, Any], Callable[[], None]) -> None
         self.namespace = namespace
+        self._begins = begins
         self.kept = namespace.setdefault(CONTAINER, {})
         self.services = {}  # type: dict[str, Callable[..., Any]]
         self._compiled = {}  # type: dict[str, Any]
@@ -259,31 +261,41 @@ class Calls(object):
 
     def _evaluate(self, source, keep=None):
         # type: (str, Any) -> tuple[Any, Any]
-        return self.evaluate(source), keep
+        return self.evaluate(source, self._begins), keep
 
     def _invoke(self, function, args, kwargs, keep=None):
         # type: (str, Any, Any, Any) -> tuple[Any, Any]
-        return self.evaluate(function)(*args, **(kwargs or {})), keep
+        called = self.evaluate(function)
+        self._begins()
+        return called(*args, **(kwargs or {})), keep
 
     def _step(self, expression, step, args, keep=None):
         # type: (str, str, Any, Any) -> tuple[Any, Any]
         operate = STEPS.get(step)
         if operate is None:
             raise TypeError("Python %d.%d has no operator %s" % (sys.version_info[0], sys.version_info[1], step))
-        return operate(self.evaluate(expression), *args), keep
+        operand = self.evaluate(expression)
+        self._begins()
+        return operate(operand, *args), keep
 
     def _service(self, name, args, keep=None):
         # type: (str, Any, Any) -> tuple[Any, Any]
-        return self.services[name](*args), keep
+        service = self.services[name]
+        self._begins()
+        return service(*args), keep
 
-    def evaluate(self, source):
-        # type: (str) -> Any
-        """The value of an expression; None for statements, which are executed."""
+    def evaluate(self, source, begins=None):
+        # type: (str, Callable[[], None] | None) -> Any
+        """The value of an expression; None for statements, which are executed. `begins` is called just before."""
         code = self._compiled.get(source)
         if code is None:
             if source.startswith(HANDLE_START) and source.endswith("']") and source.count("'") == 2:
+                if begins is not None:
+                    begins()
                 return self.kept[source[len(HANDLE_START) : -2]]
             code = self._compile(source)
+        if begins is not None:
+            begins()
         return eval(code, self.namespace)
 
     def _compile(self, source):

@@ -22,6 +22,9 @@ if MYPY:
 RING = 9
 # Size of the ring, bytes written so far, whether the process has ended, its status.
 HEADER = struct.Struct(">QQ?q")
+# How many bytes there are once what is being written now stands; not there while nothing has been written.
+COMING = struct.Struct(">Q")
+COMING_PLACE = 32
 START = 64
 PATIENCE = 5.0
 
@@ -51,6 +54,7 @@ def write(offset, data):
     while data:
         data = data[os.write(9, data):]
 state = [0, False, 0]
+ended = []
 def tell():
     write(0, header.pack(size, *state))
 tell()
@@ -83,30 +87,37 @@ os.dup2(null, 1)
 if reason:
     os._exit(1)
 def look(options):
-    if not state[1]:
+    if not ended:
         found, status = os.waitpid(pid, options)
         if found:
-            state[1:] = [True, -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)]
-            tell()
+            ended.append(-os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status))
+def tell_end():
+    state[1:] = [True, ended[0]]
+    tell()
 woken, wakes = os.pipe()
 for descriptor in (woken, wakes):
     fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) | os.O_NONBLOCK)
 signal.set_wakeup_fd(wakes)
 signal.signal(signal.SIGCHLD, lambda *_: None)
+# It may have ended before.
+os.write(wakes, b"c")
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
 poller = select.poll()
 poller.register(7, select.POLLIN)
 poller.register(woken, select.POLLIN)
 while True:
     try:
-        ready = [descriptor for descriptor, _ in poller.poll(None if state[1] else 10000)]
+        ready = [descriptor for descriptor, _ in poller.poll(None if state[1] else 0 if ended else 10000)]
     except (OSError, select.error):
         continue
     if 7 not in ready:
-        # Only now: what it wrote before its end comes before its end.
         if ready:
             os.read(woken, 100)
-        look(os.WNOHANG)
+        if not ended:
+            look(os.WNOHANG)
+        elif not state[1]:
+            # Only after another look: what it wrote before its end comes before its end.
+            tell_end()
         continue
     data = os.read(7, 65536)
     if not data:
@@ -115,11 +126,15 @@ while True:
     state[0] += skipped
     data = data[skipped:]
     place = state[0] % size
+    # Before it takes the place of older bytes, which somebody may be reading.
+    write(32, struct.pack(">Q", state[0] + len(data)))
     write(64 + place, data[:size - place])
     write(64, data[size - place:])
     state[0] += len(data)
     tell()
 look(0)
+if not state[1]:
+    tell_end()
 until = time.time() + keep
 while time.time() < until:
     time.sleep(min(60.0, keep))
@@ -211,7 +226,7 @@ class Detached(object):
             data = _read_ring(ring, size, begin, min(total - begin, count))
             # What was written over while we read is gone: the status is that of this second look, too.
             size, total, over, status = _header(ring)
-            lost = max(0, total - size - begin)
+            lost = max(0, max(total, _coming(ring)) - size - begin)
             return begin + min(lost, len(data)), bytearray(data[lost:]), total, status if over else None
         finally:
             os.close(ring)
@@ -246,6 +261,13 @@ def _header(ring):
     # type: (int) -> tuple[int, int, bool, int]
     os.lseek(ring, 0, os.SEEK_SET)
     return HEADER.unpack(os.read(ring, HEADER.size))
+
+
+def _coming(ring):
+    # type: (int) -> int
+    os.lseek(ring, COMING_PLACE, os.SEEK_SET)
+    coming = os.read(ring, COMING.size)
+    return int(COMING.unpack(coming)[0]) if len(coming) == COMING.size else 0
 
 
 def _read_ring(ring, size, begin, count):

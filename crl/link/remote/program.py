@@ -50,7 +50,7 @@ class Program(Turn):
         self.config = config
         self._detached_after = MISSED_HEARTBEATS * config["heartbeat"]
         self.patience = self._detached_after + config["grace"]
-        self.calls = calls.Calls(sys.modules["__main__"].__dict__)
+        self.calls = calls.Calls(sys.modules["__main__"].__dict__, self.begins)
         self.handlers = {
             messages.CALL: self._run_call,
             messages.CANCEL: self._cancel,
@@ -284,12 +284,13 @@ class Program(Turn):
 
     def _run_call(self, number, body):
         # type: (int, bytes) -> None
-        if self._cancelled and number in self._cancelled:
-            self._answer(number, messages.pack(messages.CANCELLED, number))
-            return
         self.running[number] = get_ident()
         try:
-            answer = self.calls.run(number, body)
+            # Only now, for who cancels it meanwhile finds it here or there.
+            if self._cancelled and number in self._cancelled:
+                answer = messages.pack(messages.CANCELLED, number)
+            else:
+                answer = self.calls.run(number, body)
             self._call_is_over(number)
         except calls.Cancelled:
             # It struck when the call was just done.

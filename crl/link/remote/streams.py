@@ -323,12 +323,13 @@ class Pump(object):
     def _step(self):
         # type: () -> None
         """Wait for something to do, and do it."""
+        began = now()
         for descriptor, happened in self._wait():
             with self.lock:
                 self._serve(descriptor, happened)
         if self._timers:
             with self.lock:
-                self._run_timers()
+                self._run_timers(began)
         self.program.flush()
 
     def _wait(self):
@@ -342,9 +343,10 @@ class Pump(object):
                 raise
             return []
 
-    def _run_timers(self):
-        # type: () -> None
-        for timer in [timer for timer in self._timers if timer[0] <= now()]:
+    def _run_timers(self, until):
+        # type: (float) -> None
+        """Call what was due at a time behind which all that could be read was looked at."""
+        for timer in [timer for timer in self._timers if timer[0] <= until]:
             self._timers.remove(timer)
             timer[1]()
 

@@ -66,12 +66,15 @@ class Tunnels(object):
 
     def give(self, number, numbers):
         # type: (int, list[int]) -> None
-        """Let a listener accept more connections."""
+        """Let a listener accept more connections.
+
+        Raises:
+            LookupError: It listens no more.
+        """
         with self.pump.lock:
-            listener = self._listeners.get(number)
-            if listener is not None:
-                listener.numbers.extend(numbers)
-                listener.go_on()
+            listener = self._listeners[number]
+            listener.numbers.extend(numbers)
+            listener.go_on()
 
     def unlisten(self, number):
         # type: (int) -> list[int]

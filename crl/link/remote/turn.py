@@ -19,6 +19,8 @@ if MYPY:
 
 TICK = 0.002
 TICKS_BEFORE_PARKING = 25
+# For as long a call may take to begin: calls begin in the order in which they were sent.
+TICKS_TO_BEGIN = 25
 
 
 class Turn(object):
@@ -38,7 +40,7 @@ class Turn(object):
         self.handlers = {}  # type: dict[int, Callable[[int, bytes], None]]
         self._turn_lock = allocate_lock()
         self._turn = self._started = 0
-        self._busy = self._has_deputy = False
+        self._busy = self._begun = self._has_deputy = False
         self._parked = True
         self._wake_deputy = allocate_lock()
         self._wake_deputy.acquire()
@@ -104,10 +106,16 @@ class Turn(object):
             return
         with self._turn_lock:
             self._busy = True
+            self._begun = kind == messages.LOAD
             self._started += 1
             if self._parked:
                 self._unpark()
         handler(number, body)
+
+    def begins(self):
+        # type: () -> None
+        """The call that holds the turn has come to what it asks for."""
+        self._begun = True
 
     def _unpark(self):
         # type: () -> None
@@ -139,23 +147,26 @@ class Turn(object):
     def _watch_turn(self):
         # type: () -> int | None
         """The number of our own turn; None when nothing was called for a while."""
-        idle = 0
-        seen = -1
+        idle = ticks = 0
+        seen = None  # type: tuple[int, bool] | None
         while True:
             time.sleep(TICK)
             with self._turn_lock:
+                state = (self._started, self._begun)
                 if not self._busy:
                     idle += 1
-                    seen = -1
+                    seen = None
                     if idle >= TICKS_BEFORE_PARKING:
                         self._parked = True
                         return None
-                elif self._started == seen:
+                elif state != seen:
+                    idle = ticks = 0
+                    seen = state
+                elif not self._begun and ticks < TICKS_TO_BEGIN:
+                    ticks += 1
+                else:
                     self._turn += 1
                     self._busy = False
                     self._parked = True
                     self._start_deputy()
                     return self._turn
-                else:
-                    idle = 0
-                    seen = self._started

@@ -71,13 +71,13 @@ class Servers(Sessions):
         for profile_name in lost:
             self.logger(f"{profile_name}: the connection is lost", loglevel=loglevel_ERROR)
             control = self.session_registry.control_session_of_profile_name(profile_name)
-            if not control.death_told:  # by a session that found it so
-                control.death_told = True
-                self.HOOK_on_control_session_death(profile_name)
+            is_news = control.note_death_told()  # unless a session has found it so
             for session in self.session_registry.registered_sessions_of_profile_name(profile_name):
-                session.disconnect()
+                session._leave_lost()  # noqa: SLF001 - one thing in two classes
             if self.listsessions_cache is not None:
                 self.listsessions_cache.delete(profile_name)
+            if is_news:  # last, for the hook may connect again
+                self.HOOK_on_control_session_death(profile_name)
         return lost
 
     def _listed(

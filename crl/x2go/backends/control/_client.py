@@ -126,6 +126,7 @@ class LoginClient(paramiko.SSHClient):
         self.associated_terminals: dict[str, X2GoTerminalSession] = {}
         self.session_died = False
         self.death_told = False
+        self._telling = threading.Lock()
         self._policy_of_keys: paramiko.MissingHostKeyPolicy = paramiko.RejectPolicy()
         self._connecting = threading.RLock()
         self._given = target
@@ -417,9 +418,11 @@ class LoginClient(paramiko.SSHClient):
                 raise
             raise X2GoConnectionFailed(f"the connection broke: {error}", host=hostname, doing="logging in") from error
         self.session_died, self.death_told, self._death = False, False, None
-        self._own_host = TransportHost(transport, hostname, self._has_died, forward_agent=self.forward_sshagent)
-        self._own_host.connect(deadline.remaining())
-        self._server = X2GoServer(self._own_host)  # not before: others may look whether they can run commands
+        host = self._own_host = TransportHost(
+            transport, hostname, lambda error: self._has_died(host, error), forward_agent=self.forward_sshagent
+        )
+        host.connect(deadline.remaining())
+        self._server = X2GoServer(host)  # not before: others may look whether they can run commands
         self.logger(f"connected to {hostname}", loglevel=loglevel_NOTICE)
         self._check_account()
 
@@ -429,10 +432,32 @@ class LoginClient(paramiko.SSHClient):
             self.server.get_facts()
         return True
 
-    def _has_died(self, error: X2GoControlSessionException) -> None:
-        """The connection has ended: from now on every command says so."""
+    def _has_died(self, host: TransportHost, error: X2GoControlSessionException) -> None:
+        """The connection has ended: from now on every command says so.
+
+        A thread may find that out late, when it was closed on purpose or another one has taken its place.
+        """
+        if self._own_host is not host:
+            return
         self.session_died, self._death, self._server = True, error, None
         self.logger(str(error), loglevel=loglevel_NOTICE)
+
+    def note_death_told(self) -> bool:
+        """Note that a hook hears of the lost connection now; False when one has already."""
+        with self._telling:
+            told, self.death_told = self.death_told, True
+        return not told
+
+    def close_lost(self) -> None:
+        """Close a connection that was lost, and end what was shown over it; one that has taken its place stays."""
+        with self._connecting:
+            if not self.has_session_died():
+                return
+            self.close()
+        for terminal in list(self.associated_terminals.values()):
+            terminal.release_proxy()
+            self._note(terminal, AgentState.SUSPENDED)
+        self.associated_terminals.clear()
 
     def disconnect(self) -> bool:
         """Suspend the sessions that are shown here, then close the connection.

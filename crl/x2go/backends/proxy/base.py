@@ -41,6 +41,7 @@ from crl.x2go.x2go_exceptions import (
 __all__ = ["X2GoProxy", "X2GoProxyBASE"]
 
 END_PATIENCE = 3.0
+KILLED_PATIENCE = 30.0  # what was killed still needs a processor for its end
 START_TIMEOUT = 30.0
 QUIET_CHECK_MS = 1000
 DISPLAY_PATIENCE = 0.5
@@ -433,7 +434,7 @@ def _end(process: subprocess.Popen[Any], *, reap: bool = True) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
     if reap:
-        process.wait(END_PATIENCE)
+        process.wait(KILLED_PATIENCE)
         if process.stdout is not None:
             process.stdout.close()
 

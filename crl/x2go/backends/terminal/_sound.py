@@ -48,6 +48,7 @@ class SessionSound:
     snd_microphone: bool
     sound_tunnel: X2GoRevFwTunnel | None
     _pulse_config: str | None
+    _pulse_cookie: str
 
     if TYPE_CHECKING:
 
@@ -75,11 +76,14 @@ class SessionSound:
             raise self._no_sound("there is no session that could play")
         try:
             tunnel = getattr(self, f"_{self.params.snd_system}_tunnel")()
+            self._listen(tunnel)
+            if tunnel.server_port != self._sound_port():
+                self._tell_port(tunnel.server_port)
         except (X2GoSoundException, X2GoParameterError):
             raise
         except (CrlError, OSError) as error:
+            self.stop_sound()
             raise self._no_sound(str(error)) from error
-        self._listen(tunnel)
 
     def stop_sound(self) -> None:
         """End the way of sound; what plays on the server finds no sound server any more."""
@@ -114,15 +118,20 @@ class SessionSound:
             self._find_server(),
             cookie=cookie,
             microphone=self.snd_microphone,
+            any_port=True,
             session_instance=self.session_instance,
             logger=self.logger,
         )
 
     def _tell_programs(self, cookie: bytes) -> None:
         Secret(cookie.hex())
-        place = self.server.put_file(self.session_info.name, PULSE_COOKIE, cookie)
+        self._pulse_cookie = self.server.put_file(self.session_info.name, PULSE_COOKIE, cookie)
+        self._tell_port(self._sound_port())
+
+    def _tell_port(self, port: int) -> None:
+        """Tell them the port: the session's own, unless a client had it, for then nobody can listen there."""
         # Memory is not shared with programs on another machine, whatever the addresses look like.
-        lines = (f"default-server=127.0.0.1:{self._sound_port()}", f"cookie-file={place}", "enable-shm=no", "")
+        lines = (f"default-server=127.0.0.1:{port}", f"cookie-file={self._pulse_cookie}", "enable-shm=no", "")
         self._pulse_config = self.server.put_file(self.session_info.name, PULSE_CONFIG, "\n".join(lines).encode())
 
     def _find_server(self) -> SoundServer:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,7 @@ __all__ = ["X2GoSessionParams", "X2GoTerminalSession", "X2GoTerminalSessionSTDOU
 CLEANING_TIME = 10.0
 STEP_TIME = 60.0
 SHARING_TIME = 120.0  # the owner of a desktop is asked
+FORGOTTEN_AFTER = 9.0  # seconds that a start may take before the server forgets the session
 _SETTLED = (AgentState.RUNNING, AgentState.SUSPENDED)
 _KDRIVE_DESKTOPS = {"CINNAMON", "GNOME", "UNITY"}
 
@@ -277,6 +279,7 @@ class X2GoTerminalSession(
         with contextlib.ExitStack() as on_failure:
             on_failure.callback(self._abandon_start)
             with start_turn(self._host, deadline, needed=not self.params.is_shared):
+                begun = time.monotonic()
                 answer = self.server.execute(
                     ["x2gostartagent", *self.params.start_arguments()],
                     deadline,
@@ -284,10 +287,23 @@ class X2GoTerminalSession(
                     leaves_child=True,
                     limit=SHARING_TIME if self.params.is_shared else STEP_TIME,
                 )
+                was_slow = time.monotonic() - begun > FORGOTTEN_AFTER
             self._take_start(answer)
             self._connect(deadline, display, xauthority, "starting a session")
+            if was_slow and not self.params.is_shared:
+                self._keep_listed()
             on_failure.pop_all()
         return True
+
+    def _keep_listed(self) -> None:
+        """See that the server has not forgotten the session; if it has for good, the session goes on all the same."""
+        try:
+            if self.server.keep_listed(self.session_info):
+                return
+            why = "it took very long to start"
+        except CrlError as error:
+            why = error.message
+        self.logger(f"the server does not list {self.session_info.name}: {why}", loglevel=loglevel_WARN)
 
     @staticmethod
     def _require_display(display: str | None) -> None:
