@@ -58,7 +58,7 @@ ShellLike = Shell | Mapping[str, Any]
 RUN_TIMEOUT = 60.0
 REBOOT_TIMEOUT = 600.0
 FACTS_TIMEOUT = 30.0
-BESIDE_TIMEOUT = 15.0
+CHANNEL_TIMEOUT = 15.0
 PTY_SIZE = (24, 80)
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
@@ -429,7 +429,7 @@ class Target:
         return link.connect(address, deadline.remaining() or 0.0)
 
     def open_channel(
-        self, words: Sequence[str], timeout: float = BESIDE_TIMEOUT, *, connect: bool = True
+        self, words: Sequence[str], timeout: float = CHANNEL_TIMEOUT, *, connect: bool = True
     ) -> CommandChannel:
         """Run a command in a channel of its own, beside the link on the same SSH connection.
 

@@ -20,11 +20,11 @@ from crl.errors import CrlError, UsageError
 from crl.x2go._confined import ConfinedFolder
 from crl.x2go._host import CommandChannel, Host, RunAnswer
 from crl.x2go._mountprogram import MountWish
+from crl.x2go._mountscript import MOUNT_TIME, mount_words
 from crl.x2go._sftpsession import SftpSession, together
 from crl.x2go._sftpwire import SftpGarbage
 from crl.x2go._threads import OwnThread
-from crl.x2go._tunnelshares import MOUNT_TIME
-from crl.x2go.defaults import CURRENT_LOCAL_USER, SERVER_PATH
+from crl.x2go.defaults import SERVER_PATH
 from crl.x2go.x2go_exceptions import X2GoFolderSharingException
 
 if TYPE_CHECKING:
@@ -133,12 +133,8 @@ class ChannelShare:
             NoChannel: It cannot be mounted in this way; nothing was done.
         """
         folder = self._begin()
-        facts = server.get_facts()
-        words = [
-            "sh", "-c", _MOUNT, "sh", folder,
-            facts.found.get("x2gomountdirs", "x2gomountdirs"), "dir", server.checked_name(info.name),
-            CURRENT_LOCAL_USER, f"{folder}/key", f"{self._name}{marker}__REVERSESSH_PORT__{NO_PORT}",
-        ]  # fmt: skip
+        script = mount_words(server, info, f"{folder}/key", f"{self._name}{marker}", NO_PORT)
+        words = ["sh", "-c", _MOUNT, "sh", folder, *script]
         env = {**variables, "PATH": f"{folder}:{SERVER_PATH}"}
         return server.execute(words, Deadline.after(MOUNT_TIME), limit=MOUNT_TIME, env=env)
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 from crl.deadlines import Deadline
 from crl.secrets import Secret
 from crl.x2go._host import RunAnswer
+from crl.x2go._mountscript import MOUNT_TIME, mount_words
 from crl.x2go._sftpserve import Export, new_key
-from crl.x2go.defaults import CURRENT_LOCAL_USER
 from crl.x2go.sftpserver import X2GoRevFwTunnelToSFTP
 from crl.x2go.x2go_exceptions import X2GoFolderSharingException, X2GoRevFwTunnelException
 
@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from crl.x2go._server import X2GoServer
     from crl.x2go.backends.info.plain import X2GoServerSessionInfo
 
-__all__ = ["MOUNT_TIME", "TunnelShare", "TunnelShares"]
+__all__ = ["TunnelShare", "TunnelShares"]
 
-MOUNT_TIME: Final = 45.0  # the server's script gives sshfs 30
 IDENTITY: Final = "----BEGIN RSA IDENTITY----"  # the script's word, for keys of all kinds
 # Where a channel of its own has mounted before, nobody may write now. The key comes by standard input, to a file that
 # is its owner's alone; the script removes it, and so do we.
@@ -70,14 +69,11 @@ class TunnelShare:
             info: The session.
             variables: Those that the script needs.
         """
-        facts, tunnel = server.get_facts(), self.tunnel
-        key_file = f"{facts.home}/.x2go/ssh/key.z{secrets.token_hex(8)}"
+        tunnel = self.tunnel
+        key_file = f"{server.get_facts().home}/.x2go/ssh/key.z{secrets.token_hex(8)}"
         identity = f"{tunnel.host_key.get_name()} {tunnel.host_key.get_base64()}"
-        words = [
-            "sh", "-c", _MOUNT, "sh", key_file, self.place,
-            facts.found.get("x2gomountdirs", "x2gomountdirs"), "dir", server.checked_name(info.name),
-            CURRENT_LOCAL_USER, key_file, f"{self.export.name}{marker}__REVERSESSH_PORT__{tunnel.server_port}",
-        ]  # fmt: skip
+        script = mount_words(server, info, key_file, f"{self.export.name}{marker}", tunnel.server_port)
+        words = ["sh", "-c", _MOUNT, "sh", key_file, self.place, *script]
         text = f"{self.key_text.value.rstrip()}\n{IDENTITY}{identity}\n"
         return server.execute(words, Deadline.after(MOUNT_TIME), limit=MOUNT_TIME, input=text, env=variables)
 
