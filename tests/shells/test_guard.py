@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import select
 import shutil
@@ -119,6 +120,20 @@ def test_one_question_is_answered(open_session: Open, tmp_path: Path) -> None:
     session.pop()
     # One for the shell that is left, and one for the other.
     assert sent.read_bytes().count(b"\necho ") == before + 2
+
+
+def test_a_twin_does_not_answer_the_guard_of_the_first(open_session: Open) -> None:
+    """A shell that is started once more, beside the first, as a link that is resumed does."""
+    first = BashShell("bash --norc")
+    open_session(first, BashShell("bash --norc"))
+    twin = copy.copy(first)
+    sent: list[bytes] = []
+    first._spawned.send = sent.append  # what a shell holds
+    session = open_session(twin)
+    twin.verify()
+    session.pop()
+    assert sent == []
+    del first._spawned.send
 
 
 def test_the_line_that_guards(open_session: Open) -> None:

@@ -293,6 +293,11 @@ class BashShell(AutoCompletableShell):
             self._guard.forget()
             self._guard = None
 
+    def set_terminal(self, terminal: Any) -> None:
+        """Use this pexpect-like terminal from now on; a guard in another one is not this shell's any more."""
+        super().set_terminal(terminal)
+        self._guard = None
+
     def guard(self, command: str) -> str:
         """The command with what keeps this shell from reading what was meant for the one that it starts."""
         if not isinstance(self._terminal, ChannelSpawn):
