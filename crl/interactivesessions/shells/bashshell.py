@@ -55,6 +55,8 @@ __all__ = [
 
 START_TIMEOUT: Final = 30.0
 _RESYNC_PATIENCE: Final = 0.9
+# A zsh answers a Ctrl-C late, and throws away what was typed until then: the second question has to come after that.
+_RECOVERY_PATIENCE: Final = 6.0
 _FIRST_INTERRUPT: Final = 0.2
 _START_OF_A_PROGRAM: Final = 0.3
 _LOST_INTERRUPT: Final = 2.0
@@ -238,7 +240,7 @@ class BashShell(AutoCompletableShell):
         super()._require_known()
         if self._trouble is not None:
             try:
-                self.resync(2 * _RESYNC_PATIENCE, interrupt=True)
+                self.resync(_RECOVERY_PATIENCE, interrupt=True)
             except ShellTimeout:
                 raise ShellStateError(
                     self._trouble,
